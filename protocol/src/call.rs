@@ -1,0 +1,273 @@
+//! A call: the value that describes a task.
+//!
+//! The guest SDK's macros make typed calls; [`Task`] makes them for modules that are
+//! known only at run time. A call can be printed, kept, serialised and placed; it does
+//! nothing until a master dispatches it.
+
+use crate::ids::ModuleHash;
+use crate::message::TaskFlags;
+use crate::module::Module;
+use crate::payload::{self, Payload};
+use crate::signature::Signature;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::{Arc, OnceLock};
+
+/// A task of a module, whose result is a `T`.
+///
+/// ```
+/// use dpfw_protocol::{call::Task, module::Module};
+///
+/// let module = Module::new(&b"\0asm\x01\0\0\0"[..]);
+/// let add = Task::<i64>::new(module, "add");
+/// assert_eq!(add.call(&(2, 3))?.to_string(), "add(2, 3)");
+/// # Ok::<(), dpfw_protocol::call::EncodeError>(())
+/// ```
+pub struct Task<T> {
+    inner: Arc<TaskInner>,
+    result: PhantomData<fn() -> T>,
+}
+
+#[derive(Debug)]
+struct TaskInner {
+    module: Module,
+    name: String,
+    flags: TaskFlags,
+    expects: Option<Signature>,
+}
+
+/// Arguments cannot be encoded: a `Serialize` refused.
+#[derive(Debug, thiserror::Error)]
+#[error("the arguments of `{task}` cannot be encoded: {source}")]
+pub struct EncodeError {
+    task: String,
+    source: rmp_serde::encode::Error,
+}
+
+impl<T> Task<T> {
+    /// The task or function of that name in a module. Its flags are what the module says.
+    pub fn new(module: Module, name: impl Into<String>) -> Self {
+        let name = name.into();
+        let record = module.tasks().ok().and_then(|table| table.task(&name));
+        let flags = record.map_or(TaskFlags::default(), |r| r.flags());
+        Self::from_inner(TaskInner { module, name, flags, expects: None })
+    }
+
+    fn from_inner(inner: TaskInner) -> Self {
+        Self { inner: Arc::new(inner), result: PhantomData }
+    }
+
+    /// The same task in another module: a newer build, or one written in another
+    /// language. The slave compares the two descriptions before anything runs.
+    #[must_use]
+    pub fn via(&self, module: Module) -> Self {
+        let own = &self.inner.module;
+        let expects = match own == &module {
+            true => self.inner.expects.clone(),
+            false => own.tasks().ok().and_then(|table| table.signature(&self.inner.name)),
+        };
+        let (name, flags) = (self.inner.name.clone(), self.inner.flags);
+        Self::from_inner(TaskInner { module, name, flags, expects })
+    }
+
+    /// A call with these arguments, which are encoded as MessagePack: a tuple or a
+    /// sequence has an element for each argument.
+    ///
+    /// # Errors
+    /// [`EncodeError`] if the arguments' `Serialize` fails.
+    pub fn call<A: Serialize + ?Sized>(&self, args: &A) -> Result<Call<T>, EncodeError> {
+        let args = payload::encode(args)
+            .map_err(|source| EncodeError { task: self.inner.name.clone(), source })?;
+        Ok(Call { task: self.clone(), args: Ok(args) })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// Its module.
+    pub fn module(&self) -> &Module {
+        &self.inner.module
+    }
+
+    /// How it may be tried.
+    pub fn flags(&self) -> TaskFlags {
+        self.inner.flags
+    }
+
+    /// What the caller believes it to be, if that is not the module's own word.
+    pub fn expects(&self) -> Option<&Signature> {
+        self.inner.expects.as_ref()
+    }
+}
+
+impl<T> Clone for Task<T> {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), result: PhantomData }
+    }
+}
+
+impl<T> fmt::Debug for Task<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Task({} of {})", self.inner.name, self.inner.module)
+    }
+}
+
+/// A task of an embedded module, made once. What the guest SDK's macros put beside each
+/// function; not meant to be written by hand.
+#[derive(Debug)]
+pub struct StaticTask<T> {
+    module: fn() -> Module,
+    name: &'static str,
+    task: OnceLock<Task<T>>,
+}
+
+impl<T> StaticTask<T> {
+    /// Names a task of an embedded module.
+    pub const fn new(module: fn() -> Module, name: &'static str) -> Self {
+        Self { module, name, task: OnceLock::new() }
+    }
+
+    /// The task.
+    pub fn task(&self) -> &Task<T> {
+        self.task.get_or_init(|| Task::new((self.module)(), self.name))
+    }
+
+    /// A call. Arguments that cannot be encoded are told when the call is dispatched, so
+    /// that typed calls stay plain values.
+    pub fn call<A: Serialize + ?Sized>(&self, args: &A) -> Call<T> {
+        let task = self.task().clone();
+        let args = payload::encode(args).map_err(|e| e.to_string());
+        Call { task, args }
+    }
+}
+
+/// A task with its arguments: a value that a master can dispatch, whose result is a `T`.
+pub struct Call<T> {
+    task: Task<T>,
+    args: Result<Payload, String>,
+}
+
+impl<T> Call<T> {
+    /// The task.
+    pub fn task(&self) -> &Task<T> {
+        &self.task
+    }
+
+    /// The encoded arguments.
+    ///
+    /// # Errors
+    /// What their `Serialize` said when the call was made.
+    pub fn args(&self) -> Result<&Payload, &str> {
+        self.args.as_ref().map_err(String::as_str)
+    }
+
+    /// The same call to another module that has the task; see [`Task::via`].
+    #[must_use]
+    pub fn via(self, module: Module) -> Self {
+        Self { task: self.task.via(module), args: self.args }
+    }
+
+    /// Takes the call apart.
+    pub fn into_parts(self) -> (Task<T>, Result<Payload, String>) {
+        (self.task, self.args)
+    }
+}
+
+impl<T> Clone for Call<T> {
+    fn clone(&self) -> Self {
+        Self { task: self.task.clone(), args: self.args.clone() }
+    }
+}
+
+/// Arguments longer than this are not printed.
+const PRINTED: usize = 200;
+
+impl<T> fmt::Display for Call<T> {
+    /// Source-like: `add(2, 3)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.task.name();
+        let Ok(args) = &self.args else {
+            return write!(f, "{name}(?)");
+        };
+        if args.len() > PRINTED {
+            return write!(f, "{name}({} bytes)", args.len());
+        }
+        match rmp_serde::from_slice(&args.clone().into_bytes()) {
+            Ok(serde_json::Value::Array(values)) => {
+                let values: Vec<_> = values.iter().map(ToString::to_string).collect();
+                write!(f, "{name}({})", values.join(", "))
+            }
+            _ => write!(f, "{name}({} bytes)", args.len()),
+        }
+    }
+}
+
+impl<T> fmt::Debug for Call<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Call({self} of {})", self.task.module())
+    }
+}
+
+/// A call as it is kept or sent: the module is named, not carried.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    module: ModuleHash,
+    task: String,
+    flags: TaskFlags,
+    expects: Option<Signature>,
+    #[serde(with = "serde_bytes")]
+    args: Vec<u8>,
+}
+
+impl<T> Serialize for Call<T> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let args = self.args.as_ref().map_err(serde::ser::Error::custom)?;
+        let inner = &self.task.inner;
+        Kept {
+            module: inner.module.hash(),
+            task: inner.name.clone(),
+            flags: inner.flags,
+            expects: inner.expects.clone(),
+            args: args.clone().into_bytes().into(),
+        }
+        .serialize(serializer)
+    }
+}
+
+impl<'de, T> Deserialize<'de> for Call<T> {
+    /// The module's bytes are not there: the call runs where the module has been, or
+    /// after [`Call::via`].
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Kept { module, task, flags, expects, args } = Kept::deserialize(deserializer)?;
+        let module = Module::known(module);
+        let task = Task::from_inner(TaskInner { module, name: task, flags, expects });
+        Ok(Self { task, args: Ok(args.into()) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_is_a_value() {
+        let task = Task::<i64>::new(Module::new(&b"\0asm\x01\0\0\0"[..]), "add");
+        let call = task.call(&(2, "x")).expect("encodes");
+        assert_eq!(call.to_string(), r#"add(2, "x")"#);
+        let kept = rmp_serde::to_vec_named(&call).expect("encodes");
+        let back: Call<i64> = rmp_serde::from_slice(&kept).expect("decodes");
+        assert_eq!(back.task().module(), call.task().module());
+        assert_eq!(back.args(), call.args());
+        assert!(back.task().module().bytes().is_none());
+    }
+
+    #[test]
+    fn large_arguments_print_their_size() {
+        let task = Task::<()>::new(Module::new(&b""[..]), "take");
+        let call = task.call(&(vec![0u8; 1000],)).expect("encodes");
+        assert_eq!(call.to_string(), "take(1004 bytes)");
+    }
+}

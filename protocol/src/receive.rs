@@ -1,0 +1,237 @@
+//! Payloads that arrive in chunks.
+//!
+//! Owns: the bytes so far, the message they belong to, the credit that was granted.
+//! Invariants: nothing is reserved beyond the limits, for one payload and for all of a
+//! session together; a sender that exceeds its credit is found out.
+
+use crate::ids::ConversationId;
+use crate::limits::{GRANT, MAX_ARRIVING};
+use bytes::Bytes;
+use std::collections::HashMap;
+
+/// The payloads that are arriving on a link, each with a context: the message that
+/// announced it.
+#[derive(Debug)]
+pub struct Arrivals<T> {
+    arriving: HashMap<ConversationId, Arriving<T>>,
+    window: u64,
+    reserved: u64,
+    most_reserved: u64,
+}
+
+#[derive(Debug)]
+struct Arriving<T> {
+    bytes: Vec<u8>,
+    expected: usize,
+    allowance: u64,
+    consumed: u64,
+    context: T,
+}
+
+/// What a frame brought about.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step<T> {
+    /// The payload is complete.
+    Complete(T, Bytes),
+    /// More is to come; grant this credit, if any.
+    More(Option<u64>),
+    /// The chunk belongs to nothing that is arriving: its payload was refused or
+    /// abandoned while the chunk was under way.
+    Stray,
+}
+
+/// A payload cannot be taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ArrivalError<T> {
+    /// There is no room now; the context comes back.
+    #[error("no room for another payload")]
+    NoRoom(T),
+    /// The sender broke the rules: the link cannot go on.
+    #[error("conversation {conversation}: {what}")]
+    Broken {
+        /// Whose payload.
+        conversation: ConversationId,
+        /// Which rule.
+        what: &'static str,
+    },
+}
+
+impl<T> Arrivals<T> {
+    /// Takes payloads with `window` bytes of credit each and `most` bytes in all.
+    pub fn new(window: u64, most: u64) -> Self {
+        Self { arriving: HashMap::new(), window, reserved: 0, most_reserved: most }
+    }
+
+    /// A message announces a payload of `expected` bytes, of which `inline` came with it.
+    /// The caller has held `expected` against the limit for this kind of payload.
+    ///
+    /// # Errors
+    /// [`ArrivalError`]; on [`ArrivalError::NoRoom`] the chunks that follow are strays.
+    pub fn begin(
+        &mut self,
+        conversation: ConversationId,
+        expected: u64,
+        inline: &[u8],
+        last: bool,
+        context: T,
+    ) -> Result<Step<T>, ArrivalError<T>> {
+        let broken = |what| ArrivalError::Broken { conversation, what };
+        if last {
+            return match inline.len() as u64 == expected {
+                true => Ok(Step::Complete(context, Bytes::copy_from_slice(inline))),
+                false => Err(broken("a payload has another length than announced")),
+            };
+        }
+        if !inline.is_empty() || expected == 0 {
+            return Err(broken("a payload is neither inline nor in chunks"));
+        }
+        if self.arriving.contains_key(&conversation) {
+            return Err(broken("a second payload begins within the first"));
+        }
+        let room = self.reserved.checked_add(expected).is_some_and(|r| r <= self.most_reserved);
+        let Ok(expected) = usize::try_from(expected) else {
+            return Err(ArrivalError::NoRoom(context));
+        };
+        let mut bytes = Vec::new();
+        if !room
+            || self.arriving.len() >= MAX_ARRIVING
+            || bytes.try_reserve_exact(expected).is_err()
+        {
+            return Err(ArrivalError::NoRoom(context));
+        }
+        self.reserved += expected as u64;
+        let arriving = Arriving { bytes, expected, allowance: self.window, consumed: 0, context };
+        self.arriving.insert(conversation, arriving);
+        Ok(Step::More(None))
+    }
+
+    /// A chunk has arrived.
+    ///
+    /// # Errors
+    /// [`ArrivalError::Broken`] if it exceeds the credit or the announced length.
+    pub fn chunk(
+        &mut self,
+        conversation: ConversationId,
+        body: &[u8],
+        last: bool,
+    ) -> Result<Step<T>, ArrivalError<T>> {
+        let broken = |what| ArrivalError::Broken { conversation, what };
+        let Some(arriving) = self.arriving.get_mut(&conversation) else {
+            return Ok(Step::Stray);
+        };
+        let len = body.len() as u64;
+        if body.is_empty() {
+            return Err(broken("an empty chunk"));
+        }
+        if len > arriving.allowance {
+            return Err(broken("more bytes than were granted"));
+        }
+        if arriving.bytes.len() + body.len() > arriving.expected {
+            return Err(broken("more bytes than were announced"));
+        }
+        arriving.allowance -= len;
+        arriving.bytes.extend_from_slice(body);
+        if last != (arriving.bytes.len() == arriving.expected) {
+            return Err(broken("a payload has another length than announced"));
+        }
+        if !last {
+            return Ok(Step::More(arriving.grant(len)));
+        }
+        match self.remove(conversation) {
+            Some(done) => Ok(Step::Complete(done.context, done.bytes.into())),
+            None => Ok(Step::Stray),
+        }
+    }
+
+    /// Forgets a payload: its sender gave up, or nobody wants it any more.
+    pub fn abandon(&mut self, conversation: ConversationId) -> Option<T> {
+        self.remove(conversation).map(|arriving| arriving.context)
+    }
+
+    fn remove(&mut self, conversation: ConversationId) -> Option<Arriving<T>> {
+        let arriving = self.arriving.remove(&conversation)?;
+        self.reserved -= arriving.expected as u64;
+        Some(arriving)
+    }
+
+    /// Ends all, and gives their contexts.
+    pub fn drain(&mut self) -> impl Iterator<Item = T> + '_ {
+        self.reserved = 0;
+        self.arriving.drain().map(|(_, arriving)| arriving.context)
+    }
+}
+
+impl<T> Arriving<T> {
+    /// Grants what was consumed, in steps, so that grants stay rare.
+    fn grant(&mut self, len: u64) -> Option<u64> {
+        self.consumed += len;
+        if self.consumed < GRANT {
+            return None;
+        }
+        let grant = std::mem::take(&mut self.consumed);
+        self.allowance += grant;
+        Some(grant)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::CHUNK;
+
+    const ID: ConversationId = ConversationId(7);
+
+    fn arrivals() -> Arrivals<&'static str> {
+        Arrivals::new(2 * GRANT, 100 * GRANT)
+    }
+
+    #[test]
+    fn a_payload_arrives_and_credit_is_granted_as_it_does() {
+        let mut arrivals = arrivals();
+        let total = 3 * GRANT as usize;
+        let begun = arrivals.begin(ID, total as u64, &[], false, "args");
+        assert_eq!(begun, Ok(Step::More(None)));
+        let (mut granted, mut sent) = (0, 0);
+        loop {
+            sent += CHUNK;
+            match arrivals.chunk(ID, &[1; CHUNK], sent == total).expect("in order") {
+                Step::More(grant) => granted += grant.unwrap_or(0),
+                Step::Complete(context, bytes) => {
+                    assert_eq!((context, bytes.len()), ("args", total));
+                    break;
+                }
+                Step::Stray => panic!("it is arriving"),
+            }
+        }
+        assert_eq!(granted, 2 * GRANT);
+        assert_eq!(arrivals.reserved, 0);
+    }
+
+    #[test]
+    fn a_sender_that_breaks_the_rules_is_found_out() {
+        let broken = |outcome| matches!(outcome, Err(ArrivalError::Broken { .. }));
+        assert!(broken(arrivals().begin(ID, 3, b"xx", true, "short")));
+        assert!(broken(arrivals().begin(ID, 0, b"", false, "nothing")));
+
+        let mut long = arrivals();
+        long.begin(ID, 3, &[], false, "long").expect("begins");
+        assert!(broken(long.chunk(ID, b"four", true)));
+
+        let mut greedy = arrivals();
+        greedy.begin(ID, 10 * GRANT, &[], false, "greedy").expect("begins");
+        assert!(broken(greedy.chunk(ID, &vec![0; 2 * GRANT as usize + 1], false)));
+        assert!(broken(greedy.chunk(ID, &[], false)));
+    }
+
+    #[test]
+    fn what_is_announced_is_bounded_in_all() {
+        let mut arrivals = arrivals();
+        arrivals.begin(ID, 99 * GRANT, &[], false, "first").expect("begins");
+        let second = arrivals.begin(ConversationId(8), 2 * GRANT, &[], false, "second");
+        assert_eq!(second, Err(ArrivalError::NoRoom("second")));
+        assert_eq!(arrivals.chunk(ConversationId(8), b"x", true), Ok(Step::Stray));
+        assert_eq!(arrivals.abandon(ID), Some("first"));
+        assert!(arrivals.begin(ID, 99 * GRANT, &[], false, "again").is_ok());
+    }
+}

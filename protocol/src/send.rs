@@ -1,0 +1,360 @@
+//! What is to be written to a link, in which order.
+//!
+//! Owns: encoded control frames, payloads waiting to be cut into chunks, the credit of
+//! their conversations. Does not: write. Invariants: frames are never interleaved;
+//! control frames overtake bulk ones; at most [`AHEAD`] bytes of bulk are committed at
+//! once, so that a control frame waits for no more than that; a conversation never has
+//! more bytes under way than its receiver allowed.
+
+use crate::frame::{END, HEADER, Header};
+use crate::ids::ConversationId;
+use crate::limits::{CHUNK, INLINE};
+use crate::message::{self, Message, MessageError, kind};
+use crate::payload::Payload;
+use bytes::{Buf, Bytes};
+use std::collections::{HashMap, VecDeque};
+use std::io::IoSlice;
+
+/// Bytes of bulk that are committed to the stream at once: four chunks make one system
+/// call worth its price.
+pub const AHEAD: usize = 4 * CHUNK;
+
+/// Slices that [`SendQueue::slices`] gives at most: the control frames, then head and
+/// body of each committed chunk.
+pub const SLICES: usize = 1 + 2 * (AHEAD / CHUNK);
+
+/// Buffers for control frames that grew beyond this are given back when empty.
+const KEEP: usize = 256 * 1024;
+
+/// The queue of one link's outgoing bytes.
+#[derive(Debug)]
+pub struct SendQueue {
+    control: Vec<u8>,
+    spare: Vec<u8>,
+    committed: VecDeque<Segment>,
+    offset: usize,
+    ready: VecDeque<Bulk>,
+    stalled: HashMap<ConversationId, Bulk>,
+    bulk_bytes: usize,
+    window: u64,
+}
+
+#[derive(Debug)]
+enum Segment {
+    Control(Vec<u8>),
+    Head([u8; HEADER]),
+    Data(Bytes),
+}
+
+impl Segment {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Control(bytes) => bytes,
+            Self::Head(bytes) => bytes,
+            Self::Data(bytes) => bytes,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Bulk {
+    conversation: ConversationId,
+    pieces: VecDeque<Bytes>,
+    left: usize,
+    credit: u64,
+}
+
+impl SendQueue {
+    /// An empty queue towards a peer that allows each conversation `window` bytes.
+    pub fn new(window: u64) -> Self {
+        Self {
+            control: Vec::new(),
+            spare: Vec::new(),
+            committed: VecDeque::new(),
+            offset: 0,
+            ready: VecDeque::new(),
+            stalled: HashMap::new(),
+            bulk_bytes: 0,
+            window,
+        }
+    }
+
+    /// Takes the peer's window, once its hello is known.
+    pub fn set_window(&mut self, window: u64) {
+        self.window = window;
+    }
+
+    /// Queues bytes that precede all frames.
+    pub fn preface(&mut self, bytes: &[u8]) {
+        self.control.extend_from_slice(bytes);
+    }
+
+    /// Queues a message without payload.
+    ///
+    /// # Errors
+    /// [`MessageError::TooLong`] if it does not fit a frame; nothing is queued.
+    pub fn message<M: Message>(
+        &mut self,
+        conversation: ConversationId,
+        message: &M,
+    ) -> Result<(), MessageError> {
+        message::encode(&mut self.control, conversation, message, &[], true)
+    }
+
+    /// Queues a message whose payload lies in one piece: in the same frame if it is
+    /// small, else behind it in chunks. `own` makes the piece that is kept.
+    ///
+    /// # Errors
+    /// [`MessageError::TooLong`] if the message does not fit a frame; nothing is queued.
+    pub fn message_with_slice<M: Message>(
+        &mut self,
+        conversation: ConversationId,
+        message: &M,
+        payload: &[u8],
+    ) -> Result<(), MessageError> {
+        if payload.len() <= INLINE {
+            return message::encode(&mut self.control, conversation, message, payload, true);
+        }
+        self.message_with(conversation, message, Bytes::copy_from_slice(payload).into())
+    }
+
+    /// Queues a message and its payload: in the same frame if it is small, else behind it
+    /// in chunks.
+    ///
+    /// # Errors
+    /// [`MessageError::TooLong`] if the message does not fit a frame; nothing is queued.
+    pub fn message_with<M: Message>(
+        &mut self,
+        conversation: ConversationId,
+        message: &M,
+        payload: Payload,
+    ) -> Result<(), MessageError> {
+        let len = payload.len();
+        if len <= INLINE {
+            let bytes = payload.into_bytes();
+            return message::encode(&mut self.control, conversation, message, &bytes, true);
+        }
+        message::encode(&mut self.control, conversation, message, &[], false)?;
+        self.bulk_bytes += len;
+        let pieces = payload.pieces().cloned().collect();
+        let bulk = Bulk { conversation, pieces, left: len, credit: self.window };
+        self.ready.push_back(bulk);
+        Ok(())
+    }
+
+    /// The receiver allows a conversation more bytes.
+    pub fn credit(&mut self, conversation: ConversationId, bytes: u64) {
+        if let Some(mut bulk) = self.stalled.remove(&conversation) {
+            bulk.credit = bulk.credit.saturating_add(bytes);
+            self.ready.push_back(bulk);
+        } else if let Some(bulk) = self.ready.iter_mut().find(|b| b.conversation == conversation) {
+            bulk.credit = bulk.credit.saturating_add(bytes);
+        }
+    }
+
+    /// Drops what is left of a conversation's payload; says whether there was any.
+    pub fn abandon(&mut self, conversation: ConversationId) -> bool {
+        let at = self.ready.iter().position(|b| b.conversation == conversation);
+        let bulk = match at {
+            Some(at) => self.ready.remove(at),
+            None => self.stalled.remove(&conversation),
+        };
+        self.bulk_bytes -= bulk.as_ref().map_or(0, |b| b.left);
+        bulk.is_some()
+    }
+
+    /// Whether there is nothing to write now. Payloads may still wait for credit.
+    pub fn is_idle(&self) -> bool {
+        self.control.is_empty() && self.committed.is_empty() && self.ready.is_empty()
+    }
+
+    /// Bytes of control frames that are not written yet.
+    pub fn control_bytes(&self) -> usize {
+        let committed: usize = self
+            .committed
+            .iter()
+            .filter(|s| matches!(s, Segment::Control(_)))
+            .map(|s| s.bytes().len())
+            .sum();
+        self.control.len() + committed
+    }
+
+    /// Bytes of payloads that are not committed yet.
+    pub fn bulk_bytes(&self) -> usize {
+        self.bulk_bytes
+    }
+
+    /// What to write next, in order. Fewer than [`SLICES`] slices; none if idle.
+    pub fn slices<'a>(&'a mut self, out: &mut Vec<IoSlice<'a>>) {
+        if self.committed.is_empty() {
+            self.commit();
+        }
+        let mut skip = self.offset;
+        for segment in &self.committed {
+            out.push(IoSlice::new(&segment.bytes()[skip..]));
+            skip = 0;
+        }
+    }
+
+    /// Moves control frames, then chunks in turn, to what is written next.
+    fn commit(&mut self) {
+        if !self.control.is_empty() {
+            let next = std::mem::take(&mut self.spare);
+            self.committed.push_back(Segment::Control(std::mem::replace(&mut self.control, next)));
+        }
+        for _ in 0..AHEAD / CHUNK {
+            let Some(mut bulk) = self.ready.pop_front() else {
+                break;
+            };
+            if bulk.credit == 0 {
+                self.stalled.insert(bulk.conversation, bulk);
+                continue;
+            }
+            let data = bulk.take(CHUNK);
+            self.bulk_bytes -= data.len();
+            let header = Header {
+                len: data.len() as u32,
+                kind: kind::CHUNK,
+                flags: if bulk.left == 0 { END } else { 0 },
+                conversation: bulk.conversation,
+            };
+            self.committed.push_back(Segment::Head(header.to_bytes()));
+            self.committed.push_back(Segment::Data(data));
+            if bulk.left > 0 {
+                self.ready.push_back(bulk);
+            }
+        }
+    }
+
+    /// Says that `n` bytes of the slices were written.
+    pub fn advance(&mut self, n: usize) {
+        self.offset += n;
+        while let Some(front) = self.committed.front() {
+            let len = front.bytes().len();
+            if self.offset < len {
+                return;
+            }
+            self.offset -= len;
+            if let Some(Segment::Control(mut buffer)) = self.committed.pop_front()
+                && buffer.capacity() <= KEEP
+            {
+                buffer.clear();
+                self.spare = buffer;
+            }
+        }
+    }
+}
+
+impl Bulk {
+    /// The next bytes: of one piece, within the credit.
+    fn take(&mut self, most: usize) -> Bytes {
+        let credit = usize::try_from(self.credit).unwrap_or(usize::MAX);
+        let Some(front) = self.pieces.front_mut() else {
+            return Bytes::new();
+        };
+        let n = front.len().min(most).min(credit);
+        let data = front.copy_to_bytes(n);
+        if front.is_empty() {
+            self.pieces.pop_front();
+        }
+        self.left -= n;
+        self.credit -= n as u64;
+        data
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::FrameDecoder;
+    use crate::ids::ModuleHash;
+    use crate::limits::MAX_BODY;
+    use crate::message::{Heartbeat, ModuleBytes};
+
+    fn offer(payload: usize) -> ModuleBytes {
+        ModuleBytes { module: ModuleHash::of(b""), payload: payload as u64 }
+    }
+
+    /// Writes at most `most` bytes, in steps, and gives what came out.
+    fn write(queue: &mut SendQueue, most: usize, step: usize) -> Vec<u8> {
+        let mut out = Vec::new();
+        while out.len() < most && !queue.is_idle() {
+            let mut slices = Vec::new();
+            queue.slices(&mut slices);
+            assert!(slices.len() <= SLICES);
+            let all: Vec<u8> = slices.iter().flat_map(|s| s.iter().copied()).collect();
+            drop(slices);
+            let n = all.len().min(step).min(most - out.len());
+            out.extend_from_slice(&all[..n]);
+            queue.advance(n);
+            if all.is_empty() {
+                break;
+            }
+        }
+        out
+    }
+
+    fn frames(bytes: &[u8]) -> Vec<Header> {
+        let mut decoder = FrameDecoder::new(MAX_BODY);
+        let mut out = Vec::new();
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let space = decoder.space();
+            let n = space.len().min(rest.len());
+            space[..n].copy_from_slice(&rest[..n]);
+            decoder.filled(n);
+            rest = &rest[n..];
+            while let Some(frame) = decoder.next_frame().expect("well formed") {
+                out.push(frame.header);
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn small_payloads_share_the_messages_frame() {
+        let mut queue = SendQueue::new(u64::MAX);
+        queue.message_with(ConversationId(1), &offer(3), vec![1, 2, 3].into()).expect("fits");
+        let headers = frames(&write(&mut queue, usize::MAX, 7));
+        assert_eq!(headers.len(), 1);
+        assert_eq!(headers[0].flags, END);
+    }
+
+    #[test]
+    fn a_control_frame_waits_for_no_more_than_what_is_committed() {
+        let mut queue = SendQueue::new(u64::MAX);
+        let big = vec![0u8; 100 * CHUNK];
+        queue.message_with(ConversationId(1), &offer(big.len()), big.into()).expect("fits");
+        let mut out = write(&mut queue, 10_000, 10_000);
+        queue.message(ConversationId::LINK, &Heartbeat {}).expect("fits");
+        out.extend(write(&mut queue, usize::MAX, 100_000));
+        let headers = frames(&out);
+        let at = headers.iter().position(|h| h.kind == kind::HEARTBEAT).expect("sent");
+        assert!(at <= 1 + AHEAD / CHUNK, "it was frame {at}");
+        assert_eq!(headers.last().map(|h| h.flags), Some(END));
+    }
+
+    #[test]
+    fn conversations_take_turns_and_keep_to_their_credit() {
+        let mut queue = SendQueue::new(2 * CHUNK as u64);
+        for id in [1, 2] {
+            let big = vec![0u8; 3 * CHUNK];
+            queue.message_with(ConversationId(id), &offer(big.len()), big.into()).expect("fits");
+        }
+        let headers = frames(&write(&mut queue, usize::MAX, usize::MAX));
+        let chunks: Vec<_> =
+            headers.iter().filter(|h| h.kind == kind::CHUNK).map(|h| h.conversation.0).collect();
+        assert_eq!(chunks, [1, 2, 1, 2]);
+        assert!(queue.is_idle());
+        assert_eq!(queue.bulk_bytes(), 2 * CHUNK);
+
+        queue.credit(ConversationId(2), 1 << 30);
+        let headers = frames(&write(&mut queue, usize::MAX, usize::MAX));
+        assert_eq!(
+            headers.iter().map(|h| (h.conversation.0, h.flags)).collect::<Vec<_>>(),
+            [(2, END)]
+        );
+        assert!(queue.abandon(ConversationId(1)));
+        assert_eq!(queue.bulk_bytes(), 0);
+    }
+}

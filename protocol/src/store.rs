@@ -1,0 +1,147 @@
+//! Keys, operations and listings of the keyed store.
+
+use crate::error::{Cause, Limit};
+use crate::hello::Namespace;
+use crate::ids::PeerId;
+use crate::limits::MAX_KEY;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// An entry's name: any UTF-8 of 1 to [`MAX_KEY`] bytes; no character is special.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Key(String);
+
+impl Key {
+    /// Takes a text as a key.
+    ///
+    /// # Errors
+    /// [`Cause::Limit`] if it is empty or too long.
+    pub fn new(text: impl Into<String>) -> Result<Self, Cause> {
+        let key = Self(text.into());
+        match key.is_bounded() {
+            true => Ok(key),
+            false => Err(Cause::Limit { limit: Limit::Key, allowed: MAX_KEY as u64 }),
+        }
+    }
+
+    /// The key as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn is_bounded(&self) -> bool {
+        (1..=MAX_KEY).contains(&self.0.len())
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A key with the namespace that it lives in.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FullKey {
+    /// The part of the store.
+    pub namespace: Namespace,
+    /// The name within it.
+    pub key: Key,
+}
+
+/// Who put an entry: the peer's name, never its session. Certificates will name it later.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Principal(pub PeerId);
+
+/// How often an entry has changed; 0 stands for an entry that is not there. A version is
+/// never used again for a key, so that a compare-and-swap cannot mistake a new entry for
+/// an old one.
+pub type Version = u64;
+
+/// What to do to the store. Values travel as the request's payload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StoreOp {
+    /// Reads a value.
+    Get {
+        /// Which entry.
+        key: Key,
+    },
+    /// Writes a value, whatever was there.
+    Put {
+        /// Which entry.
+        key: Key,
+    },
+    /// Writes a value unless there is one.
+    PutIfAbsent {
+        /// Which entry.
+        key: Key,
+    },
+    /// Writes a value if the entry's version is the expected one.
+    CompareAndSwap {
+        /// Which entry.
+        key: Key,
+        /// The version it must have; 0 for none.
+        expected: Version,
+    },
+    /// Removes an entry.
+    Remove {
+        /// Which entry.
+        key: Key,
+    },
+    /// Lists entries in the order of their keys.
+    List {
+        /// Only keys that begin like this.
+        prefix: String,
+        /// Only keys behind this one.
+        after: Option<Key>,
+        /// At most so many.
+        limit: u32,
+    },
+}
+
+impl StoreOp {
+    /// Whether keys and prefix are within their limits.
+    pub(crate) fn is_bounded(&self) -> bool {
+        match self {
+            Self::Get { key }
+            | Self::Put { key }
+            | Self::PutIfAbsent { key }
+            | Self::CompareAndSwap { key, .. }
+            | Self::Remove { key } => key.is_bounded(),
+            Self::List { prefix, after, .. } => {
+                prefix.len() <= MAX_KEY && after.as_ref().is_none_or(Key::is_bounded)
+            }
+        }
+    }
+}
+
+/// What an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EntryKind {
+    /// Bytes.
+    Value,
+    /// The memory of a module after its init.
+    Image,
+    /// A live instance.
+    Resident,
+}
+
+/// An entry as a listing shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntryInfo {
+    /// Its name.
+    pub key: Key,
+    /// What it is.
+    pub kind: EntryKind,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// Its version.
+    pub version: Version,
+    /// Seconds since it was last read or written.
+    pub idle_s: u64,
+    /// Who put it there.
+    pub owner: Principal,
+}
