@@ -1,1 +1,26 @@
+//! A link: two peers of dpfw over any byte stream.
+//!
+//! Owns: what master and slave do alike on the network. Dialling and listening
+//! ([`dial`], [`listen`]), which addresses are allowed ([`address`]), the handshake
+//! ([`Link::establish`]), reading frames ([`Inbox`]), writing them in batches
+//! ([`Outbox`]), and the thread that keeps idle links alive ([`heart`]). Does not:
+//! understand messages beyond the hello and the heartbeat, or decide what follows from a
+//! loss.
 
+#![forbid(unsafe_code)]
+
+pub mod address;
+pub mod dial;
+mod error;
+pub mod heart;
+mod inbox;
+mod link;
+pub mod listen;
+mod outbox;
+mod stream;
+
+pub use error::LinkError;
+pub use inbox::Inbox;
+pub use link::{Link, identity};
+pub use outbox::{Outbox, Overrun};
+pub use stream::Stream;

@@ -4,8 +4,9 @@
 //! The hello is MessagePack with named fields, and fields that are not known are passed
 //! over, so that it stays readable in every later version.
 
-use crate::ids::{Incarnation, PeerId, SessionId};
-use crate::limits::MAX_NAMESPACE;
+use crate::frame::Header;
+use crate::ids::{ConversationId, Incarnation, PeerId, SessionId};
+use crate::limits::{MAX_HELLO, MAX_NAMESPACE};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -211,6 +212,34 @@ pub enum HelloError {
 }
 
 impl Hello {
+    /// The first bytes of this side: the preface and the frame of the hello.
+    ///
+    /// # Errors
+    /// [`HelloError::Malformed`] if it does not fit [`MAX_HELLO`].
+    pub fn to_bytes(&self) -> Result<Vec<u8>, HelloError> {
+        let body = rmp_serde::to_vec_named(self).map_err(malformed)?;
+        if body.len() > MAX_HELLO {
+            return Err(malformed(format!("{} bytes, {MAX_HELLO} are allowed", body.len())));
+        }
+        let header = Header {
+            len: body.len() as u32,
+            kind: crate::message::kind::HELLO,
+            flags: 0,
+            conversation: ConversationId::LINK,
+        };
+        Ok([&PREFACE[..], &header.to_bytes(), &body].concat())
+    }
+
+    /// Reads the body of a hello's frame.
+    ///
+    /// # Errors
+    /// [`HelloError::Malformed`] if it is none.
+    pub fn from_body(body: &[u8]) -> Result<Self, HelloError> {
+        let mut decoder = rmp_serde::Deserializer::from_read_ref(body);
+        decoder.set_max_depth(MAX_DEPTH);
+        Self::deserialize(&mut decoder).map_err(malformed)
+    }
+
     /// Checks the peer's hello against one's own and gives the version to speak.
     ///
     /// # Errors
@@ -232,6 +261,13 @@ impl Hello {
         }
         Ok(version)
     }
+}
+
+/// A hello is a map of values and small maps; later versions may add one level.
+const MAX_DEPTH: usize = 8;
+
+fn malformed(reason: impl ToString) -> HelloError {
+    HelloError::Malformed(reason.to_string())
 }
 
 #[cfg(test)]
@@ -285,7 +321,7 @@ mod tests {
             something_new: vec![1, 2],
         };
         let bytes = rmp_serde::to_vec_named(&later).expect("encodes");
-        let hello: Hello = rmp_serde::from_slice(&bytes).expect("decodes");
+        let hello = Hello::from_body(&bytes).expect("decodes");
         assert_eq!(hello.limits, PeerLimits::default());
         assert_eq!(hello.protocol.max, 9);
     }

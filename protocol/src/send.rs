@@ -84,8 +84,8 @@ impl SendQueue {
         self.window = window;
     }
 
-    /// Queues bytes that precede all frames.
-    pub fn preface(&mut self, bytes: &[u8]) {
+    /// Queues bytes that are no message: the preface and the hello.
+    pub fn raw(&mut self, bytes: &[u8]) {
         self.control.extend_from_slice(bytes);
     }
 

@@ -1,0 +1,72 @@
+//! Why a link ended, and who ended it.
+
+use dpfw_protocol::frame::FrameError;
+use dpfw_protocol::hello::HelloError;
+use dpfw_protocol::message::{MessageError, close};
+use std::io;
+use std::time::Duration;
+
+/// Why a link could not be made, or ended.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LinkError {
+    /// The stream failed.
+    #[error("the connection failed: {0}")]
+    Io(#[from] io::Error),
+    /// The stream ended without a goodbye: the peer's process may have died.
+    #[error("the peer closed the connection without a goodbye")]
+    Ended,
+    /// Nothing came for too long.
+    #[error("the peer was silent for {0:?}")]
+    Silent(Duration),
+    /// The handshake took too long.
+    #[error("the handshake took longer than {0:?}")]
+    SlowHandshake(Duration),
+    /// The peer said why it ends the link.
+    #[error("the peer closed the link: {reason}")]
+    Closed {
+        /// One of [`close`].
+        code: u16,
+        /// The peer's words.
+        reason: String,
+    },
+    /// The peers cannot work together.
+    #[error(transparent)]
+    Hello(#[from] HelloError),
+    /// The peer's bytes are no frames.
+    #[error("the peer broke the protocol: {0}")]
+    Frame(#[from] FrameError),
+    /// The peer's frames are no messages.
+    #[error("the peer broke the protocol: {0}")]
+    Message(#[from] MessageError),
+    /// The peer broke a rule of a conversation.
+    #[error("the peer broke the protocol: {0}")]
+    Broken(String),
+    /// The peer does not read what it asked for.
+    #[error("the peer does not read: {0} bytes wait for it")]
+    Overrun(usize),
+    /// This side ended the link.
+    #[error("this side closed the link: {0}")]
+    Local(&'static str),
+}
+
+impl LinkError {
+    /// The code and words with which the peer is told, if it is to be told at all.
+    pub fn goodbye(&self) -> Option<(u16, String)> {
+        match self {
+            Self::Hello(error) => Some((close::REFUSED, error.to_string())),
+            Self::Frame(_) | Self::Message(_) | Self::Broken(_) => {
+                Some((close::PROTOCOL, self.to_string()))
+            }
+            Self::SlowHandshake(_) => Some((close::REFUSED, self.to_string())),
+            Self::Overrun(_) => Some((close::OVERRUN, self.to_string())),
+            Self::Io(_) | Self::Ended | Self::Silent(_) | Self::Closed { .. } => None,
+            Self::Local(_) => None,
+        }
+    }
+
+    /// Whether the other process may have died: its end of the connection is gone.
+    pub fn is_death(&self) -> bool {
+        matches!(self, Self::Ended | Self::Io(_))
+    }
+}

@@ -1,0 +1,90 @@
+//! The thread that keeps idle links alive.
+//!
+//! One for the process, started with the first link. Neither a guest nor a busy runtime
+//! delays it: it appends a heartbeat to every link on which nothing was written for a
+//! while, and writes it itself. Invariant: it knows a link exactly as long
+//! as the link lives.
+
+use crate::outbox::Outbox;
+use dpfw_protocol::ids::ConversationId;
+use dpfw_protocol::limits::HEARTBEAT;
+use dpfw_protocol::message::Heartbeat;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
+
+static HEART: OnceLock<Arc<Heart>> = OnceLock::new();
+
+struct Heart {
+    /// Bounded by the number of links.
+    links: Mutex<HashMap<u64, Outbox>>,
+    joined: Condvar,
+}
+
+/// Keeps a link's heart beating until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Beat(u64);
+
+/// Lets the heart beat for a link.
+pub(crate) fn beat(outbox: &Outbox) -> Beat {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let id = NEXT.fetch_add(1, Ordering::Relaxed);
+    let heart = HEART.get_or_init(start);
+    heart.lock().insert(id, outbox.clone());
+    heart.joined.notify_one();
+    Beat(id)
+}
+
+impl Drop for Beat {
+    fn drop(&mut self) {
+        if let Some(heart) = HEART.get() {
+            heart.lock().remove(&self.0);
+        }
+    }
+}
+
+impl Heart {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Outbox>> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for a link, then for the time of the next beat, and gives the links.
+    fn wait(&self) -> Vec<Outbox> {
+        let due = Instant::now() + HEARTBEAT;
+        let mut links = self.lock();
+        loop {
+            let left = due.saturating_duration_since(Instant::now());
+            links = match (links.is_empty(), left.is_zero()) {
+                (true, _) => self.joined.wait(links).unwrap_or_else(PoisonError::into_inner),
+                (false, true) => return links.values().cloned().collect(),
+                (false, false) => {
+                    let waited = self.joined.wait_timeout(links, left);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+}
+
+fn start() -> Arc<Heart> {
+    let heart = Arc::new(Heart { links: Mutex::default(), joined: Condvar::new() });
+    let thread = std::thread::Builder::new().name("dpfw-heart".into());
+    let beating = Arc::clone(&heart);
+    if let Err(error) = thread.spawn(move || run(&beating)) {
+        tracing::error!(%error, "no thread for heartbeats: idle links will be taken for dead");
+    }
+    heart
+}
+
+fn run(heart: &Heart) {
+    loop {
+        for outbox in heart.wait() {
+            if outbox.is_quiet() {
+                // A heartbeat always fits a frame.
+                let _ = outbox.message(ConversationId::LINK, &Heartbeat {});
+                outbox.flush();
+            }
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Making a link of a stream: the handshake.
+
+use crate::error::LinkError;
+use crate::heart;
+use crate::inbox::Inbox;
+use crate::outbox::Outbox;
+use crate::stream::Stream;
+use dpfw_protocol::frame::Frame;
+use dpfw_protocol::hello::{Hello, HelloError, PREFACE};
+use dpfw_protocol::ids::{Incarnation, PeerId};
+use dpfw_protocol::limits::{HANDSHAKE, MAX_BODY, MAX_HELLO};
+use dpfw_protocol::message::{Close, Message, decode, kind};
+use std::sync::OnceLock;
+
+/// An established link. Dropping its parts closes it without a goodbye.
+#[derive(Debug)]
+pub struct Link {
+    /// What the peer is and allows.
+    pub theirs: Hello,
+    /// The protocol version that both speak.
+    pub version: u16,
+    /// Where the other end is, for people.
+    pub peer: String,
+    /// Frames from the peer.
+    pub inbox: Inbox,
+    /// Frames to the peer.
+    pub outbox: Outbox,
+    _heart: heart::Beat,
+}
+
+impl Link {
+    /// Says hello and hears the peer's. Takes at most [`HANDSHAKE`].
+    ///
+    /// # Errors
+    /// [`LinkError`] if the peer does not speak dpfw, or not with us; it has been told.
+    pub async fn establish(stream: Stream, ours: &Hello) -> Result<Self, LinkError> {
+        let Stream { reader, writer, peer } = stream;
+        let mut inbox = Inbox::new(reader, MAX_HELLO);
+        let outbox = Outbox::new(writer);
+        let shake = hands(&mut inbox, &outbox, ours);
+        let outcome = match tokio::time::timeout(HANDSHAKE, shake).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(LinkError::SlowHandshake(HANDSHAKE)),
+        };
+        match outcome {
+            Ok((theirs, version)) => {
+                inbox.open(MAX_BODY);
+                let window = theirs.limits.window;
+                outbox.append(|queue| {
+                    queue.set_window(window);
+                    Ok(())
+                })?;
+                let beat = heart::beat(&outbox);
+                Ok(Self { theirs, version, peer, inbox, outbox, _heart: beat })
+            }
+            Err(error) => {
+                if let Some((code, reason)) = error.goodbye() {
+                    outbox.close(code, &reason);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes until the stream fails. To be run beside the reading.
+    pub async fn pump(outbox: &Outbox) -> LinkError {
+        outbox.pump().await
+    }
+}
+
+async fn hands(
+    inbox: &mut Inbox,
+    outbox: &Outbox,
+    ours: &Hello,
+) -> Result<(Hello, u16), LinkError> {
+    let hello = ours.to_bytes()?;
+    outbox.append(|queue| {
+        queue.raw(&hello);
+        Ok(())
+    })?;
+    outbox.flushed().await?;
+    loop {
+        match inbox.take(PREFACE.len()) {
+            Some(bytes) if bytes == PREFACE => break,
+            Some(_) => return Err(HelloError::NotDpfw.into()),
+            None => inbox.fill().await?,
+        }
+    }
+    loop {
+        if let Some(frame) = inbox.next_frame()? {
+            let theirs = hello_of(&frame)?;
+            let version = ours.agree(&theirs)?;
+            return Ok((theirs, version));
+        }
+        inbox.fill().await?;
+    }
+}
+
+fn hello_of(frame: &Frame<'_>) -> Result<Hello, LinkError> {
+    match frame.header.kind {
+        kind::HELLO => Ok(Hello::from_body(frame.body)?),
+        Close::KIND => {
+            let (Close { code, reason }, _) = decode(frame)?;
+            Err(LinkError::Closed { code, reason })
+        }
+        other => Err(HelloError::Malformed(format!("a frame of kind {other} came first")).into()),
+    }
+}
+
+/// This process's incarnation, and a name for a peer that was given none: `kind-xxxxxxxx`.
+pub fn identity(kind: &str) -> (PeerId, Incarnation) {
+    static INCARNATION: OnceLock<u64> = OnceLock::new();
+    let incarnation = *INCARNATION.get_or_init(random);
+    let name = format!("{kind}-{:08x}", random() as u32);
+    // Any word of ASCII letters makes a printable name.
+    let peer = PeerId::new(name).unwrap_or_else(|_| unreachable!("{kind} is a word"));
+    (peer, Incarnation(incarnation))
+}
+
+/// Eight bytes of the system's randomness; of the clock and the process where there are
+/// none, since an id needs to be new, not secret.
+pub(crate) fn random() -> u64 {
+    getrandom::u64().unwrap_or_else(|_| {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        now.map_or(0, |d| d.as_nanos() as u64) ^ u64::from(std::process::id()) << 32
+    })
+}

@@ -1,0 +1,241 @@
+//! Writing to a link, from any thread, in batches.
+//!
+//! Owns: the send queue and the stream's write half, behind one short lock. Whoever has
+//! something to say appends it; whoever thinks that the batch is complete flushes it,
+//! without waiting: what the stream does not take at once is written by the link's pump
+//! when it can be. Invariants: frames leave in the order in which they were appended,
+//! bulk behind control; a peer that does not read is cut off at [`MOST`] bytes.
+
+use crate::error::LinkError;
+use dpfw_protocol::ids::ConversationId;
+use dpfw_protocol::message::{Close, Message, MessageError};
+use dpfw_protocol::payload::Payload;
+use dpfw_protocol::send::SendQueue;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use tokio::io::AsyncWrite;
+
+/// Control frames that may wait for a peer: as many results of the largest inline size as
+/// a session may have attempts. A peer that lets more pile up does not read.
+pub(crate) const MOST: usize =
+    dpfw_protocol::limits::MAX_ATTEMPTS * (dpfw_protocol::limits::INLINE + 1024);
+
+/// A shared way to write to one link. Cloning shares it; the stream is closed when the
+/// link ends.
+#[derive(Clone)]
+pub struct Outbox(Arc<Mutex<Inner>>);
+
+struct Inner {
+    queue: SendQueue,
+    writer: Option<Box<dyn AsyncWrite + Send + Unpin>>,
+    /// The pump, which goes on where a flush could not.
+    pump: Waker,
+    /// Whether the stream may hold bytes that it was not told to pass on.
+    unflushed: bool,
+    /// Bytes written since the last heartbeat asked.
+    written: u64,
+    failure: Option<LinkError>,
+}
+
+/// The link has ended, or its peer does not read: nothing more can be said to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the link has ended")]
+pub struct Overrun;
+
+impl Outbox {
+    pub(crate) fn new(writer: Box<dyn AsyncWrite + Send + Unpin>) -> Self {
+        Self(Arc::new(Mutex::new(Inner {
+            queue: SendQueue::new(dpfw_protocol::limits::WINDOW),
+            writer: Some(writer),
+            pump: Waker::noop().clone(),
+            unflushed: false,
+            written: 0,
+            failure: None,
+        })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Appends to the queue, without writing.
+    ///
+    /// # Errors
+    /// What the closure returns; appending to an ended link is accepted and forgotten.
+    pub fn append<T>(
+        &self,
+        append: impl FnOnce(&mut SendQueue) -> Result<T, MessageError>,
+    ) -> Result<T, MessageError> {
+        append(&mut self.lock().queue)
+    }
+
+    /// Appends a message without payload.
+    ///
+    /// # Errors
+    /// [`MessageError::TooLong`] if it does not fit a frame.
+    pub fn message<M: Message>(
+        &self,
+        conversation: ConversationId,
+        message: &M,
+    ) -> Result<(), MessageError> {
+        self.append(|queue| queue.message(conversation, message))
+    }
+
+    /// Appends a message with its payload.
+    ///
+    /// # Errors
+    /// [`MessageError::TooLong`] if the message does not fit a frame.
+    pub fn message_with<M: Message>(
+        &self,
+        conversation: ConversationId,
+        message: &M,
+        payload: Payload,
+    ) -> Result<(), MessageError> {
+        self.append(|queue| queue.message_with(conversation, message, payload))
+    }
+
+    /// Bytes of control frames that are not written yet.
+    pub fn control_bytes(&self) -> usize {
+        self.lock().queue.control_bytes()
+    }
+
+    /// Bytes of payloads that are not written yet.
+    pub fn bulk_bytes(&self) -> usize {
+        self.lock().queue.bulk_bytes()
+    }
+
+    /// Writes what the stream takes now. Never waits; the pump does the rest.
+    pub fn flush(&self) {
+        let mut inner = self.lock();
+        let pump = inner.pump.clone();
+        inner.write(&mut Context::from_waker(&pump));
+        if inner.failure.is_some() {
+            pump.wake();
+        }
+    }
+
+    /// Lets the pump write, when the runtime gets to it: for a batch that may still grow.
+    pub fn flush_soon(&self) {
+        let pump = self.lock().pump.clone();
+        pump.wake();
+    }
+
+    /// Drives the writing until the stream fails. One at a time.
+    pub(crate) async fn pump(&self) -> LinkError {
+        std::future::poll_fn(|cx| {
+            let mut inner = self.lock();
+            inner.pump.clone_from(cx.waker());
+            inner.write(cx);
+            match inner.failure.take() {
+                Some(failure) => Poll::Ready(failure),
+                None => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// Waits until everything was written that does not wait for credit.
+    ///
+    /// # Errors
+    /// [`LinkError`] if the stream failed before.
+    pub async fn flushed(&self) -> Result<(), LinkError> {
+        std::future::poll_fn(|cx| {
+            let mut inner = self.lock();
+            inner.pump.clone_from(cx.waker());
+            inner.write(cx);
+            match inner.failure.take() {
+                Some(failure) => Poll::Ready(Err(failure)),
+                None if inner.queue.is_idle() && !inner.unflushed => Poll::Ready(Ok(())),
+                None => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// Says why the link ends, as far as the stream takes it at once, and closes.
+    pub fn close(&self, code: u16, reason: &str) {
+        let mut reason = reason.to_owned();
+        reason.truncate(reason.floor_char_boundary(dpfw_protocol::limits::MAX_TEXT));
+        // A goodbye that does not fit a frame is left out; it fits, its text was cut.
+        let _ = self.message(ConversationId::LINK, &Close { code, reason });
+        self.flush();
+        self.shut();
+    }
+
+    /// Closes the stream without a word.
+    pub fn shut(&self) {
+        let mut inner = self.lock();
+        if let Some(mut writer) = inner.writer.take() {
+            let mut cx = Context::from_waker(Waker::noop());
+            // The peer learns of it by what the kernel sends when the stream is dropped.
+            let _ = Pin::new(&mut writer).poll_shutdown(&mut cx);
+        }
+        inner.failure.get_or_insert(LinkError::Local("closed"));
+        inner.pump.wake_by_ref();
+    }
+
+    /// Whether nothing was written since this was last asked.
+    pub(crate) fn is_quiet(&self) -> bool {
+        std::mem::take(&mut self.lock().written) == 0
+    }
+
+    /// Whether the stream is gone.
+    pub fn is_closed(&self) -> bool {
+        self.lock().writer.is_none()
+    }
+}
+
+impl Inner {
+    /// Writes until the queue is empty or the stream is full.
+    fn write(&mut self, cx: &mut Context<'_>) {
+        match self.poll_write(cx) {
+            Poll::Pending | Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(error)) => {
+                self.writer = None;
+                self.failure.get_or_insert(LinkError::Io(error));
+            }
+        }
+        let waiting = self.queue.control_bytes();
+        if waiting > MOST {
+            self.writer = None;
+            self.failure.get_or_insert(LinkError::Overrun(waiting));
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(writer) = &mut self.writer else {
+            return Poll::Ready(Ok(()));
+        };
+        while !self.queue.is_idle() {
+            let mut slices: Vec<IoSlice<'_>> = Vec::new();
+            self.queue.slices(&mut slices);
+            if slices.is_empty() {
+                break;
+            }
+            let n = match Pin::new(&mut *writer).poll_write_vectored(cx, &slices) {
+                Poll::Ready(Ok(0)) => {
+                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                }
+                Poll::Ready(Ok(n)) => n,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            };
+            self.queue.advance(n);
+            self.written += n as u64;
+            self.unflushed = true;
+        }
+        if self.unflushed {
+            std::task::ready!(Pin::new(writer).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl std::fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Outbox")
+    }
+}

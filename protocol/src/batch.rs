@@ -1,0 +1,130 @@
+//! Many calls of one task in one attempt.
+//!
+//! The payload of a batch is the calls one after the other, each a `u32` length (little
+//! endian) and that many bytes of arguments. The payload of its result has the outcomes in
+//! the same order: a byte (0 a result, 1 a failure), a `u32` length, and the result or the
+//! MessagePack of a [`Failure`].
+
+use crate::error::{Cause, Failure};
+
+/// A batch's bytes are cut short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a batch is truncated or malformed")]
+pub struct BadBatch;
+
+const RESULT: u8 = 0;
+const FAILURE: u8 = 1;
+
+/// Appends a call's arguments to a batch.
+pub fn push_call(batch: &mut Vec<u8>, pieces: &[&[u8]]) {
+    let len: usize = pieces.iter().map(|p| p.len()).sum();
+    batch.extend_from_slice(&(len as u32).to_le_bytes());
+    pieces.iter().for_each(|p| batch.extend_from_slice(p));
+}
+
+/// The calls of a batch.
+pub fn calls(batch: &[u8]) -> impl Iterator<Item = Result<&[u8], BadBatch>> {
+    let mut rest = batch;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let taken = take(&mut rest);
+        if taken.is_err() {
+            rest = &[];
+        }
+        Some(taken)
+    })
+}
+
+fn take<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], BadBatch> {
+    let (len, after) = rest.split_first_chunk::<4>().ok_or(BadBatch)?;
+    let len = u32::from_le_bytes(*len) as usize;
+    let (bytes, after) = after.split_at_checked(len).ok_or(BadBatch)?;
+    *rest = after;
+    Ok(bytes)
+}
+
+/// Appends a call's result; `write` appends its bytes.
+pub fn push_result(outcomes: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    push(outcomes, RESULT, write);
+}
+
+/// Appends a call's failure.
+pub fn push_failure(outcomes: &mut Vec<u8>, cause: Cause) {
+    push(outcomes, FAILURE, |out| {
+        // Plain numbers and texts always encode.
+        let _ = rmp_serde::encode::write(out, &Failure::from(cause));
+    });
+}
+
+fn push(outcomes: &mut Vec<u8>, tag: u8, write: impl FnOnce(&mut Vec<u8>)) {
+    outcomes.extend_from_slice(&[tag, 0, 0, 0, 0]);
+    let start = outcomes.len();
+    write(outcomes);
+    let len = (outcomes.len() - start) as u32;
+    outcomes[start - 4..start].copy_from_slice(&len.to_le_bytes());
+}
+
+/// The outcomes of a batch: for each call its result's range within the payload, or why
+/// there is none.
+pub fn outcomes(
+    payload: &[u8],
+) -> impl Iterator<Item = Result<Result<&[u8], Cause>, BadBatch>> {
+    let mut rest = payload;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let outcome = outcome(&mut rest);
+        if outcome.is_err() {
+            rest = &[];
+        }
+        Some(outcome)
+    })
+}
+
+fn outcome<'a>(rest: &mut &'a [u8]) -> Result<Result<&'a [u8], Cause>, BadBatch> {
+    let (&tag, after) = rest.split_first().ok_or(BadBatch)?;
+    *rest = after;
+    let bytes = take(rest)?;
+    match tag {
+        RESULT => Ok(Ok(bytes)),
+        FAILURE => {
+            let failure: Failure = rmp_serde::from_slice(bytes).map_err(|_| BadBatch)?;
+            Ok(Err(failure.into()))
+        }
+        _ => Err(BadBatch),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn calls_and_outcomes_come_back_in_order() {
+        let mut batch = Vec::new();
+        push_call(&mut batch, &[b"a", b"b"]);
+        push_call(&mut batch, &[]);
+        let back: Result<Vec<_>, _> = calls(&batch).collect();
+        assert_eq!(back, Ok(vec![&b"ab"[..], b""]));
+
+        let mut payload = Vec::new();
+        push_result(&mut payload, |out| out.extend_from_slice(b"xyz"));
+        push_failure(&mut payload, Cause::Failed { message: "why".into() });
+        let back: Vec<_> = outcomes(&payload).collect();
+        assert_eq!(back[0], Ok(Ok(&b"xyz"[..])));
+        assert_eq!(back[1], Ok(Err(Cause::Failed { message: "why".into() })));
+        assert_eq!(outcomes(&payload[..6]).last(), Some(Err(BadBatch)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            calls(&bytes).for_each(drop);
+            outcomes(&bytes).for_each(drop);
+        }
+    }
+}
