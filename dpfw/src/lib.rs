@@ -1,1 +1,42 @@
+//! Dispatches tasks, compiled to WebAssembly, to slaves over TCP, and joins their handles.
+//!
+//! A tasks crate is written with `dpfw-guest`; its functions become typed calls. A
+//! [`Master`] dispatches them. Without any address it runs a slave within the process, so
+//! that there is nothing to start by hand:
+//!
+//! ```
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use dpfw::Master;
+//! use quickstart_tasks::add;
+//!
+//! let master = Master::builder().build().await?;
+//! let task = master.dispatch(add::call(2, 3));
+//! assert_eq!(task.await?, 5);
+//!
+//! let [x, y] = master.parallel([add::call(2, 1), add::call(5, 5)]).await?;
+//! assert_eq!((x, y), (3, 10));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! With addresses it uses slaves elsewhere, started with `dpfw slave` or embedded in other
+//! programs as a [`Slave`].
 
+#![forbid(unsafe_code)]
+
+mod embedded;
+
+pub use dpfw_master::{
+    AddressError, ByteStream, Call, CallExt, Calls, Cause, Dial, DialError, EncodeError, Limit,
+    Listed, ListenError, Location, Map, Module, Network, Placed, Policy, Progress, Receipt,
+    ReserveError, Reserved, Slave as LinkedSlave, Stats, Store, StoreError, Stored, Task,
+    TaskError, TaskHandle, Trap,
+};
+pub use dpfw_protocol::hello::Namespace;
+pub use dpfw_protocol::ids::{ModuleHash, PeerId};
+pub use dpfw_protocol::signature::{Field, TaskRecord, TypeRecord};
+pub use dpfw_slave::{
+    Builder as SlaveBuilder, Drained, Facts, Kind, Limits, Slave, StartError, cache_directory,
+};
+pub use embedded::{BuildError, Master, MasterBuilder, Running};

@@ -1,1 +1,86 @@
+//! What tasks are written with.
+//!
+//! A tasks crate is compiled twice: to WebAssembly, for the slaves, and for the host,
+//! where every task has a typed call beside it. Its build script does the first:
+//!
+//! ```no_run
+//! // build.rs
+//! fn main() {
+//!     dpfw_guest_build::build();
+//! }
+//! ```
+//!
+//! ```standalone_crate
+//! // src/lib.rs
+//! use dpfw_guest::task;
+//!
+//! # #[cfg(any())]
+//! dpfw_guest::module!(); // once, at the crate's root
+//! # dpfw_guest::module!(b"\0asm\x01\0\0\0");
+//!
+//! /// Adds two numbers.
+//! #[task]
+//! pub fn add(a: i64, b: i64) -> i64 {
+//!     a + b
+//! }
+//!
+//! fn main() {
+//!     assert_eq!(add(2, 3), 5); // a plain function
+//!     assert_eq!(add::call(2, 3).to_string(), "add(2, 3)"); // what a master dispatches
+//! }
+//! ```
+//!
+//! Within a task the [`log`] crate logs to the master (up to `Debug`), [`progress`]
+//! reports how far it is, and [`store`] is the slave's keyed store. All of them work on
+//! the host as well, so that tasks have ordinary unit tests.
+//!
+//! Owns: the guest's side of the ABI, version 1. Does not: compile anything, or run it.
+//! Invariant: every task starts from the same memory, so nothing here draws randomness,
+//! reads clocks or the environment.
 
+#![deny(unsafe_code)]
+#![expect(clippy::needless_doctest_main, reason = "a build script has a `main`")]
+
+mod bytes;
+mod export;
+mod module;
+mod progress;
+mod shape;
+pub mod store;
+mod wire;
+
+#[cfg(target_family = "wasm")]
+mod abi;
+#[cfg(target_family = "wasm")]
+mod warm;
+
+pub use bytes::Bytes;
+pub use dpfw_guest_macros::{Shape, task};
+pub use progress::progress;
+pub use shape::Shape;
+
+#[cfg(not(target_family = "wasm"))]
+pub use dpfw_protocol::{
+    call::{Call, Task},
+    module::Module,
+};
+
+/// What the macros' code needs; no part of the interface.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::export::Fallible;
+    pub use serde::{Serialize, de::DeserializeOwned};
+
+    #[cfg(target_family = "wasm")]
+    pub use crate::{
+        abi::run,
+        export::{Arguments, BadArguments, Reply, fallible, infallible},
+    };
+
+    #[cfg(not(target_family = "wasm"))]
+    pub use {
+        crate::module::{Embedded, module},
+        dpfw_protocol::call::StaticTask,
+        std::sync::OnceLock,
+    };
+}

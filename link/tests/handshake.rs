@@ -1,7 +1,9 @@
 //! Two peers shake hands, or are told why not.
 
 use dpfw_link::{Link, LinkError, Stream};
-use dpfw_protocol::hello::{Features, Hello, HelloError, Namespace, PREFACE, PeerLimits, Range, Role};
+use dpfw_protocol::hello::{
+    Features, Hello, HelloError, Namespace, PREFACE, PeerLimits, Range, Role,
+};
 use dpfw_protocol::ids::{ConversationId, Incarnation, PeerId};
 use dpfw_protocol::limits::PROTOCOL;
 use dpfw_protocol::message::{self, Close, Progress, kind};

@@ -1,1 +1,44 @@
+//! Dispatches dpfw's tasks.
+//!
+//! Owns: links to slaves, the tasks that are not resolved, their handles, and the driver
+//! around the pure policy of `dpfw-dispatch`. Does not: decide who runs what, or run a
+//! guest. Users depend on the crate `dpfw`, which adds slaves within the process.
 
+#![forbid(unsafe_code)]
+
+mod builder;
+mod driver;
+mod error;
+mod handle;
+mod inbox;
+mod link;
+mod map;
+mod master;
+mod parallel;
+mod placed;
+mod receipt;
+mod reserve;
+mod slave;
+mod source;
+mod store;
+mod ticket;
+
+pub use builder::{BuildError, Builder, Running};
+pub use dpfw_dispatch::{Config as Policy, ReserveError, Stats};
+pub use dpfw_link::Stream as ByteStream;
+pub use dpfw_link::address::{AddressError, Network};
+pub use dpfw_link::dial::{Dial, DialError};
+pub use dpfw_link::listen::ListenError;
+pub use dpfw_protocol::call::{Call, EncodeError, Task};
+pub use dpfw_protocol::error::{Cause, Limit, Location, Trap};
+pub use dpfw_protocol::module::Module;
+pub use error::TaskError;
+pub use handle::TaskHandle;
+pub use map::Map;
+pub use master::Master;
+pub use parallel::{Calls, IsCall};
+pub use placed::{CallExt, Placed};
+pub use receipt::{Progress, Receipt};
+pub use reserve::Reserved;
+pub use slave::Slave;
+pub use store::{Listed, Store, StoreError, Stored};

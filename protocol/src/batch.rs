@@ -68,9 +68,7 @@ fn push(outcomes: &mut Vec<u8>, tag: u8, write: impl FnOnce(&mut Vec<u8>)) {
 
 /// The outcomes of a batch: for each call its result's range within the payload, or why
 /// there is none.
-pub fn outcomes(
-    payload: &[u8],
-) -> impl Iterator<Item = Result<Result<&[u8], Cause>, BadBatch>> {
+pub fn outcomes(payload: &[u8]) -> impl Iterator<Item = Result<Result<&[u8], Cause>, BadBatch>> {
     let mut rest = payload;
     std::iter::from_fn(move || {
         if rest.is_empty() {

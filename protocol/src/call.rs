@@ -32,7 +32,7 @@ pub struct Task<T> {
 #[derive(Debug)]
 struct TaskInner {
     module: Module,
-    name: String,
+    name: Arc<str>,
     flags: TaskFlags,
     expects: Option<Signature>,
 }
@@ -48,7 +48,7 @@ pub struct EncodeError {
 impl<T> Task<T> {
     /// The task or function of that name in a module. Its flags are what the module says.
     pub fn new(module: Module, name: impl Into<String>) -> Self {
-        let name = name.into();
+        let name: Arc<str> = name.into().into();
         let record = module.tasks().ok().and_then(|table| table.task(&name));
         let flags = record.map_or(TaskFlags::default(), |r| r.flags());
         Self::from_inner(TaskInner { module, name, flags, expects: None })
@@ -78,13 +78,27 @@ impl<T> Task<T> {
     /// [`EncodeError`] if the arguments' `Serialize` fails.
     pub fn call<A: Serialize + ?Sized>(&self, args: &A) -> Result<Call<T>, EncodeError> {
         let args = payload::encode(args)
-            .map_err(|source| EncodeError { task: self.inner.name.clone(), source })?;
+            .map_err(|source| EncodeError { task: self.inner.name.to_string(), source })?;
         Ok(Call { task: self.clone(), args: Ok(args) })
     }
 
     /// Its name.
     pub fn name(&self) -> &str {
         &self.inner.name
+    }
+
+    /// Its name, shared.
+    pub fn shared_name(&self) -> Arc<str> {
+        Arc::clone(&self.inner.name)
+    }
+
+    /// Whether the other is this very task, as the caller believes it to be.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+            || (self.inner.module == other.inner.module
+                && self.inner.name == other.inner.name
+                && self.inner.flags == other.inner.flags
+                && self.inner.expects == other.inner.expects)
     }
 
     /// Its module.
@@ -145,6 +159,7 @@ impl<T> StaticTask<T> {
 }
 
 /// A task with its arguments: a value that a master can dispatch, whose result is a `T`.
+#[must_use = "a call does nothing until a master dispatches it"]
 pub struct Call<T> {
     task: Task<T>,
     args: Result<Payload, String>,
@@ -228,7 +243,7 @@ impl<T> Serialize for Call<T> {
         let inner = &self.task.inner;
         Kept {
             module: inner.module.hash(),
-            task: inner.name.clone(),
+            task: inner.name.to_string(),
             flags: inner.flags,
             expects: inner.expects.clone(),
             args: args.clone().into_bytes().into(),
@@ -243,7 +258,7 @@ impl<'de, T> Deserialize<'de> for Call<T> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Kept { module, task, flags, expects, args } = Kept::deserialize(deserializer)?;
         let module = Module::known(module);
-        let task = Task::from_inner(TaskInner { module, name: task, flags, expects });
+        let task = Task::from_inner(TaskInner { module, name: task.into(), flags, expects });
         Ok(Self { task, args: Ok(args.into()) })
     }
 }

@@ -1,1 +1,41 @@
+//! Executes dpfw's tasks.
+//!
+//! Owns: links to masters, slots, sandboxes, modules, the keyed store. Does not: decide
+//! which task runs where, or try anything again; a slave does what it is told, within its
+//! operator's limits.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use dpfw_slave::Slave;
+//!
+//! let slave = Slave::builder().slots(2).build()?;
+//! let address = slave.listen("127.0.0.1:0").await?;
+//! println!("listening on {address}");
+//! slave.drain(std::time::Duration::from_secs(30)).await;
+//! # Ok(())
+//! # }
+//! ```
 
+mod core;
+mod engine;
+mod helm;
+mod job;
+mod limits;
+mod module;
+mod pacer;
+mod queue;
+mod sandbox;
+mod session;
+mod slave;
+mod slot;
+mod store;
+mod swap;
+mod watch;
+
+pub use dpfw_link::address::{AddressError, Network};
+pub use dpfw_link::dial::{Dial, DialError};
+pub use dpfw_link::listen::ListenError;
+pub use dpfw_link::{LinkError, Stream};
+pub use limits::Limits;
+pub use module::facts::{Facts, Kind};
+pub use slave::{Builder, Drained, Slave, StartError, cache_directory};

@@ -1,1 +1,84 @@
+//! The macros of dpfw's guest SDK.
+//!
+//! Owns: what is accepted on a task, the code put beside it, the records in the custom
+//! section. Does not: know the ABI's layout or the wire; the generated code calls
+//! `dpfw_guest`, which does. Invariant: every mistake in a macro's input is reported, at
+//! the place concerned, and the input itself is always given back unchanged, so that no
+//! error is followed by another that is only its echo.
+//!
+//! Use these through `dpfw_guest`, which exports them.
 
+mod record;
+mod shape;
+mod task;
+mod text;
+
+use proc_macro::TokenStream;
+
+/// Makes a function a task.
+///
+/// The function stays as it is, so that it can be called and tested. On the host a module
+/// of the same name appears beside it, with the function's visibility:
+///
+/// - `add::call(a, b)` takes the function's arguments and gives a `Call` of its result;
+/// - `add::task()` is the task itself, with its module.
+///
+/// ```standalone_crate
+/// use dpfw_guest::task;
+/// # dpfw_guest::module!(b"\0asm\x01\0\0\0");
+///
+/// /// Adds two numbers.
+/// #[task]
+/// pub fn add(a: i64, b: i64) -> i64 {
+///     a + b
+/// }
+///
+/// /// Divides, which can fail: any error with `Display` will do.
+/// #[task(effect_free)]
+/// pub fn divide(a: i64, b: i64) -> Result<i64, String> {
+///     a.checked_div(b).ok_or_else(|| format!("{a} cannot be divided by {b}"))
+/// }
+///
+/// fn main() {
+///     assert_eq!(add(2, 3), 5);
+///     assert_eq!(add::call(2, 3).to_string(), "add(2, 3)");
+///     assert_eq!(divide::task().name(), "divide");
+/// }
+/// ```
+///
+/// # Options
+/// - `once`: when its slave is lost after it may have run, the task is not tried again.
+///   For tasks that change something outside.
+/// - `effect_free`: the task may be tried twice at once.
+/// - `name = "..."`: its name in the module. Names are unique in a module, wherever the
+///   functions stand.
+///
+/// # What can be a task
+/// A free function whose arguments are plain names of owned types that are `Serialize`
+/// and `DeserializeOwned`, and so is its result. A function that returns `Result` (by
+/// that name) returns an error with `Display`, whose text reaches the caller.
+#[proc_macro_attribute]
+pub fn task(options: TokenStream, item: TokenStream) -> TokenStream {
+    task::expand(options.into(), item.into()).into()
+}
+
+/// Tells the fields of a type, so that a caller and a module built from different
+/// versions of it are told what differs before anything runs.
+///
+/// ```
+/// use dpfw_guest::Shape;
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize, Shape)]
+/// struct Hit {
+///     document: u32,
+///     score: f64,
+/// }
+///
+/// fn tells_its_fields<T: Shape>() {}
+/// tells_its_fields::<Hit>();
+/// ```
+#[proc_macro_derive(Shape)]
+pub fn shape(item: TokenStream) -> TokenStream {
+    shape::expand(item.into()).into()
+}

@@ -1,0 +1,149 @@
+//! Checks of everything that must hold between two events.
+//!
+//! Owns: nothing. For tests and simulations; it looks at every task and every slave.
+
+use crate::alarm::Alarm;
+use crate::core::Core;
+use crate::hash::IdMap;
+use crate::reserve::State;
+use crate::slave::{Hold, Room};
+use crate::task::{At, Home, List, Ref};
+use crate::time::Time;
+
+impl Core {
+    /// Checks every invariant.
+    ///
+    /// # Panics
+    /// If one does not hold.
+    pub fn check_invariants(&self) {
+        assert!(self.touched.is_empty(), "slaves are left to look at");
+        self.slaves.check(&self.config);
+        self.check_queues();
+        self.check_attempts();
+        self.check_deadlines();
+        self.check_holds();
+        self.check_reservations();
+        self.check_nothing_is_left_to_do();
+    }
+
+    /// Every task that is not out is in the one queue where it belongs.
+    fn check_queues(&self) {
+        let mut queued = 0;
+        let mut check = |list: &List, belongs: &dyn Fn(Ref) -> bool| {
+            let tasks: Vec<_> = list.iter(&self.tasks).collect();
+            assert_eq!(tasks.len(), list.len(), "the length of a queue");
+            assert!(tasks.iter().all(|task| belongs(*task)), "a task in another's queue");
+            queued += tasks.len();
+        };
+        let suspect = |task| self.tasks[task].record.is_suspect();
+        let anywhere = |task| self.tasks[task].home.is_anywhere();
+        check(&self.queue, &|task| anywhere(task) && !suspect(task));
+        check(&self.suspects, &|task| anywhere(task) && suspect(task));
+        for (id, slave) in self.slaves.iter() {
+            let here = |task| matches!(self.tasks[task].home, Home::On(slave) if slave == id);
+            check(&slave.pinned, &here);
+        }
+        for (id, reservation) in &self.reservations {
+            let under = |task| matches!(self.tasks[task].home, Home::Reserved(r) if r == *id);
+            check(&reservation.lane, &under);
+        }
+        assert_eq!(queued + self.out, self.tasks.len(), "a task in no queue and no attempt");
+        let free = |task: Ref| matches!(self.tasks[task].at, At::Out { .. });
+        assert_eq!(self.tasks.iter().filter(|(task, _)| free(*task)).count(), self.out);
+    }
+
+    /// Every task that is out is so in one attempt, and the attempt agrees.
+    fn check_attempts(&self) {
+        let mut out = 0;
+        for (id, slave) in self.slaves.iter() {
+            for (attempt, sent) in &slave.outs {
+                let Some(task) = sent.task else { continue };
+                out += 1;
+                assert_eq!(self.tasks[task].at, At::Out { slave: id, attempt: *attempt });
+            }
+        }
+        assert_eq!(out, self.out, "tasks that are out");
+    }
+
+    fn check_deadlines(&self) {
+        let mut deadlines = 0;
+        for (task, it) in self.tasks.iter() {
+            if it.deadline == Time::NEVER {
+                continue;
+            }
+            deadlines += 1;
+            let at = match it.deadline > self.now {
+                true => it.deadline,
+                false => it.deadline + self.config.deadline_grace,
+            };
+            assert!(at > self.now, "task {} is overdue", it.id);
+            assert!(self.alarms.has(at, Alarm::Deadline(task)), "no alarm for task {}", it.id);
+            assert!(it.deadline > self.now || matches!(it.at, At::Out { .. }));
+        }
+        assert_eq!(deadlines, self.alarms.deadlines(), "alarms of tasks that are gone");
+    }
+
+    /// A suspect is alone; every record of who is kept for whom agrees.
+    fn check_holds(&self) {
+        let (mut alone, mut emptying, mut wanting) = (0, 0, 0);
+        for (id, slave) in self.slaves.iter() {
+            match slave.hold {
+                Hold::Open => {}
+                Hold::Alone(attempt) => {
+                    alone += 1;
+                    assert_eq!(slave.outs.len(), 1, "a suspect at slave {id} is not alone");
+                    assert!(slave.outs.contains_key(&attempt));
+                }
+                Hold::Emptying { .. } => {
+                    emptying += 1;
+                    assert!(self.emptying.contains(&id));
+                }
+                Hold::Wanted { by, .. } => {
+                    let it = &self.reservations[&by];
+                    assert_eq!(it.state, State::Wanted(id));
+                    wanting += usize::from(it.target.is_none());
+                    assert!(it.target.is_some() || self.wanting.get(&by) == Some(&id));
+                }
+                Hold::Asked(by) => assert_eq!(self.reservations[&by].state, State::Asked(id)),
+                Hold::Held(by) => assert_eq!(self.reservations[&by].state, State::Held(id)),
+            }
+            for sent in slave.outs.values() {
+                let suspect = sent.task.is_some_and(|task| self.tasks[task].record.is_suspect());
+                assert!(!suspect || matches!(slave.hold, Hold::Alone(_)), "a suspect in company");
+            }
+        }
+        let kept = (self.alone, self.emptying.len(), self.wanting.len());
+        assert_eq!(kept, (alone, emptying, wanting), "records of who is kept for whom");
+    }
+
+    fn check_reservations(&self) {
+        let mut waiting: IdMap<_, u32> = IdMap::default();
+        for reservation in
+            self.unassigned.iter().chain(self.slaves.iter().flat_map(|(_, s)| &s.waiting))
+        {
+            *waiting.entry(*reservation).or_default() += 1;
+        }
+        for (id, it) in &self.reservations {
+            let places = waiting.get(id).copied().unwrap_or(0);
+            assert_eq!(places, u32::from(it.state == State::Waiting), "reservation {id}");
+            if let State::Wanted(slave) | State::Asked(slave) | State::Held(slave) = it.state {
+                assert!(self.slaves.find(slave).is_some(), "reservation {id} of a lost slave");
+            }
+        }
+        assert!(waiting.keys().all(|id| self.reservations.contains_key(id)));
+        let known = |(key, slave)| self.slaves.find(slave).is_some_and(|s| s.keys.contains(&key));
+        assert!(self.keys.pairs().all(known), "a key at a lost slave");
+    }
+
+    /// Nothing waits that could go.
+    fn check_nothing_is_left_to_do(&self) {
+        let free = self.slaves.first().is_some_and(|rank| rank.room == Room::Free);
+        assert!(self.queue.is_empty() || !free, "a slot is free while tasks wait");
+        let empty = self.slaves.first().is_some_and(|rank| rank.is_empty());
+        assert!(self.suspects.is_empty() || !empty, "a slave is empty while suspects wait");
+        for (id, slave) in self.slaves.iter() {
+            let idle = slave.is_able() && slave.hold == Hold::Open && slave.outs.is_empty();
+            assert!(slave.pinned.is_empty() || !idle, "slave {id} is idle while its tasks wait");
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! What happens when a slave goes.
+//!
+//! Owns: which of its attempts count as started, and what becomes of each task. Does not:
+//! judge whether a session is over; the driver does. Invariant: nothing refers to the
+//! slave afterwards.
+
+use crate::core::{Core, Turn};
+use crate::effect::Again;
+use crate::event::{Loss, SlaveId};
+use crate::slave::{Hold, Sent, Slave, Stage};
+use crate::suspect::Began;
+use crate::task::{Ref, Tasks};
+use dpfw_protocol::error::Cause;
+use dpfw_protocol::message::TaskFlags;
+
+impl Core {
+    pub(crate) fn handle_lost(&mut self, turn: &mut Turn<'_>, id: SlaveId, loss: Loss) {
+        let Some(hold) = self.slaves.find(id).map(|slave| slave.hold) else { return };
+        self.set_hold(id, Hold::Open);
+        let Some(mut slave) = self.slaves.remove(id) else { return };
+        for key in &slave.keys {
+            self.keys.remove(*key, id);
+        }
+        while let Some(task) = slave.pinned.pop(&mut self.tasks) {
+            self.fail(turn, task, Cause::SlaveLost { may_have_run: false }, Some(id));
+        }
+        let alone = matches!(hold, Hold::Alone(_));
+        self.lose_attempts(turn, id, &slave, loss, alone);
+        self.lose_reservations(turn, hold, &slave);
+    }
+
+    /// Ends every attempt; the last is put back first, so that they wait in order.
+    fn lose_attempts(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: SlaveId,
+        slave: &Slave,
+        loss: Loss,
+        alone: bool,
+    ) {
+        let slots = slave.slots as usize;
+        let begun = |n: usize, sent: &Sent| match (sent.stage, loss) {
+            (Stage::Started, _) => Began::Started,
+            // It ended what it ran before it said goodbye, or had long reported it.
+            (_, Loss::Left) => Began::Unstarted,
+            _ if n < slots => Began::Started,
+            _ => Began::Unstarted,
+        };
+        let outs = slave.outs.values().enumerate();
+        let lost: Vec<(Ref, Began)> =
+            outs.filter_map(|(n, sent)| Some((sent.task?, begun(n, sent)))).collect();
+        for (task, began) in lost.into_iter().rev() {
+            self.out -= 1;
+            if is_bound(&self.tasks, task) {
+                self.fail(turn, task, Cause::SlaveLost { may_have_run: true }, Some(id));
+                continue;
+            }
+            let record = &mut self.tasks[task].record;
+            match record.began(began, loss) {
+                Began::Unstarted => self.again(turn, task, id, Again::LostUnstarted(loss)),
+                Began::Started => match record.lose(&self.config, loss, alone) {
+                    Some(cause) => self.fail(turn, task, cause, Some(id)),
+                    None => self.again(turn, task, id, Again::Lost(loss)),
+                },
+            }
+        }
+    }
+}
+
+/// Whether a task that was sent may be tried nowhere else. Whether it was begun cannot be
+/// known: what the slave said last may be lost with it.
+fn is_bound(tasks: &Tasks, task: Ref) -> bool {
+    tasks[task].flags.has(TaskFlags::ONCE) || !tasks[task].home.is_anywhere()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,249 @@
+//! Tasks that have not resolved, and the queues they wait in.
+//!
+//! Owns: the table of tasks, the links of the queues. Does not: decide which queue a task
+//! belongs to. Invariant: a task is free, in one list, or out in one attempt. Lists run
+//! through the table itself, so that a task leaves from the middle of one at no cost and
+//! leaves nothing behind.
+
+use crate::event::{KeyId, KindId, Placement, ReservationId, SlaveId, TaskId, TaskSpec};
+use crate::hash::IdMap;
+use crate::suspect::Record;
+use crate::time::Time;
+use dpfw_protocol::ids::AttemptId;
+use dpfw_protocol::message::TaskFlags;
+use std::ops::{Index, IndexMut};
+
+/// A place in the table; valid until the task resolves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Ref(u32);
+
+/// The end of a list.
+const NONE: Ref = Ref(u32::MAX);
+
+/// A [`Placement`] in two words: millions of tasks wait at once.
+#[derive(Debug)]
+pub(crate) enum Home {
+    Anywhere,
+    On(SlaveId),
+    Reserved(ReservationId),
+    Near(Box<Box<[KeyId]>>),
+}
+
+impl From<Placement> for Home {
+    fn from(placement: Placement) -> Self {
+        match placement {
+            Placement::Anywhere => Self::Anywhere,
+            Placement::On(slave) => Self::On(slave),
+            Placement::Reserved(reservation) => Self::Reserved(reservation),
+            Placement::Near(keys) => Self::Near(Box::new(keys)),
+        }
+    }
+}
+
+impl Home {
+    /// Whether any slave will do.
+    pub(crate) fn is_anywhere(&self) -> bool {
+        matches!(self, Self::Anywhere | Self::Near(_))
+    }
+}
+
+/// Where a task is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum At {
+    Free { next: Ref },
+    Queued { previous: Ref, next: Ref },
+    Out { slave: SlaveId, attempt: AttemptId },
+}
+
+/// A task.
+#[derive(Debug)]
+pub(crate) struct Task {
+    pub(crate) id: TaskId,
+    /// [`Time::NEVER`] if it has none.
+    pub(crate) deadline: Time,
+    pub(crate) at: At,
+    pub(crate) home: Home,
+    pub(crate) kind: KindId,
+    pub(crate) calls: u32,
+    pub(crate) flags: TaskFlags,
+    pub(crate) record: Record,
+}
+
+/// The table of tasks.
+#[derive(Debug)]
+pub(crate) struct Tasks {
+    places: Vec<Task>,
+    free: Ref,
+    by_id: IdMap<TaskId, Ref>,
+}
+
+impl Default for Tasks {
+    fn default() -> Self {
+        Self { places: Vec::new(), free: NONE, by_id: IdMap::default() }
+    }
+}
+
+impl Index<Ref> for Tasks {
+    type Output = Task;
+    fn index(&self, task: Ref) -> &Task {
+        &self.places[task.0 as usize]
+    }
+}
+
+impl IndexMut<Ref> for Tasks {
+    fn index_mut(&mut self, task: Ref) -> &mut Task {
+        &mut self.places[task.0 as usize]
+    }
+}
+
+impl Tasks {
+    /// Takes a task in, in no list yet. `None` if the table has no number left for it.
+    pub(crate) fn insert(&mut self, id: TaskId, spec: TaskSpec) -> Option<Ref> {
+        let task = Task {
+            id,
+            deadline: spec.deadline.unwrap_or(Time::NEVER),
+            at: At::Queued { previous: NONE, next: NONE },
+            home: spec.placement.into(),
+            kind: spec.kind,
+            calls: spec.calls,
+            flags: spec.flags,
+            record: Record::default(),
+        };
+        let place = match self.free {
+            NONE => {
+                let place = u32::try_from(self.places.len()).ok().filter(|n| *n < NONE.0)?;
+                self.places.push(task);
+                Ref(place)
+            }
+            free => {
+                if let At::Free { next } = self[free].at {
+                    self.free = next;
+                }
+                self[free] = task;
+                free
+            }
+        };
+        self.by_id.insert(id, place);
+        Some(place)
+    }
+
+    /// Forgets a task, which is in no list.
+    pub(crate) fn remove(&mut self, task: Ref) {
+        let id = self[task].id;
+        self.by_id.remove(&id);
+        self[task].at = At::Free { next: self.free };
+        self[task].home = Home::Anywhere;
+        self.free = task;
+    }
+
+    pub(crate) fn find(&self, id: TaskId) -> Option<Ref> {
+        self.by_id.get(&id).copied()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// All tasks, in no useful order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Ref, &Task)> {
+        let places = self.places.iter().zip(0..).map(|(task, n)| (Ref(n), task));
+        places.filter(|(_, task)| !matches!(task.at, At::Free { .. }))
+    }
+
+    fn link(&mut self, task: Ref, previous: Ref, next: Ref) {
+        self[task].at = At::Queued { previous, next };
+    }
+
+    fn set_next(&mut self, task: Ref, to: Ref) {
+        if let At::Queued { next, .. } = &mut self[task].at {
+            *next = to;
+        }
+    }
+
+    fn set_previous(&mut self, task: Ref, to: Ref) {
+        if let At::Queued { previous, .. } = &mut self[task].at {
+            *previous = to;
+        }
+    }
+}
+
+/// A queue of tasks through the table.
+#[derive(Debug)]
+pub(crate) struct List {
+    head: Ref,
+    tail: Ref,
+    len: usize,
+}
+
+impl Default for List {
+    fn default() -> Self {
+        Self { head: NONE, tail: NONE, len: 0 }
+    }
+}
+
+impl List {
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The first.
+    pub(crate) fn head(&self) -> Option<Ref> {
+        (self.head != NONE).then_some(self.head)
+    }
+
+    pub(crate) fn push_back(&mut self, tasks: &mut Tasks, task: Ref) {
+        tasks.link(task, self.tail, NONE);
+        match self.tail {
+            NONE => self.head = task,
+            tail => tasks.set_next(tail, task),
+        }
+        self.tail = task;
+        self.len += 1;
+    }
+
+    pub(crate) fn push_front(&mut self, tasks: &mut Tasks, task: Ref) {
+        tasks.link(task, NONE, self.head);
+        match self.head {
+            NONE => self.tail = task,
+            head => tasks.set_previous(head, task),
+        }
+        self.head = task;
+        self.len += 1;
+    }
+
+    /// Takes a task of this list out of it.
+    pub(crate) fn unlink(&mut self, tasks: &mut Tasks, task: Ref) {
+        let At::Queued { previous, next } = tasks[task].at else { return };
+        match previous {
+            NONE => self.head = next,
+            previous => tasks.set_next(previous, next),
+        }
+        match next {
+            NONE => self.tail = previous,
+            next => tasks.set_previous(next, previous),
+        }
+        tasks.link(task, NONE, NONE);
+        self.len -= 1;
+    }
+
+    pub(crate) fn pop(&mut self, tasks: &mut Tasks) -> Option<Ref> {
+        let head = self.head()?;
+        self.unlink(tasks, head);
+        Some(head)
+    }
+
+    /// The tasks from first to last.
+    pub(crate) fn iter<'a>(&self, tasks: &'a Tasks) -> impl Iterator<Item = Ref> + 'a {
+        std::iter::successors(self.head(), |task| match tasks[*task].at {
+            At::Queued { next, .. } if next != NONE => Some(next),
+            _ => None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,62 @@
+//! How many events the policy handles in a second. Not a test of anything: run it with
+//! `cargo test --release -p dpfw-dispatch --test speed -- --ignored --nocapture`.
+
+use dpfw_dispatch::{
+    Config, Core, Effect, End, Event, KindId, Placement, SlaveId, TaskId, TaskSpec, Time,
+};
+use dpfw_protocol::message::TaskFlags;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+fn spec() -> TaskSpec {
+    let (kind, flags) = (KindId(0), TaskFlags::default());
+    TaskSpec { kind, flags, deadline: None, placement: Placement::Anywhere, calls: 1 }
+}
+
+/// Submits all tasks, then ends each in the order of sending.
+fn measure(slaves: u64, tasks: u64, run: Duration) {
+    let (mut core, mut out) = (Core::new(Config::default()), Vec::new());
+    for id in 1..=slaves {
+        let event = Event::SlaveJoined { slave: SlaveId(id), slots: 2, attempts: 8192 };
+        core.handle(Time::ZERO, event, &mut out);
+    }
+    let mut sent = VecDeque::new();
+    let note = |out: &mut Vec<Effect>, sent: &mut VecDeque<_>| {
+        for effect in out.drain(..) {
+            if let Effect::Send { slave, attempt, .. } = effect {
+                sent.push_back((slave, attempt));
+            }
+        }
+    };
+    let begin = Instant::now();
+    for id in 1..=tasks {
+        core.handle(Time::ZERO, Event::Submit { task: TaskId(id), spec: spec() }, &mut out);
+        note(&mut out, &mut sent);
+    }
+    let submitted = begin.elapsed();
+    let queued = core.stats().queued;
+    let (begin, mut events) = (Instant::now(), 0);
+    while let Some((slave, attempt)) = sent.pop_front() {
+        events += 1;
+        let end = End::Done { run };
+        core.handle(Time::from_nanos(events), Event::Finished { slave, attempt, end }, &mut out);
+        note(&mut out, &mut sent);
+    }
+    let ended = begin.elapsed();
+    assert_eq!(core.stats().accepted, tasks);
+    let rate = |time: Duration| tasks as f64 / time.as_secs_f64() / 1e6;
+    println!(
+        "{slaves:5} slaves, {queued:8} queued, {run:?} each: {:.2} M submits/s, {:.2} M ends/s",
+        rate(submitted),
+        rate(ended),
+    );
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn events_per_second() {
+    for run in [Duration::from_micros(10), Duration::from_millis(10)] {
+        measure(1, 1_000_000, run);
+        measure(1000, 1_000_000, run);
+    }
+}

@@ -1,0 +1,156 @@
+//! The guest's side of the ABI, version 1. The only module with `unsafe`,
+//! with its two parts below.
+//!
+//! Owns: exports that the slave calls by name, the memory handed over in both directions,
+//! the imports. Does not: decode, encode or decide anything. Invariant: memory that the
+//! slave writes to or reads from is owned by a value here: arguments from `dpfw_alloc`
+//! until their call, a reply until the next call into the instance.
+
+#![expect(unsafe_code, reason = "the slave and the guest exchange addresses")]
+
+use crate::export::{Arguments, BadArguments, PIECES, Reply};
+use bytes::Bytes;
+use std::cell::RefCell;
+use std::mem::MaybeUninit;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+mod imports;
+pub(crate) mod store;
+
+pub(crate) use imports::{log, panic, progress};
+
+/// Room for arguments. Words, so that it is aligned to 8.
+struct Room {
+    words: Box<[MaybeUninit<u64>]>,
+    len: usize,
+}
+
+impl Room {
+    fn new(len: usize) -> Self {
+        Self { words: Box::new_uninit_slice(len.div_ceil(size_of::<u64>())), len }
+    }
+
+    fn address(&self) -> usize {
+        self.words.as_ptr().addr()
+    }
+}
+
+impl AsRef<[u8]> for Room {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: `words` has at least `len` bytes, by `new`, and lives as long as `self`;
+        // bytes have no alignment. They are initialised: `as_ref` is called only through
+        // `run`, which the slave calls after it wrote them, and linear memory that it did
+        // not write to has a value as well.
+        unsafe { std::slice::from_raw_parts(self.words.as_ptr().cast(), self.len) }
+    }
+}
+
+thread_local! {
+    /// Rooms that the slave asked for and has not passed to a task yet. It asks for one
+    /// before each call.
+    static ROOMS: RefCell<Vec<Room>> = const { RefCell::new(Vec::new()) };
+
+    /// What the slave may still be reading.
+    static KEPT: RefCell<Kept> = const { RefCell::new(Kept { region: Bytes::new(), pieces: Vec::new() }) };
+}
+
+/// The reply of the last call.
+struct Kept {
+    region: Bytes,
+    pieces: Vec<Bytes>,
+}
+
+unsafe extern "C" {
+    /// The constructors of statics, put together by the linker.
+    fn __wasm_call_ctors();
+}
+
+/// `_initialize`: what makes the module a reactor. Without it the linker takes it for a
+/// command, and has every export run constructors before and destructors after.
+// SAFETY: no other symbol has this name: rustc links no object for reactors into a cdylib.
+#[unsafe(no_mangle)]
+extern "C" fn _initialize() {
+    static DONE: AtomicBool = AtomicBool::new(false);
+    if !DONE.swap(true, Ordering::Relaxed) {
+        // SAFETY: constructors run once, here, before any other export is called; this
+        // function uses nothing that they construct.
+        unsafe { __wasm_call_ctors() }
+    }
+}
+
+/// `dpfw_alloc`: room for `len` bytes of arguments, never at 0. Traps if there is none.
+// SAFETY: no other symbol has this name: the prefix is the ABI's.
+#[unsafe(no_mangle)]
+extern "C" fn dpfw_alloc(len: i32) -> i32 {
+    release();
+    let room = Room::new(len.cast_unsigned() as usize);
+    let address = room.address();
+    ROOMS.with_borrow_mut(|rooms| rooms.push(room));
+    address as i32
+}
+
+/// `dpfw_warm`: what every task needs, before the memory is snapshotted.
+// SAFETY: no other symbol has this name: the prefix is the ABI's.
+#[unsafe(no_mangle)]
+extern "C" fn dpfw_warm() {
+    crate::warm::up();
+}
+
+/// The body of every export `dpfw:NAME`.
+///
+/// # Panics
+/// If `dpfw_alloc` did not give that room: whoever calls does not keep to the ABI.
+pub fn run<A>(
+    at: i32,
+    len: i32,
+    decode: impl FnOnce(&mut Arguments<'_>) -> Result<A, BadArguments>,
+    task: impl FnOnce(A) -> Reply,
+) -> i64 {
+    crate::warm::up();
+    let arguments = Bytes::from_owner(take(at, len));
+    release();
+    keep(Reply::to(arguments, decode, task).into_pieces())
+}
+
+/// The room that was given out for these arguments.
+fn take(at: i32, len: i32) -> Room {
+    let (at, len) = (at.cast_unsigned() as usize, len.cast_unsigned() as usize);
+    let room = ROOMS.with_borrow_mut(|rooms| {
+        let index = rooms.iter().position(|room| room.address() == at && room.len == len)?;
+        Some(rooms.swap_remove(index))
+    });
+    match room {
+        Some(room) => room,
+        None => panic!("dpfw_alloc gave no room of {len} bytes at {at}"),
+    }
+}
+
+/// Lets the last reply go.
+fn release() {
+    KEPT.with_borrow_mut(|kept| {
+        kept.region = Bytes::new();
+        kept.pieces.clear();
+    });
+}
+
+/// Keeps a reply for the slave to read, and says where it is.
+fn keep(pieces: Vec<Bytes>) -> i64 {
+    let (region, pieces) = match <[Bytes; 1]>::try_from(pieces) {
+        Ok([whole]) => (whole, Vec::new()),
+        Err(pieces) => (list(&pieces), pieces),
+    };
+    let (at, len) = (region.as_ptr().addr() as u64, region.len() as u64);
+    KEPT.set(Kept { region, pieces });
+    (at << 32 | len).cast_signed()
+}
+
+/// Where the pieces of a result are. The first begins with its tag, which is left out.
+fn list(pieces: &[Bytes]) -> Bytes {
+    let mut list = vec![PIECES];
+    for (index, piece) in pieces.iter().enumerate() {
+        let piece = if index == 0 { &piece[1..] } else { piece };
+        list.extend_from_slice(&(piece.as_ptr().addr() as u32).to_le_bytes());
+        list.extend_from_slice(&(piece.len() as u32).to_le_bytes());
+    }
+    list.into()
+}

@@ -1,0 +1,96 @@
+//! The keyed store, as the slave offers it.
+//!
+//! Owns: the calls and their replies. Invariant: each function calls one import, so that a
+//! module asks for what it uses; a reply is fetched before anything else is asked for.
+
+use crate::store::Answer;
+use bytes::Bytes;
+
+#[link(wasm_import_module = "dpfw_1")]
+unsafe extern "C" {
+    fn store_get(key: *const u8, key_len: usize) -> i32;
+    fn store_put(key: *const u8, key_len: usize, value: *const u8, value_len: usize) -> i32;
+    fn store_put_if_absent(
+        key: *const u8,
+        key_len: usize,
+        value: *const u8,
+        value_len: usize,
+    ) -> i32;
+    fn store_compare_and_swap(
+        key: *const u8,
+        key_len: usize,
+        value: *const u8,
+        value_len: usize,
+        expected: i64,
+    ) -> i32;
+    fn store_remove(key: *const u8, key_len: usize) -> i32;
+    fn store_list(
+        prefix: *const u8,
+        prefix_len: usize,
+        after: *const u8,
+        after_len: usize,
+        limit: i32,
+    ) -> i32;
+    safe fn reply_len() -> i32;
+    fn reply_take(to: *mut u8);
+    safe fn reply_version() -> i64;
+}
+
+/// The answer to an operation that replies with `READ`, bytes or nothing.
+fn answer<const READ: bool>(outcome: i32) -> Result<Answer, String> {
+    match outcome {
+        0 | 1 => {
+            let there = outcome == 1;
+            let bytes = if READ && there { reply() } else { Bytes::new() };
+            Ok(Answer { there, bytes, version: reply_version().cast_unsigned() })
+        }
+        _ => Err(String::from_utf8_lossy(&reply()).into_owned()),
+    }
+}
+
+/// The bytes of the reply.
+fn reply() -> Bytes {
+    let len = reply_len().cast_unsigned() as usize;
+    let mut bytes = Vec::with_capacity(len);
+    // SAFETY: `bytes` has room for `len` bytes. The slave writes as many as it said, to
+    // memory that was just allocated and that nothing else refers to.
+    unsafe {
+        reply_take(bytes.as_mut_ptr());
+        bytes.set_len(len);
+    }
+    bytes.into()
+}
+
+pub(crate) fn get(key: &str) -> Result<Answer, String> {
+    // SAFETY: the pointer comes with the length of the key it was taken from, and the
+    // slave reads it before it returns. The same holds for keys, values and prefixes below.
+    answer::<true>(unsafe { store_get(key.as_ptr(), key.len()) })
+}
+
+pub(crate) fn put(key: &str, value: &[u8]) -> Result<Answer, String> {
+    // SAFETY: as in `get`.
+    answer::<false>(unsafe { store_put(key.as_ptr(), key.len(), value.as_ptr(), value.len()) })
+}
+
+pub(crate) fn put_if_absent(key: &str, value: &[u8]) -> Result<Answer, String> {
+    let (at, len) = (value.as_ptr(), value.len());
+    // SAFETY: as in `get`.
+    answer::<false>(unsafe { store_put_if_absent(key.as_ptr(), key.len(), at, len) })
+}
+
+pub(crate) fn compare_and_swap(key: &str, value: &[u8], expected: u64) -> Result<Answer, String> {
+    let (at, len, expected) = (value.as_ptr(), value.len(), expected.cast_signed());
+    // SAFETY: as in `get`.
+    answer::<false>(unsafe { store_compare_and_swap(key.as_ptr(), key.len(), at, len, expected) })
+}
+
+pub(crate) fn remove(key: &str) -> Result<Answer, String> {
+    // SAFETY: as in `get`.
+    answer::<false>(unsafe { store_remove(key.as_ptr(), key.len()) })
+}
+
+pub(crate) fn list(prefix: &str, after: &str, limit: u32) -> Result<Answer, String> {
+    let (at, len, limit) = (after.as_ptr(), after.len(), limit.cast_signed());
+    // SAFETY: as in `get`.
+    answer::<true>(unsafe { store_list(prefix.as_ptr(), prefix.len(), at, len, limit) })
+}

@@ -1,0 +1,49 @@
+use super::*;
+use std::collections::BTreeMap;
+
+#[test]
+fn values_come_back_with_their_type() {
+    let ages = BTreeMap::from([("ada".to_owned(), 36u8)]);
+    assert_eq!(get::<u8>("ages"), Ok(None));
+    let version = put("ages", &ages).expect("put");
+    assert_eq!(get_versioned("ages"), Ok(Some(Versioned { value: ages, version })));
+    let error = get::<String>("ages").expect_err("another type");
+    assert!(error.to_string().starts_with("the value of `ages` has another type: "), "{error}");
+    assert_eq!(put_bytes("raw", b"\xff\xff"), Ok(version + 1));
+    assert_eq!(get_bytes("raw"), Ok(Some(b"\xff\xff".into())));
+}
+
+#[test]
+fn a_swap_needs_the_version() {
+    assert_eq!(compare_and_swap("n", &1, 7), Ok(None));
+    let first = compare_and_swap("n", &1, 0).expect("not refused").expect("was absent");
+    assert_eq!(put_if_absent("n", &2), Ok(None));
+    let second = compare_and_swap("n", &2, first).expect("not refused").expect("as expected");
+    assert_eq!(compare_and_swap("n", &3, first), Ok(None));
+    assert_eq!(get("n"), Ok(Some(2)));
+    assert_eq!((remove("n"), remove("n")), (Ok(true), Ok(false)));
+    let third = put_if_absent("n", &4).expect("not refused").expect("was removed");
+    assert!(third > second, "no version is used again");
+}
+
+#[test]
+fn keys_are_checked_as_a_slave_does() {
+    let refused = put("", &1).expect_err("an empty key");
+    assert_eq!(
+        refused.to_string(),
+        "the store refused: the limit on key was exceeded (allowed: 1024 bytes)"
+    );
+}
+
+#[test]
+fn listings_go_over_pages() {
+    for n in 0..600 {
+        put(&format!("n/{n:03}"), &n).expect("put");
+    }
+    put("other", &0).expect("put");
+    let keys: Vec<_> = list("n/").map(|entry| entry.expect("lists").key).collect();
+    assert_eq!(keys.len(), 600);
+    assert!(keys.is_sorted());
+    let first = list("other").next().expect("one").expect("lists");
+    assert_eq!((first.kind, first.bytes, first.owner.as_str()), (EntryKind::Value, 1, "host"));
+}

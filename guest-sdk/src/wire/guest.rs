@@ -1,0 +1,186 @@
+//! MessagePack within a module.
+//!
+//! Owns: what `Bytes` shares with the buffers it is decoded from and encoded into. Does
+//! not: know the ABI. Invariant: a byte string is shared only if it is the very memory
+//! that was announced or decoded; anything else is copied.
+
+use bytes::Bytes;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Serialize};
+use std::cell::RefCell;
+use std::io::Write;
+
+/// Byte strings of at least this size are shared: below, a copy costs less than a piece.
+pub(crate) const SHARE: usize = 16 * 1024;
+
+/// Values nest no deeper than this; the same bound as on the host.
+const MAX_DEPTH: usize = 256;
+
+thread_local! {
+    /// The buffer that is being decoded.
+    static SOURCE: RefCell<Option<Bytes>> = const { RefCell::new(None) };
+
+    /// The byte strings that the value being encoded has announced.
+    static SHARED: RefCell<Option<Vec<Bytes>>> = const { RefCell::new(None) };
+}
+
+/// The decoder of one buffer.
+pub(crate) type Decoder<'a> = rmp_serde::Deserializer<rmp_serde::decode::ReadRefReader<'a, [u8]>>;
+
+/// Decodes with `decode`, within which [`borrow`] shares the buffer.
+pub(crate) fn borrowing<R>(buffer: &Bytes, decode: impl FnOnce() -> R) -> R {
+    let outer = SOURCE.replace(Some(buffer.clone()));
+    let value = decode();
+    SOURCE.set(outer);
+    value
+}
+
+/// A decoder of these bytes.
+pub(crate) fn decoder(bytes: &[u8]) -> Decoder<'_> {
+    let mut decoder = rmp_serde::Deserializer::from_read_ref(bytes);
+    decoder.set_max_depth(MAX_DEPTH);
+    decoder
+}
+
+/// A value from all bytes of a buffer.
+pub(crate) fn decode<T: DeserializeOwned>(buffer: &Bytes) -> Result<T, String> {
+    borrowing(buffer, || {
+        let mut decoder = decoder(buffer);
+        let value = T::deserialize(&mut decoder).map_err(|error| error.to_string())?;
+        finished(&mut decoder).then_some(value).ok_or_else(|| "bytes are left over".to_owned())
+    })
+}
+
+/// Whether nothing is left to decode.
+pub(crate) fn finished(decoder: &mut Decoder<'_>) -> bool {
+    let next = IgnoredAny::deserialize(decoder);
+    matches!(next, Err(rmp_serde::decode::Error::InvalidMarkerRead(_)))
+}
+
+/// A part of the buffer that is being decoded, shared; a copy of anything else.
+pub(crate) fn borrow(part: &[u8]) -> Bytes {
+    SOURCE.with_borrow(|source| match source {
+        Some(whole) if part.len() >= SHARE && whole.as_ptr_range().contains(&part.as_ptr()) => {
+            whole.slice_ref(part)
+        }
+        _ => Bytes::copy_from_slice(part),
+    })
+}
+
+/// Announces that the bytes about to be serialised are this piece.
+pub(crate) fn share(piece: &Bytes) {
+    if piece.len() >= SHARE {
+        SHARED.with_borrow_mut(|shared| shared.iter_mut().for_each(|s| s.push(piece.clone())));
+    }
+}
+
+/// Encodes a value behind `head`, in pieces; the first begins with `head`.
+pub(crate) fn encode_pieces<T: Serialize + ?Sized>(
+    head: u8,
+    value: &T,
+) -> Result<Vec<Bytes>, rmp_serde::encode::Error> {
+    let outer = SHARED.replace(Some(Vec::new()));
+    let mut tail = Vec::with_capacity(FIRST);
+    tail.push(head);
+    let mut rope = Rope { pieces: Vec::new(), tail };
+    let outcome = value.serialize(&mut rmp_serde::Serializer::new(&mut rope).with_struct_map());
+    SHARED.set(outer);
+    outcome.map(|()| rope.finish())
+}
+
+/// Room for a small result, so that it is allocated once.
+const FIRST: usize = 64;
+
+struct Rope {
+    pieces: Vec<Bytes>,
+    tail: Vec<u8>,
+}
+
+impl Rope {
+    fn cut(&mut self) {
+        if !self.tail.is_empty() {
+            self.pieces.push(std::mem::take(&mut self.tail).into());
+        }
+    }
+
+    fn finish(mut self) -> Vec<Bytes> {
+        self.cut();
+        self.pieces
+    }
+}
+
+impl Write for Rope {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let shared = if bytes.len() < SHARE { None } else { take_same(bytes) };
+        match shared {
+            Some(piece) => {
+                self.cut();
+                self.pieces.push(piece);
+            }
+            None => self.tail.extend_from_slice(bytes),
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The announced piece that is this very memory.
+fn take_same(bytes: &[u8]) -> Option<Bytes> {
+    SHARED.with_borrow_mut(|shared| {
+        let pieces = shared.as_mut()?;
+        let same = |p: &Bytes| p.as_ptr() == bytes.as_ptr() && p.len() == bytes.len();
+        let at = pieces.iter().position(same)?;
+        Some(pieces.swap_remove(at))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Bytes as Blob;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Plain(#[serde(with = "plain")] Bytes);
+
+    /// A byte string by this module's sharing; the crate's own type has the host's here.
+    mod plain {
+        use super::*;
+        use serde::{Deserializer, Serializer};
+
+        pub(super) fn serialize<S: Serializer>(bytes: &Bytes, s: S) -> Result<S::Ok, S::Error> {
+            share(bytes);
+            s.serialize_bytes(bytes)
+        }
+
+        pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Bytes, D::Error> {
+            <&[u8]>::deserialize(d).map(borrow)
+        }
+    }
+
+    #[test]
+    fn pieces_are_the_bytes_that_the_host_writes() {
+        let big = Bytes::from(vec![7u8; 3 * SHARE]);
+        let value = (1u8, Plain(big.clone()), "x", Plain(Bytes::from_static(b"small")));
+        let pieces = encode_pieces(9, &value).expect("encodes");
+        assert_eq!(pieces.len(), 3);
+        assert_eq!(pieces[1].as_ptr(), big.as_ptr(), "shared");
+        let theirs = (1u8, Blob::from(big), "x", Blob::from(b"small"));
+        let host = dpfw_protocol::payload::encode(&theirs).expect("encodes").into_bytes();
+        assert_eq!(pieces.concat(), [&[9], &host[..]].concat());
+    }
+
+    #[test]
+    fn decoding_shares_the_buffer() {
+        let value = (Plain(vec![7u8; SHARE].into()), Plain(Bytes::from_static(b"small")));
+        let buffer = Bytes::from(rmp_serde::to_vec(&value).expect("encodes"));
+        let back: (Plain, Plain) = decode(&buffer).expect("decodes");
+        assert_eq!(back, value);
+        assert!(buffer.as_ptr_range().contains(&back.0.0.as_ptr()));
+        assert!(!buffer.as_ptr_range().contains(&back.1.0.as_ptr()), "small ones are copied");
+        let longer = Bytes::from([&buffer[..], &[0]].concat());
+        assert_eq!(decode::<(Plain, Plain)>(&longer), Err("bytes are left over".into()));
+    }
+}

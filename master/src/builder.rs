@@ -1,0 +1,262 @@
+//! How a master is to be.
+
+use crate::driver::{Driver, Registry};
+use crate::inbox::Inbox;
+use crate::master::{Master, Shared};
+use crate::source::{FirstError, Sources};
+use dpfw_dispatch::Config;
+use dpfw_link::address::Network;
+use dpfw_link::dial::Dial;
+use dpfw_link::listen::{ListenError, Listener};
+use dpfw_link::{Stream, identity};
+use dpfw_protocol::hello::{Features, Hello, Namespace, PeerLimits, Role};
+use dpfw_protocol::ids::PeerId;
+use dpfw_protocol::limits::PROTOCOL;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
+
+/// Tasks that may be unresolved unless told otherwise: more than a program that waits for
+/// results has, and no more than some 100 MiB beside their arguments.
+const QUEUE: usize = 200_000;
+
+/// Configures a [`Master`].
+#[derive(Debug)]
+#[must_use = "a builder does nothing until it builds"]
+pub struct Builder {
+    addresses: Vec<String>,
+    ports: Vec<String>,
+    streams: Vec<Stream>,
+    network: Network,
+    tries: Option<u32>,
+    pause: Duration,
+    background: bool,
+    queue: usize,
+    name: Option<PeerId>,
+    namespace: Namespace,
+    policy: Config,
+}
+
+/// A master cannot be.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// A slave cannot be linked.
+    #[error("no link to a slave: {0}")]
+    Slave(#[from] FirstError),
+    /// A port cannot be listened on.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The system lacks something.
+    #[error("the master cannot start: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// A master with the ports that it listens on.
+#[derive(Debug)]
+pub struct Running {
+    /// The master.
+    pub master: Master,
+    /// In the order in which [`Builder::listen`] was called.
+    pub listening: Vec<SocketAddr>,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        let dial = Dial::new(String::new());
+        Self {
+            addresses: Vec::new(),
+            ports: Vec::new(),
+            streams: Vec::new(),
+            network: Network::Loopback,
+            tries: dial.tries,
+            pause: dial.pause,
+            background: false,
+            queue: QUEUE,
+            name: None,
+            namespace: Namespace::default(),
+            policy: Config::default(),
+        }
+    }
+}
+
+impl Builder {
+    /// Dials a slave at `HOST:PORT`, and again whenever its link is lost.
+    pub fn slave(mut self, address: impl Into<String>) -> Self {
+        self.addresses.push(address.into());
+        self
+    }
+
+    /// Listens at `HOST:PORT` for slaves that dial in; port 0 takes a free one.
+    pub fn listen(mut self, address: impl Into<String>) -> Self {
+        self.ports.push(address.into());
+        self
+    }
+
+    /// Links a slave over any byte stream. Once it is lost, it does not come back.
+    pub fn attach(mut self, stream: Stream) -> Self {
+        self.streams.push(stream);
+        self
+    }
+
+    /// How far dialling and listening may reach.
+    pub fn network(mut self, network: Network) -> Self {
+        self.network = network;
+        self
+    }
+
+    /// How often an address is dialled before it is given up: 30 times, a second apart,
+    /// unless told otherwise; `None` for ever.
+    pub fn dial_tries(mut self, tries: Option<u32>) -> Self {
+        self.tries = tries;
+        self
+    }
+
+    /// The pause between two tries.
+    pub fn dial_pause(mut self, pause: Duration) -> Self {
+        self.pause = pause;
+        self
+    }
+
+    /// Builds at once, and dials in the background.
+    pub fn background(mut self) -> Self {
+        self.background = true;
+        self
+    }
+
+    /// How many tasks may be unresolved; 200,000 unless told otherwise.
+    pub fn queue(mut self, tasks: usize) -> Self {
+        self.queue = tasks.max(1);
+        self
+    }
+
+    /// The master's name in the slaves' logs; one is made up unless told otherwise.
+    pub fn name(mut self, name: PeerId) -> Self {
+        self.name = Some(name);
+        self
+    }
+
+    /// Where its keys live in the slaves' stores.
+    pub fn namespace(mut self, namespace: Namespace) -> Self {
+        self.namespace = namespace;
+        self
+    }
+
+    /// The settings of the policy.
+    pub fn policy(mut self, policy: Config) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Whether any slave is dialled, listened for or attached.
+    pub fn has_slaves(&self) -> bool {
+        !(self.addresses.is_empty() && self.ports.is_empty() && self.streams.is_empty())
+    }
+
+    fn hello(&self) -> Hello {
+        let (made_up, incarnation) = identity("master");
+        Hello {
+            protocol: PROTOCOL,
+            role: Role::Master,
+            peer: self.name.clone().unwrap_or(made_up),
+            incarnation,
+            session: None,
+            features: Features::default(),
+            namespace: self.namespace.clone(),
+            limits: PeerLimits::default(),
+            slots: 0,
+            agent: concat!("dpfw ", env!("CARGO_PKG_VERSION")).into(),
+        }
+    }
+
+    /// Builds the master on the current tokio runtime, and waits until the slaves that are
+    /// dialled are linked.
+    ///
+    /// # Errors
+    /// [`BuildError`] if an address is not allowed, cannot be reached or is no slave's.
+    pub async fn build(self) -> Result<Master, BuildError> {
+        Ok(self.build_listening().await?.master)
+    }
+
+    /// The same, and gives the addresses that are listened on.
+    ///
+    /// # Errors
+    /// [`BuildError`].
+    pub async fn build_listening(self) -> Result<Running, BuildError> {
+        let inbox = Arc::new(Inbox::new(self.queue));
+        let registry = Registry::default();
+        let sources = Sources::new(Arc::clone(&inbox), self.hello());
+        let mut tasks = JoinSet::new();
+        let mut listening = Vec::new();
+        for address in &self.ports {
+            let listener = Listener::bind(address, self.network).await?;
+            listening.push(listener.local_addr()?);
+            tasks.spawn(sources.listen(listener));
+        }
+        let mut firsts = Vec::new();
+        for address in self.addresses {
+            let (network, tries, pause) = (self.network, self.tries, self.pause);
+            let (first, outcome) = oneshot::channel();
+            tasks.spawn(sources.dial(Dial { address, network, tries, pause }, first));
+            firsts.push(outcome);
+        }
+        for stream in self.streams {
+            tasks.spawn(sources.attach(stream));
+        }
+        let driver = Driver::new(self.policy, Arc::clone(&inbox), Arc::clone(&registry));
+        let (ended, driver_ended) = watch::channel(());
+        tasks.spawn(async move {
+            driver.run().await;
+            drop(ended);
+        });
+        let shared = Shared {
+            inbox,
+            registry,
+            sources,
+            runtime: tokio::runtime::Handle::current(),
+            tasks: Mutex::new(tasks),
+            driver: driver_ended,
+            thread: Mutex::default(),
+        };
+        let master = Master(Arc::new(shared));
+        if !self.background {
+            for first in firsts {
+                // A source that ended without a word was shut down.
+                first.await.unwrap_or(Ok(()))?;
+            }
+        }
+        Ok(Running { master, listening })
+    }
+
+    /// Builds the master on a thread of its own, for blocking code.
+    ///
+    /// # Errors
+    /// [`BuildError`].
+    pub fn build_blocking(self) -> Result<Master, BuildError> {
+        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+        let thread = std::thread::Builder::new().name("dpfw-master".into());
+        let thread = thread.spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = match runtime {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(sender.send(Err(error.into()))),
+            };
+            runtime.block_on(async move {
+                let built = self.build().await;
+                let driver = built.as_ref().ok().map(|master| master.0.driver.clone());
+                // The caller waits for it right below.
+                let _ = sender.send(built);
+                if let Some(mut driver) = driver {
+                    while driver.changed().await.is_ok() {}
+                }
+            });
+        })?;
+        let lost = || std::io::Error::other("the master's thread has ended");
+        let master = receiver.recv().map_err(|_| lost())??;
+        let keep = &master.0.thread;
+        *keep.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(thread);
+        Ok(master)
+    }
+}

@@ -1,0 +1,490 @@
+//! The driver: one task that owns the policy and carries out what it decides.
+//!
+//! Owns: the policy, the tasks' arguments and tickets, what each slave was told of modules
+//! and tasks. Invariant: nothing else touches these; everybody else sends a command. What
+//! one wake-up brings is handled as a batch, and written with one system call a link.
+
+use crate::error::TaskError;
+use crate::inbox::{Change, Command, Inbox, ReserveOutcome, Submission};
+use crate::link::FromSlave;
+use crate::receipt::Receipt;
+use crate::slave::Linked;
+use crate::ticket::Ticket;
+use dpfw_dispatch::hash::IdMap;
+use dpfw_dispatch::{
+    Config, Core, Effect, End, Event, KindId, Loss, Outcome, ReservationId, ReserveError, SlaveId,
+    TaskId, TaskSpec, Time, Wait,
+};
+use dpfw_protocol::Bytes;
+use dpfw_protocol::error::Cause;
+use dpfw_protocol::ids::{AttemptId, BindId, ConversationId, ModuleHash};
+use dpfw_protocol::message::{
+    Bind, Cancel, Dispatch, Log, ModuleBytes, Recall, Release, Reserve, Status, TaskFlags, Timing,
+    close,
+};
+use dpfw_protocol::module::Module;
+use dpfw_protocol::payload::Payload;
+use dpfw_protocol::signature::Signature;
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+use tokio::time::Sleep;
+
+/// The slaves that are linked now, for everybody to see.
+pub(crate) type Registry = Arc<Mutex<Vec<Arc<Linked>>>>;
+
+/// A task that has not resolved.
+struct Entry {
+    ticket: Arc<Ticket>,
+    kind: KindId,
+    flags: TaskFlags,
+    args: Payload,
+    sent: Option<Instant>,
+}
+
+/// A task function, whoever calls it.
+struct Kind {
+    module: Module,
+    name: Arc<str>,
+    expects: Option<Signature>,
+}
+
+/// What a slave was told.
+struct Told {
+    linked: Arc<Linked>,
+    /// By kind.
+    binds: Vec<Option<BindId>>,
+    bound: u32,
+    is_dirty: bool,
+}
+
+/// The result that the event being handled carries.
+struct Carried {
+    timing: Timing,
+    result: Bytes,
+}
+
+/// See the module's page.
+pub(crate) struct Driver {
+    core: Core,
+    inbox: Arc<Inbox>,
+    registry: Registry,
+    start: Instant,
+    tasks: IdMap<TaskId, Entry>,
+    kinds: Vec<Kind>,
+    kind_ids: HashMap<(ModuleHash, Arc<str>, bool), Vec<KindId>>,
+    slaves: IdMap<SlaveId, Told>,
+    dirty: Vec<SlaveId>,
+    reserving: IdMap<ReservationId, oneshot::Sender<ReserveOutcome>>,
+    sources: usize,
+    effects: Vec<Effect>,
+    carried: Option<Carried>,
+}
+
+/// Whether the driver goes on.
+#[derive(PartialEq, Eq)]
+enum Flow {
+    On,
+    End,
+}
+
+impl Driver {
+    pub(crate) fn new(policy: Config, inbox: Arc<Inbox>, registry: Registry) -> Self {
+        Self {
+            core: Core::new(policy),
+            inbox,
+            registry,
+            start: Instant::now(),
+            tasks: IdMap::default(),
+            kinds: Vec::new(),
+            kind_ids: HashMap::new(),
+            slaves: IdMap::default(),
+            dirty: Vec::new(),
+            reserving: IdMap::default(),
+            sources: 0,
+            effects: Vec::new(),
+            carried: None,
+        }
+    }
+
+    /// Handles commands until the master is shut down.
+    pub(crate) async fn run(mut self) {
+        let mut commands = Vec::new();
+        let mut alarm: Option<(Time, Pin<Box<Sleep>>)> = None;
+        loop {
+            let wake = self.core.next_wake();
+            if alarm.as_ref().map(|(at, _)| *at) != wake {
+                alarm = wake.map(|at| (at, Box::pin(tokio::time::sleep_until(self.instant(at)))));
+            }
+            let rang = std::future::poll_fn(|cx| {
+                if self.inbox.poll_take(cx, &mut commands).is_ready() {
+                    return std::task::Poll::Ready(false);
+                }
+                match &mut alarm {
+                    Some((_, sleep)) => sleep.as_mut().poll(cx).map(|()| true),
+                    None => std::task::Poll::Pending,
+                }
+            })
+            .await;
+            if rang {
+                alarm = None;
+                self.handle(Event::Tick);
+            }
+            for command in commands.drain(..) {
+                if self.obey(command) == Flow::End {
+                    return self.end();
+                }
+            }
+            self.flush();
+        }
+    }
+
+    fn now(&self) -> Time {
+        Time::from(self.start.elapsed())
+    }
+
+    fn instant(&self, at: Time) -> tokio::time::Instant {
+        let far = Duration::from_secs(86_400 * 365);
+        (self.start + at.since(Time::ZERO).min(far)).into()
+    }
+
+    fn obey(&mut self, command: Command) -> Flow {
+        match command {
+            Command::Submit(task, submission) => self.submit(task, *submission),
+            Command::Cancel(task) => self.handle(Event::Cancel { task }),
+            Command::Said(slave, said) => said.into_iter().for_each(|one| self.hear(slave, one)),
+            Command::Joined(linked) => self.joined(linked),
+            Command::Lost(slave, loss) => self.lost(slave, loss),
+            Command::NeedsModule(slave, module) => self.send_module(slave, module),
+            Command::Reserve { reservation, slave, wait, answer } => {
+                self.reserving.insert(reservation, answer);
+                self.handle(Event::Reserve { reservation, slave, wait });
+            }
+            Command::Release(reservation) => {
+                self.reserving.remove(&reservation);
+                self.handle(Event::Release { reservation });
+            }
+            Command::Source(change) => self.source(change),
+            Command::Stats(answer) => {
+                // Nobody may wait for it any more.
+                let _ = answer.send(self.core.stats());
+            }
+            Command::Shutdown => return Flow::End,
+        }
+        Flow::On
+    }
+
+    fn source(&mut self, change: Change) {
+        match change {
+            Change::More => self.sources += 1,
+            Change::Fewer => self.sources = self.sources.saturating_sub(1),
+        }
+        let event = if self.sources == 0 { Event::NoMoreSlaves } else { Event::SlavesExpected };
+        self.handle(event);
+    }
+
+    fn handle(&mut self, event: Event) {
+        let mut effects = std::mem::take(&mut self.effects);
+        self.core.handle(self.now(), event, &mut effects);
+        for effect in effects.drain(..) {
+            self.carry_out(effect);
+        }
+        self.effects = effects;
+    }
+
+    fn submit(&mut self, task: TaskId, submission: Submission) {
+        let Submission { ticket, module, name, expects, flags, args, calls, deadline, placement } =
+            submission;
+        let kind = self.kind(module, name, expects);
+        self.tasks.insert(task, Entry { ticket, kind, flags, args, sent: None });
+        let since = |deadline: Instant| deadline.saturating_duration_since(self.start);
+        let deadline = deadline.map(|deadline| Time::from(since(deadline)));
+        let spec = TaskSpec { kind, flags, deadline, placement, calls };
+        self.handle(Event::Submit { task, spec });
+    }
+
+    /// The number of a task function; a new one the first time. Bounded by the functions
+    /// that the program calls.
+    fn kind(&mut self, module: Module, name: Arc<str>, expects: Option<Signature>) -> KindId {
+        let key = (module.hash(), Arc::clone(&name), expects.is_some());
+        let known = self.kind_ids.entry(key).or_default();
+        for &id in known.iter() {
+            if let Some(kind) = self.kinds.get_mut(id.0 as usize)
+                && kind.expects == expects
+            {
+                // A later call may carry the bytes that an earlier one lacked.
+                if kind.module.bytes().is_none() {
+                    kind.module = module;
+                }
+                return id;
+            }
+        }
+        let id = KindId(self.kinds.len() as u32);
+        known.push(id);
+        self.kinds.push(Kind { module, name, expects });
+        id
+    }
+
+    fn joined(&mut self, linked: Arc<Linked>) {
+        let (slave, hello) = (linked.id, &linked.hello);
+        let (slots, attempts) = (hello.slots.max(1), hello.limits.attempts);
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&linked));
+        let told = Told { linked, binds: Vec::new(), bound: 0, is_dirty: false };
+        self.slaves.insert(slave, told);
+        self.handle(Event::SlaveJoined { slave, slots, attempts });
+    }
+
+    fn lost(&mut self, slave: SlaveId, loss: Loss) {
+        let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        registry.retain(|linked| linked.id != slave);
+        drop(registry);
+        self.handle(Event::SlaveLost { slave, loss });
+        self.slaves.remove(&slave);
+    }
+
+    fn hear(&mut self, slave: SlaveId, said: FromSlave) {
+        match said {
+            FromSlave::Done(attempt, timing, result) => {
+                let run = Duration::from_micros(timing.init_us.saturating_add(timing.run_us));
+                self.carried = Some(Carried { timing, result });
+                self.handle(Event::Finished { slave, attempt, end: End::Done { run } });
+                self.carried = None;
+            }
+            FromSlave::Failed(attempt, _, cause) => {
+                self.handle(Event::Finished { slave, attempt, end: End::Failed { cause } });
+            }
+            FromSlave::Started(attempts) => self.handle(Event::Started { slave, attempts }),
+            FromSlave::Returned(attempts) => self.handle(Event::Returned { slave, attempts }),
+            FromSlave::Reserved(granted) => self.handle(Event::ReserveAnswered { slave, granted }),
+            FromSlave::Draining => self.handle(Event::SlaveDraining { slave }),
+            FromSlave::Status(status) => {
+                let Status { slots, taken, attempts: running, .. } = status;
+                self.handle(Event::SlaveStatus { slave, slots, taken, running });
+            }
+            FromSlave::Log(attempt, log) => self.log(slave, attempt, &log),
+            FromSlave::Progress(attempt, progress) => {
+                if let Some(entry) = self.entry_of(slave, attempt) {
+                    entry.ticket.set_progress(progress);
+                }
+            }
+        }
+    }
+
+    fn entry_of(&self, slave: SlaveId, attempt: AttemptId) -> Option<&Entry> {
+        self.tasks.get(&self.core.task_of(slave, attempt)?)
+    }
+
+    /// A guest's log line becomes an event of the master's log.
+    fn log(&self, slave: SlaveId, attempt: AttemptId, log: &Log) {
+        let Some((entry, told)) = self.entry_of(slave, attempt).zip(self.slaves.get(&slave)) else {
+            return;
+        };
+        let task = self.kinds.get(entry.kind.0 as usize).map_or("?", |kind| &kind.name);
+        let slave = &told.linked.hello.peer;
+        let (target, text) = (&log.target, &log.text);
+        macro_rules! say {
+            ($level:ident) => {
+                tracing::event!(
+                    target: "dpfw::task", tracing::Level::$level, %slave, task, target, "{text}"
+                )
+            };
+        }
+        match log.level {
+            1 => say!(ERROR),
+            2 => say!(WARN),
+            3 => say!(INFO),
+            4 => say!(DEBUG),
+            _ => say!(TRACE),
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Send { slave, task, attempt, budget } => {
+                self.send(slave, task, attempt, budget)
+            }
+            Effect::Cancel { slave, attempt } => {
+                self.tell(slave, attempt.conversation(), &Cancel {});
+            }
+            Effect::Recall { slave, attempts } => {
+                self.tell(slave, ConversationId::LINK, &Recall { attempts });
+            }
+            Effect::Resolve { task, outcome, attempts } => self.resolve(task, outcome, attempts),
+            Effect::AskReserve { slave, wait, .. } => {
+                if let Some(told) = self.slaves.get(&slave) {
+                    let conversation = told.linked.conversation();
+                    self.tell(slave, conversation, &Reserve { wait: wait == Wait::Yes });
+                }
+            }
+            Effect::ReleaseSlave { slave, .. } => {
+                self.tell(slave, ConversationId::LINK, &Release {});
+            }
+            Effect::ReserveResolved { reservation, outcome } => {
+                self.reserved(reservation, outcome);
+            }
+            Effect::Retried { task, slave, why } => {
+                tracing::info!(%task, %slave, ?why, "dispatched again");
+            }
+            Effect::Stale { slave, attempt } => {
+                tracing::debug!(%slave, %attempt, "a late answer is dropped");
+            }
+        }
+    }
+
+    /// Appends a message to a slave's outbox, to be flushed with the batch.
+    fn tell<M: dpfw_protocol::message::Message>(
+        &mut self,
+        slave: SlaveId,
+        conversation: ConversationId,
+        message: &M,
+    ) {
+        let Some(told) = self.slaves.get_mut(&slave) else {
+            return;
+        };
+        if let Err(error) = told.linked.outbox.message(conversation, message) {
+            tracing::error!(%error, "a message cannot be sent");
+        }
+        told.mark(slave, &mut self.dirty);
+    }
+
+    fn send(&mut self, slave: SlaveId, task: TaskId, attempt: AttemptId, budget: Option<Duration>) {
+        let (Some(told), Some(entry)) = (self.slaves.get_mut(&slave), self.tasks.get_mut(&task))
+        else {
+            return;
+        };
+        entry.sent = Some(Instant::now());
+        let bind = told.bind(entry.kind, &self.kinds);
+        let budget_us = budget.map(|b| u64::try_from(b.as_micros()).unwrap_or(u64::MAX));
+        let payload = entry.args.len() as u64;
+        let dispatch = Dispatch { bind, flags: entry.flags, budget_us, payload };
+        let args = entry.args.clone();
+        let told_of = told.linked.outbox.message_with(attempt.conversation(), &dispatch, args);
+        if let Err(error) = told_of {
+            tracing::error!(%error, "a task cannot be sent");
+        }
+        told.mark(slave, &mut self.dirty);
+    }
+
+    /// A slave lacks a module that it was told of.
+    fn send_module(&mut self, slave: SlaveId, hash: ModuleHash) {
+        let Some(told) = self.slaves.get_mut(&slave) else {
+            return;
+        };
+        let has_bytes = |kind: &&Kind| kind.module.hash() == hash && kind.module.bytes().is_some();
+        let module = self.kinds.iter().find(has_bytes).map(|kind| kind.module.clone());
+        let bytes = module.and_then(|module| module.bytes().cloned()).unwrap_or_default();
+        let offer = ModuleBytes { module: hash, payload: bytes.len() as u64 };
+        let conversation = told.linked.conversation();
+        let told_of = told.linked.outbox.message_with(conversation, &offer, bytes.into());
+        if let Err(error) = told_of {
+            tracing::error!(%error, "a module cannot be sent");
+        }
+        told.mark(slave, &mut self.dirty);
+    }
+
+    fn resolve(&mut self, task: TaskId, outcome: Outcome, attempts: u32) {
+        let Some(entry) = self.tasks.remove(&task) else {
+            return;
+        };
+        let name = self.kinds.get(entry.kind.0 as usize).map_or("?", |kind| &kind.name);
+        let peer = |slave: SlaveId| self.slaves.get(&slave).map(|t| t.linked.hello.peer.clone());
+        match outcome {
+            Outcome::Accepted { slave, .. } => {
+                let carried = self.carried.take().zip(peer(slave));
+                let Some((Carried { timing, result }, peer)) = carried else {
+                    let message = "a result was accepted that is not there".into();
+                    let error = TaskError::new(name, None, attempts, Cause::Internal { message });
+                    entry.ticket.complete(Err(error), None);
+                    return self.inbox.give_room();
+                };
+                let (dispatched, sent) = (entry.ticket.dispatched, entry.sent);
+                let sent = sent.unwrap_or(dispatched);
+                let receipt = Receipt::new(peer, attempts.max(1), dispatched, sent, &timing);
+                entry.ticket.complete(Ok(result), Some(Box::new(receipt)));
+            }
+            Outcome::Failed { cause, slave } => {
+                let slave = slave.and_then(peer);
+                let error = TaskError::new(name, slave, attempts, cause);
+                entry.ticket.complete(Err(error), None);
+            }
+        }
+        self.inbox.give_room();
+    }
+
+    fn reserved(&mut self, reservation: ReservationId, outcome: Result<SlaveId, ReserveError>) {
+        let Some(answer) = self.reserving.remove(&reservation) else {
+            return;
+        };
+        let lost = ReserveError::SlaveLost;
+        let linked = outcome.and_then(|slave| {
+            self.slaves.get(&slave).map(|told| Arc::clone(&told.linked)).ok_or(lost)
+        });
+        if answer.send(linked).is_err() {
+            // Nobody waits any more: what was granted goes back.
+            self.inbox.tell(Command::Release(reservation));
+        }
+    }
+
+    /// Writes what the batch brought, one system call a link.
+    fn flush(&mut self) {
+        for slave in self.dirty.drain(..) {
+            if let Some(told) = self.slaves.get_mut(&slave) {
+                told.is_dirty = false;
+                told.linked.outbox.flush();
+            }
+        }
+    }
+
+    /// Resolves everything and says goodbye.
+    fn end(mut self) {
+        self.handle(Event::Shutdown);
+        for command in self.inbox.close() {
+            if let Command::Submit(_, submission) = command {
+                let error = TaskError::new(&submission.name, None, 0, Cause::Shutdown);
+                submission.ticket.complete(Err(error), None);
+            }
+        }
+        for told in self.slaves.values() {
+            told.linked.outbox.close(close::DONE, "the master has ended");
+            told.linked.pending.fail();
+        }
+    }
+}
+
+impl Told {
+    fn mark(&mut self, slave: SlaveId, dirty: &mut Vec<SlaveId>) {
+        if !self.is_dirty {
+            self.is_dirty = true;
+            dirty.push(slave);
+        }
+    }
+
+    /// The slave's number for a task function, which it is told the first time.
+    fn bind(&mut self, kind: KindId, kinds: &[Kind]) -> BindId {
+        let index = kind.0 as usize;
+        if let Some(Some(bind)) = self.binds.get(index) {
+            return *bind;
+        }
+        let bind = BindId(self.bound);
+        let Some(function) = kinds.get(index) else {
+            return bind;
+        };
+        let message = Bind {
+            bind,
+            module: function.module.hash(),
+            task: function.name.to_string(),
+            expects: function.expects.clone(),
+        };
+        if let Err(error) = self.linked.outbox.message(ConversationId::LINK, &message) {
+            tracing::error!(%error, "a task cannot be declared");
+        }
+        self.bound += 1;
+        if self.binds.len() <= index {
+            self.binds.resize(index + 1, None);
+        }
+        self.binds[index] = Some(bind);
+        bind
+    }
+}

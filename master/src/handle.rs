@@ -1,0 +1,161 @@
+//! The owner of a task in flight.
+
+use crate::error::TaskError;
+use crate::inbox::{Command, Inbox};
+use crate::receipt::{Progress, Receipt};
+use crate::ticket::{Outcome, Ticket};
+use dpfw_dispatch::TaskId;
+use dpfw_protocol::Bytes;
+use dpfw_protocol::error::Cause;
+use dpfw_protocol::payload;
+use serde::de::DeserializeOwned;
+use std::fmt;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+
+/// The owner of a task in flight; joining it yields the result.
+///
+/// It is a future, for asynchronous code; [`join`](Self::join) is for blocking code.
+/// Dropping it cancels the task: one that waits does not start, one that runs is
+/// interrupted. [`detach`](Self::detach) lets it run on.
+///
+/// What is promised: a handle resolves, by the task's deadline if it has one; at most one
+/// result is accepted, however often the task was tried.
+#[must_use = "dropping a handle cancels its task"]
+pub struct TaskHandle<T> {
+    raw: Raw,
+    name: Arc<str>,
+    result: PhantomData<fn() -> T>,
+}
+
+/// A task in flight whose result is not decoded.
+pub(crate) struct Raw {
+    pub(crate) ticket: Arc<Ticket>,
+    /// `None` if it never reached the driver.
+    task: Option<TaskId>,
+    inbox: Arc<Inbox>,
+    is_owner: bool,
+}
+
+impl Raw {
+    pub(crate) fn new(ticket: Arc<Ticket>, task: Option<TaskId>, inbox: &Arc<Inbox>) -> Self {
+        Self { ticket, task, inbox: Arc::clone(inbox), is_owner: true }
+    }
+
+    fn cancel(&self) {
+        if let Some(task) = self.task.filter(|_| !self.ticket.is_complete()) {
+            self.inbox.tell(Command::Cancel(task));
+        }
+    }
+
+    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<Outcome> {
+        self.ticket.poll(cx).map(|outcome| {
+            outcome.unwrap_or_else(|| {
+                let message = "the handle was polled after it had resolved".into();
+                Err(TaskError::new("?", None, 0, Cause::Internal { message }))
+            })
+        })
+    }
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        if self.is_owner {
+            self.cancel();
+        }
+    }
+}
+
+impl<T> TaskHandle<T> {
+    pub(crate) fn new(raw: Raw, name: Arc<str>) -> Self {
+        Self { raw, name, result: PhantomData }
+    }
+
+    /// The task's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Asks the task to stop. The handle then resolves with [`Cause::Cancelled`], unless
+    /// the task was quicker.
+    pub fn cancel(&self) {
+        self.raw.cancel();
+    }
+
+    /// Lets the task run to its end although nobody waits for it.
+    pub fn detach(mut self) {
+        self.raw.is_owner = false;
+    }
+
+    /// How far the task last said that it is.
+    pub fn progress(&self) -> Progress {
+        self.raw.ticket.progress()
+    }
+
+    /// Whether the task has ended.
+    pub fn is_finished(&self) -> bool {
+        self.raw.ticket.is_complete()
+    }
+
+    /// What the task cost and where it ran, once it has ended with a result.
+    pub fn receipt(&self) -> Option<Receipt> {
+        self.raw.ticket.receipt()
+    }
+}
+
+impl<T: DeserializeOwned> TaskHandle<T> {
+    /// Waits for the result in blocking code.
+    ///
+    /// The master's runtime has to run on another thread than this one: call it from a
+    /// thread that runs no asynchronous code, for instance in a program that made its
+    /// master with `build_blocking`, or inside `tokio::task::spawn_blocking`. In
+    /// asynchronous code `.await` the handle.
+    ///
+    /// # Errors
+    /// [`TaskError`] if the task ended without a result, or it does not decode.
+    pub fn join(mut self) -> Result<T, TaskError> {
+        struct Unpark(std::thread::Thread);
+        impl Wake for Unpark {
+            fn wake(self: Arc<Self>) {
+                self.0.unpark();
+            }
+        }
+        let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+        let mut cx = Context::from_waker(&waker);
+        loop {
+            match Pin::new(&mut self).poll(&mut cx) {
+                Poll::Ready(result) => return result,
+                Poll::Pending => std::thread::park(),
+            }
+        }
+    }
+
+    fn decode(&self, bytes: Bytes) -> Result<T, TaskError> {
+        payload::decode(bytes).map_err(|e| {
+            let cause = Cause::BadResult { message: e.to_string() };
+            let slave = self.receipt().map(|receipt| receipt.slave);
+            TaskError::new(&self.name, slave, 1, cause)
+        })
+    }
+}
+
+impl<T: DeserializeOwned> Future for TaskHandle<T> {
+    type Output = Result<T, TaskError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.raw.poll(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(bytes)) => Poll::Ready(self.decode(bytes)),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+        }
+    }
+}
+
+impl<T> fmt::Debug for TaskHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = if self.is_finished() { "ended" } else { "in flight" };
+        write!(f, "TaskHandle({}, {state})", self.name)
+    }
+}

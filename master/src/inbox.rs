@@ -1,0 +1,200 @@
+//! What is said to the driver: by callers, by links, by sources of links.
+//!
+//! Bounds: tasks by the queue's limit, which is held before they get here; cancellations
+//! by the number of handles; messages of links by what slaves may have outstanding;
+//! the rest by the number of links.
+
+use crate::link::FromSlave;
+use crate::slave::Linked;
+use crate::ticket::Ticket;
+use dpfw_dispatch::{Loss, Placement, ReservationId, SlaveId, TaskId, Wait};
+use dpfw_protocol::ids::ModuleHash;
+use dpfw_protocol::message::TaskFlags;
+use dpfw_protocol::module::Module;
+use dpfw_protocol::payload::Payload;
+use dpfw_protocol::signature::Signature;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+use tokio::sync::{Notify, oneshot};
+
+/// A task as it is submitted.
+#[derive(Debug)]
+pub(crate) struct Submission {
+    pub(crate) ticket: Arc<Ticket>,
+    pub(crate) module: Module,
+    pub(crate) name: Arc<str>,
+    pub(crate) expects: Option<Signature>,
+    pub(crate) flags: TaskFlags,
+    pub(crate) args: Payload,
+    pub(crate) calls: u32,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) placement: Placement,
+}
+
+/// How a reservation was decided.
+pub(crate) type ReserveOutcome = Result<Arc<Linked>, dpfw_dispatch::ReserveError>;
+
+/// Something for the driver.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Submit(TaskId, Box<Submission>),
+    Cancel(TaskId),
+    Reserve {
+        reservation: ReservationId,
+        slave: Option<SlaveId>,
+        wait: Wait,
+        answer: oneshot::Sender<ReserveOutcome>,
+    },
+    Release(ReservationId),
+    Joined(Arc<Linked>),
+    Said(SlaveId, Vec<FromSlave>),
+    NeedsModule(SlaveId, ModuleHash),
+    Lost(SlaveId, Loss),
+    /// A source of links has come, or gone.
+    Source(Change),
+    Stats(oneshot::Sender<dpfw_dispatch::Stats>),
+    Shutdown,
+}
+
+/// Of the number of sources.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Change {
+    More,
+    Fewer,
+}
+
+/// The driver's inbox, and the account of unresolved tasks.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    inner: Mutex<Inner>,
+    unresolved: AtomicUsize,
+    waiting: AtomicUsize,
+    room: Notify,
+    most: usize,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    commands: Vec<Command>,
+    driver: Option<Waker>,
+    next_task: u64,
+    next_reservation: u64,
+    closed: bool,
+}
+
+impl Inbox {
+    /// For at most so many unresolved tasks.
+    pub(crate) fn new(most: usize) -> Self {
+        Self {
+            inner: Mutex::default(),
+            unresolved: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+            room: Notify::new(),
+            most,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many tasks may be unresolved.
+    pub(crate) fn most(&self) -> usize {
+        self.most
+    }
+
+    /// Takes room for a task; whether there was any.
+    pub(crate) fn take_room(&self) -> bool {
+        let before = self.unresolved.fetch_add(1, Ordering::AcqRel);
+        if before >= self.most {
+            self.give_room();
+            return false;
+        }
+        true
+    }
+
+    /// A task has resolved.
+    pub(crate) fn give_room(&self) {
+        self.unresolved.fetch_sub(1, Ordering::AcqRel);
+        if self.waiting.load(Ordering::Acquire) > 0 {
+            self.room.notify_one();
+        }
+    }
+
+    /// Waits until there is room for a task. It is not taken: of many who wait, one may
+    /// be quicker.
+    pub(crate) async fn room(&self) {
+        struct Waits<'a>(&'a AtomicUsize);
+        impl Drop for Waits<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::AcqRel);
+            }
+        }
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        let _waits = Waits(&self.waiting);
+        loop {
+            let notified = self.room.notified();
+            if self.unresolved.load(Ordering::Acquire) < self.most {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    /// Submits a task, for which room was taken; gives it back if the master has ended.
+    pub(crate) fn submit(&self, submission: Box<Submission>) -> Result<TaskId, Box<Submission>> {
+        let mut inner = self.lock();
+        if inner.closed {
+            return Err(submission);
+        }
+        inner.next_task += 1;
+        let task = TaskId(inner.next_task);
+        inner.commands.push(Command::Submit(task, submission));
+        wake(inner);
+        Ok(task)
+    }
+
+    /// A new reservation's id.
+    pub(crate) fn reservation(&self) -> ReservationId {
+        let mut inner = self.lock();
+        inner.next_reservation += 1;
+        ReservationId(inner.next_reservation)
+    }
+
+    /// Tells the driver. After its end nobody listens: what a command carried is dropped.
+    pub(crate) fn tell(&self, command: Command) {
+        let mut inner = self.lock();
+        if !inner.closed {
+            inner.commands.push(command);
+            wake(inner);
+        }
+    }
+
+    /// Takes what was said; for the driver.
+    pub(crate) fn poll_take(&self, cx: &mut Context<'_>, into: &mut Vec<Command>) -> Poll<()> {
+        let mut inner = self.lock();
+        if inner.commands.is_empty() {
+            inner.driver = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        std::mem::swap(&mut inner.commands, into);
+        Poll::Ready(())
+    }
+
+    /// Takes nothing more; gives what was said last.
+    pub(crate) fn close(&self) -> Vec<Command> {
+        let mut inner = self.lock();
+        inner.closed = true;
+        std::mem::take(&mut inner.commands)
+    }
+}
+
+fn wake(mut inner: MutexGuard<'_, Inner>) {
+    let driver = inner.driver.take();
+    drop(inner);
+    if let Some(driver) = driver {
+        driver.wake();
+    }
+}

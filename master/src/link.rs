@@ -1,0 +1,206 @@
+//! The reading end of a link to a slave.
+//!
+//! Owns: the payloads that arrive. Does not: know what a task is; it passes on what the
+//! slave says, a batch for each time that bytes came.
+
+use crate::inbox::{Command, Inbox as Driver};
+use crate::receipt::Progress;
+use crate::slave::Linked;
+use dpfw_dispatch::SlaveId;
+use dpfw_link::{Inbox, LinkError};
+use dpfw_protocol::Bytes;
+use dpfw_protocol::error::Cause;
+use dpfw_protocol::frame::{END, Frame};
+use dpfw_protocol::ids::{AttemptId, ConversationId};
+use dpfw_protocol::limits::WINDOW;
+use dpfw_protocol::message::{
+    self, Abandon, Close, Credit, Done, Draining, Failed, Heartbeat, Log, MessageError, NeedModule,
+    Reserved, Returned, Started, Status, StoreReply, Timing, decode, kind,
+};
+use dpfw_protocol::receive::{ArrivalError, Arrivals, Step};
+use std::sync::Arc;
+
+/// What a slave said that the driver has to know.
+#[derive(Debug)]
+pub(crate) enum FromSlave {
+    Done(AttemptId, Timing, Bytes),
+    Failed(AttemptId, Timing, Cause),
+    Started(Vec<AttemptId>),
+    Returned(Vec<AttemptId>),
+    Status(Status),
+    Reserved(bool),
+    Draining,
+    Log(AttemptId, Log),
+    Progress(AttemptId, Progress),
+}
+
+#[derive(Debug)]
+enum Arriving {
+    Result(Timing),
+    Value(StoreReply),
+}
+
+/// Bytes of results that may be arriving at once on one link.
+const MOST_ARRIVING: u64 = 4 << 30;
+
+/// Reads a slave's messages until the link ends.
+pub(crate) async fn read(linked: Arc<Linked>, driver: Arc<Driver>, inbox: &mut Inbox) -> LinkError {
+    let arrivals = Arrivals::new(WINDOW, MOST_ARRIVING);
+    let mut reader = Reader { linked, driver, arrivals, said: Vec::new() };
+    loop {
+        if let Err(error) = inbox.fill().await {
+            return error;
+        }
+        let outcome = reader.frames(inbox);
+        reader.pass_on();
+        if let Err(error) = outcome {
+            return error;
+        }
+    }
+}
+
+struct Reader {
+    linked: Arc<Linked>,
+    driver: Arc<Driver>,
+    arrivals: Arrivals<Arriving>,
+    said: Vec<FromSlave>,
+}
+
+impl Reader {
+    fn id(&self) -> SlaveId {
+        self.linked.id
+    }
+
+    fn pass_on(&mut self) {
+        if !self.said.is_empty() {
+            let said = std::mem::take(&mut self.said);
+            self.driver.tell(Command::Said(self.id(), said));
+        }
+    }
+
+    fn frames(&mut self, inbox: &mut Inbox) -> Result<(), LinkError> {
+        while let Some(frame) = inbox.next_frame()? {
+            self.handle(&frame)?;
+        }
+        Ok(())
+    }
+
+    fn handle(&mut self, frame: &Frame<'_>) -> Result<(), LinkError> {
+        let conversation = frame.header.conversation;
+        let attempt = conversation.attempt();
+        let last = frame.header.flags & END != 0;
+        match frame.header.kind {
+            kind::DONE => {
+                let (Done { timing, payload }, inline) = decode(frame)?;
+                return self.arrived(conversation, |arrivals| {
+                    arrivals.begin(conversation, payload, inline, last, Arriving::Result(timing))
+                });
+            }
+            kind::CHUNK => {
+                return self.arrived(conversation, |a| a.chunk(conversation, frame.body, last));
+            }
+            kind::STORE_REPLY => {
+                let (reply, inline) = decode::<StoreReply>(frame)?;
+                let payload = reply.payload;
+                return self.arrived(conversation, |arrivals| {
+                    arrivals.begin(conversation, payload, inline, last, Arriving::Value(reply))
+                });
+            }
+            kind::FAILED => {
+                let Failed { timing, failure } = decode(frame)?.0;
+                // What of the arguments is not sent yet is not wanted any more.
+                self.abandon_sending(conversation)?;
+                self.said.push(FromSlave::Failed(attempt, timing, failure.into()));
+            }
+            kind::STARTED => {
+                self.said.push(FromSlave::Started(decode::<Started>(frame)?.0.attempts));
+            }
+            kind::RETURNED => {
+                let attempts = decode::<Returned>(frame)?.0.attempts;
+                for attempt in &attempts {
+                    self.abandon_sending(attempt.conversation())?;
+                }
+                self.said.push(FromSlave::Returned(attempts));
+            }
+            kind::LOG => self.said.push(FromSlave::Log(attempt, decode::<Log>(frame)?.0)),
+            kind::PROGRESS => {
+                let message::Progress { done, total } = decode(frame)?.0;
+                self.said.push(FromSlave::Progress(attempt, Progress { done, total }));
+            }
+            kind::STATUS => {
+                let status = decode::<Status>(frame)?.0;
+                self.linked.set_status(status.clone());
+                self.said.push(FromSlave::Status(status));
+            }
+            kind::RESERVED => {
+                self.said.push(FromSlave::Reserved(decode::<Reserved>(frame)?.0.granted));
+            }
+            kind::DRAINING => {
+                decode::<Draining>(frame)?;
+                self.said.push(FromSlave::Draining);
+            }
+            kind::NEED_MODULE => {
+                let module = decode::<NeedModule>(frame)?.0.module;
+                self.driver.tell(Command::NeedsModule(self.id(), module));
+            }
+            kind::CREDIT => {
+                let bytes = decode::<Credit>(frame)?.0.bytes;
+                self.linked.outbox.append(|queue| {
+                    queue.credit(conversation, bytes);
+                    Ok(())
+                })?;
+                self.linked.outbox.flush();
+            }
+            kind::ABANDON => {
+                decode::<Abandon>(frame)?;
+                self.arrivals.abandon(conversation);
+            }
+            kind::HEARTBEAT => drop(decode::<Heartbeat>(frame)?),
+            kind::CLOSE => {
+                let Close { code, reason } = decode(frame)?.0;
+                return Err(LinkError::Closed { code, reason });
+            }
+            kind => return Err(MessageError::OutOfTurn { kind }.into()),
+        }
+        Ok(())
+    }
+
+    fn abandon_sending(&self, conversation: ConversationId) -> Result<(), LinkError> {
+        self.linked.outbox.append(|queue| {
+            queue.abandon(conversation);
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    fn arrived(
+        &mut self,
+        conversation: ConversationId,
+        step: impl FnOnce(&mut Arrivals<Arriving>) -> Result<Step<Arriving>, ArrivalError<Arriving>>,
+    ) -> Result<(), LinkError> {
+        match step(&mut self.arrivals) {
+            Ok(Step::Complete(Arriving::Result(timing), bytes)) => {
+                self.said.push(FromSlave::Done(conversation.attempt(), timing, bytes));
+            }
+            Ok(Step::Complete(Arriving::Value(reply), bytes)) => {
+                self.linked.pending.answer(conversation, reply, bytes);
+            }
+            Ok(Step::More(Some(bytes))) => {
+                self.linked.outbox.message(conversation, &Credit { bytes })?;
+                self.linked.outbox.flush();
+            }
+            Ok(Step::More(None) | Step::Stray) => {}
+            Err(ArrivalError::NoRoom(Arriving::Result(timing))) => {
+                let cause = Cause::Busy { what: "the master has no room for the result".into() };
+                self.said.push(FromSlave::Failed(conversation.attempt(), timing, cause));
+            }
+            Err(ArrivalError::NoRoom(Arriving::Value(mut reply))) => {
+                let what = "the master has no room for the value".into();
+                reply.failure = Some(Cause::Busy { what }.into());
+                self.linked.pending.answer(conversation, reply, Bytes::new());
+            }
+            Err(error) => return Err(LinkError::Broken(error.to_string())),
+        }
+        Ok(())
+    }
+}

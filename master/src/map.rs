@@ -1,0 +1,318 @@
+//! One task over many inputs, with bounded memory.
+//!
+//! Owns: the inputs that are out and the results that have come back. Inputs are taken as
+//! results are consumed, so that memory is bounded by the window, whatever the number of
+//! inputs. Small calls go together as one task; how many, is learnt from what they cost.
+
+use crate::error::TaskError;
+use crate::handle::Raw;
+use crate::master::Master;
+use dpfw_dispatch::chunk::{Chunker, MAX_BYTES};
+use dpfw_protocol::batch;
+use dpfw_protocol::call::{Call, Task};
+use dpfw_protocol::error::Cause;
+use dpfw_protocol::message::TaskFlags;
+use dpfw_protocol::payload::{self, Payload};
+use futures_core::Stream;
+use serde::de::DeserializeOwned;
+use std::collections::VecDeque;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// The results of a [`Master::map`], a stream.
+///
+/// Results come in the order of the inputs, or [`unordered`](Self::unordered) as they are
+/// ready. A call that fails gives its error in its place; the others go on. Dropping the
+/// stream cancels what is out.
+#[must_use = "a map does nothing unless it is polled"]
+pub struct Map<S, T> {
+    master: Master,
+    calls: Pin<Box<S>>,
+    is_exhausted: bool,
+    /// The call that did not fit the last chunk.
+    next: Option<Call<T>>,
+    gathering: Option<Gathering<T>>,
+    chunker: Chunker,
+    out: VecDeque<Chunk>,
+    ready: VecDeque<Result<T, TaskError>>,
+    order: Order,
+    size: Option<u32>,
+    isolated: bool,
+    window: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    Inputs,
+    Ready,
+}
+
+/// A chunk that is being put together.
+struct Gathering<T> {
+    task: Task<T>,
+    batch: Vec<u8>,
+    items: u32,
+    first: Payload,
+}
+
+/// A chunk that is out.
+struct Chunk {
+    handle: Raw,
+    task: String,
+    items: u32,
+    outcome: Option<crate::ticket::Outcome>,
+}
+
+/// Chunks for each slot that are out at once: one that runs, one that waits there, and
+/// one on the way.
+const PER_SLOT: usize = 3;
+
+impl<S: Stream<Item = Call<T>>, T: DeserializeOwned> Map<S, T> {
+    pub(crate) fn new(master: Master, calls: S) -> Self {
+        Self {
+            master,
+            calls: Box::pin(calls),
+            is_exhausted: false,
+            next: None,
+            gathering: None,
+            chunker: Chunker::new(),
+            out: VecDeque::new(),
+            ready: VecDeque::new(),
+            order: Order::Inputs,
+            size: None,
+            isolated: false,
+            window: None,
+        }
+    }
+
+    /// Gives results as they are ready, not in the order of the inputs.
+    pub fn unordered(mut self) -> Self {
+        self.order = Order::Ready;
+        self
+    }
+
+    /// So many calls go together as one task. They share a sandbox, unless
+    /// [`isolated`](Self::isolated). Unless told, the number is learnt from their cost.
+    pub fn chunk(mut self, calls: u32) -> Self {
+        self.size = Some(calls.max(1));
+        self
+    }
+
+    /// Each call gets a sandbox of its own, also within a chunk.
+    pub fn isolated(mut self) -> Self {
+        self.isolated = true;
+        self
+    }
+
+    /// At most so many chunks are out at once; three for each slot unless told.
+    pub fn window(mut self, chunks: usize) -> Self {
+        self.window = Some(chunks.max(1));
+        self
+    }
+
+    /// Waits for all results; the first failure ends it and cancels the rest.
+    ///
+    /// # Errors
+    /// The first call's [`TaskError`].
+    pub async fn all(mut self) -> Result<Vec<T>, TaskError> {
+        let mut results = Vec::new();
+        while let Some(result) = std::future::poll_fn(|cx| self.poll_result(cx)).await {
+            results.push(result?);
+        }
+        Ok(results)
+    }
+
+    fn slots(&self) -> usize {
+        self.master.slaves().iter().map(|slave| slave.slots() as usize).sum::<usize>().max(1)
+    }
+
+    fn poll_result(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, TaskError>>> {
+        loop {
+            if let Some(result) = self.ready.pop_front() {
+                return Poll::Ready(Some(result));
+            }
+            let is_starved = self.send_chunks(cx);
+            if self.collect(cx) {
+                continue;
+            }
+            let is_over = self.is_exhausted && self.out.is_empty();
+            if self.ready.is_empty() && is_over && !is_starved {
+                return Poll::Ready(None);
+            }
+            if self.ready.is_empty() {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Sends as many chunks as the window allows. Whether more inputs are awaited.
+    fn send_chunks(&mut self, cx: &mut Context<'_>) -> bool {
+        let slots = self.slots();
+        let window = self.window.unwrap_or(PER_SLOT * slots);
+        while self.out.len() < window {
+            let most = self.size.unwrap_or_else(|| self.chunker.next(self.left(), slots as u32));
+            match self.gather(cx, most) {
+                Poll::Ready(Some(chunk)) => self.send(chunk),
+                Poll::Ready(None) => return false,
+                Poll::Pending => return true,
+            }
+        }
+        false
+    }
+
+    /// How many inputs are left, if they say so.
+    fn left(&self) -> Option<u64> {
+        self.calls.size_hint().1.map(|left| left as u64)
+    }
+
+    /// Puts the next chunk together: calls of one task, as long as they come.
+    fn gather(&mut self, cx: &mut Context<'_>, most: u32) -> Poll<Option<Gathering<T>>> {
+        loop {
+            let is_full = |g: &Gathering<T>| g.items >= most || g.batch.len() >= MAX_BYTES;
+            if self.gathering.as_ref().is_some_and(is_full) {
+                return Poll::Ready(self.gathering.take());
+            }
+            let call = match self.next.take() {
+                Some(call) => call,
+                None if self.is_exhausted => return Poll::Ready(self.gathering.take()),
+                None => match self.calls.as_mut().poll_next(cx) {
+                    Poll::Ready(Some(call)) => call,
+                    Poll::Ready(None) => {
+                        self.is_exhausted = true;
+                        continue;
+                    }
+                    // What has been gathered does not wait for inputs that are slow.
+                    Poll::Pending if self.gathering.is_some() => {
+                        return Poll::Ready(self.gathering.take());
+                    }
+                    Poll::Pending => return Poll::Pending,
+                },
+            };
+            if let Some(chunk) = self.add(call) {
+                return Poll::Ready(Some(chunk));
+            }
+        }
+    }
+
+    /// Adds a call to the chunk; gives the chunk if the call is of another task.
+    fn add(&mut self, call: Call<T>) -> Option<Gathering<T>> {
+        let is_other = |g: &Gathering<T>| !g.task.is_same(call.task());
+        if self.gathering.as_ref().is_some_and(is_other) {
+            self.next = Some(call);
+            return self.gathering.take();
+        }
+        let (task, args) = call.into_parts();
+        // A call that cannot be encoded fails in the guest's place.
+        let args = args.unwrap_or_default();
+        match &mut self.gathering {
+            Some(chunk) => {
+                if chunk.items == 1 {
+                    let first = std::mem::take(&mut chunk.first);
+                    push(&mut chunk.batch, &first);
+                }
+                push(&mut chunk.batch, &args);
+                chunk.items += 1;
+            }
+            None => {
+                self.gathering = Some(Gathering { task, batch: Vec::new(), items: 1, first: args });
+            }
+        }
+        None
+    }
+
+    fn send(&mut self, chunk: Gathering<T>) {
+        let Gathering { task, batch, items, first } = chunk;
+        let mut flags = task.flags();
+        let args = match items {
+            1 => first,
+            _ => {
+                flags = flags.with(TaskFlags::BATCH);
+                if self.isolated {
+                    flags = flags.with(TaskFlags::ISOLATED);
+                }
+                batch.into()
+            }
+        };
+        let handle = self.master.dispatch_batch(&task, args, flags, items);
+        let task = task.name().to_owned();
+        self.out.push_back(Chunk { handle, task, items, outcome: None });
+    }
+
+    /// Takes the chunks that have come back. Whether there are results now.
+    fn collect(&mut self, cx: &mut Context<'_>) -> bool {
+        for chunk in &mut self.out {
+            if chunk.outcome.is_none()
+                && let Poll::Ready(outcome) = chunk.handle.poll(cx)
+            {
+                if let Some(receipt) = chunk.handle.ticket.receipt() {
+                    self.chunker.observe(chunk.items, receipt.executed + receipt.initialised);
+                }
+                chunk.outcome = Some(outcome);
+            }
+        }
+        loop {
+            let at = match self.order {
+                Order::Inputs => self.out.front().filter(|c| c.outcome.is_some()).map(|_| 0),
+                Order::Ready => self.out.iter().position(|c| c.outcome.is_some()),
+            };
+            let Some(mut chunk) = at.and_then(|at| self.out.remove(at)) else {
+                return !self.ready.is_empty();
+            };
+            if let Some(outcome) = chunk.outcome.take() {
+                self.unpack(&chunk, outcome);
+            }
+        }
+    }
+
+    fn unpack(&mut self, chunk: &Chunk, outcome: crate::ticket::Outcome) {
+        let slave = chunk.handle.ticket.receipt().map(|receipt| receipt.slave);
+        let fail = |cause| TaskError::new(&chunk.task, slave.clone(), 1, cause);
+        let decode = |bytes: dpfw_protocol::Bytes| {
+            payload::decode(bytes).map_err(|e| fail(Cause::BadResult { message: e.to_string() }))
+        };
+        let bytes = match outcome {
+            Err(error) => {
+                let failed = std::iter::repeat_with(|| Err(error.clone()));
+                self.ready.extend(failed.take(chunk.items as usize));
+                return;
+            }
+            Ok(bytes) if chunk.items == 1 => return self.ready.push_back(decode(bytes)),
+            Ok(bytes) => bytes,
+        };
+        let mut missing = chunk.items as usize;
+        for outcome in batch::outcomes(&bytes).take(missing) {
+            missing -= 1;
+            self.ready.push_back(match outcome {
+                Ok(Ok(part)) => decode(bytes.slice_ref(part)),
+                Ok(Err(cause)) => Err(fail(cause)),
+                Err(e) => Err(fail(Cause::BadResult { message: e.to_string() })),
+            });
+        }
+        let short =
+            || Cause::BadResult { message: "the chunk has fewer results than calls".into() };
+        self.ready.extend(std::iter::repeat_with(|| Err(fail(short()))).take(missing));
+    }
+}
+
+fn push(batch: &mut Vec<u8>, args: &Payload) {
+    let pieces: Vec<&[u8]> = args.pieces().map(|piece| &piece[..]).collect();
+    batch::push_call(batch, &pieces);
+}
+
+impl<S: Stream<Item = Call<T>>, T: DeserializeOwned> Stream for Map<S, T> {
+    type Item = Result<T, TaskError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_result(cx)
+    }
+}
+
+// Nothing in it is pinned but the calls, which are boxed.
+impl<S, T> Unpin for Map<S, T> {}
+
+impl<S, T> fmt::Debug for Map<S, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Map({} chunks out, {:?})", self.out.len(), self.order)
+    }
+}

@@ -1,0 +1,246 @@
+//! The master as a value: what callers do with it.
+
+use crate::builder::Builder;
+use crate::driver::Registry;
+use crate::error::TaskError;
+use crate::handle::{Raw, TaskHandle};
+use crate::inbox::{Command, Inbox, Submission};
+use crate::map::Map;
+use crate::parallel::Calls;
+use crate::placed::Placed;
+use crate::reserve::{Reserved, Wish};
+use crate::slave::Slave;
+use crate::source::Sources;
+use crate::ticket::Ticket;
+use dpfw_dispatch::{Placement, ReserveError, Stats, TaskId, Wait};
+use dpfw_link::Stream as ByteStream;
+use dpfw_protocol::call::{Call, Task};
+use dpfw_protocol::error::Cause;
+use dpfw_protocol::message::TaskFlags;
+use dpfw_protocol::payload::Payload;
+use futures_core::Stream;
+use serde::de::DeserializeOwned;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Instant;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+/// Dispatches tasks to slaves. Cloning shares it.
+///
+/// When the last clone is dropped, or at [`shutdown`](Self::shutdown), every task that has
+/// not ended is cancelled and its handle resolves with [`Cause::Shutdown`].
+#[derive(Clone)]
+pub struct Master(pub(crate) Arc<Shared>);
+
+/// What all clones share. Its drop ends the master.
+pub(crate) struct Shared {
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) registry: Registry,
+    pub(crate) sources: Sources,
+    pub(crate) runtime: tokio::runtime::Handle,
+    /// The driver and the sources.
+    pub(crate) tasks: Mutex<JoinSet<()>>,
+    /// The driver alone, for whoever waits for the end.
+    pub(crate) driver: tokio::sync::watch::Receiver<()>,
+    /// The thread of a master that was built by blocking code.
+    pub(crate) thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.inbox.tell(Command::Shutdown);
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).detach_all();
+        if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            // It ends when the driver has; a panic in it was reported where it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Master {
+    /// A master to be configured.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Dispatches a call. Never waits: the task is queued, and its handle returned.
+    ///
+    /// When the queue is full, the handle resolves with [`Cause::Busy`];
+    /// [`ready`](Self::ready) waits for room instead.
+    ///
+    /// # Promises
+    /// A task whose slave is lost is dispatched to another one (at least once), unless the
+    /// task or the call is declared `once` (at most once). Either way at most one result
+    /// is accepted.
+    pub fn dispatch<T>(&self, call: impl Into<Placed<T>>) -> TaskHandle<T> {
+        let Placed { call, placement, timeout, once } = call.into();
+        let (task, args) = call.into_parts();
+        let mut flags = task.flags();
+        if once {
+            flags = flags.with(TaskFlags::ONCE);
+        }
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let name = task.shared_name();
+        let raw = self.submit(&task, args, flags, 1, deadline, placement);
+        TaskHandle::new(raw, name)
+    }
+
+    pub(crate) fn dispatch_batch<T>(
+        &self,
+        task: &Task<T>,
+        args: Payload,
+        flags: TaskFlags,
+        calls: u32,
+    ) -> Raw {
+        self.submit(task, Ok(args), flags, calls, None, Placement::Anywhere)
+    }
+
+    fn submit<T>(
+        &self,
+        task: &Task<T>,
+        args: Result<Payload, String>,
+        flags: TaskFlags,
+        calls: u32,
+        deadline: Option<Instant>,
+        placement: Placement,
+    ) -> Raw {
+        let inbox = &self.0.inbox;
+        let ticket = Arc::new(Ticket::new());
+        let refuse = |cause| {
+            ticket.complete(Err(TaskError::new(task.name(), None, 0, cause)), None);
+            Raw::new(Arc::clone(&ticket), None, inbox)
+        };
+        let args = match args {
+            Ok(args) => args,
+            Err(message) => return refuse(Cause::BadArguments { message }),
+        };
+        if !inbox.take_room() {
+            let what = format!("{} tasks are queued in the master", inbox.most());
+            return refuse(Cause::Busy { what });
+        }
+        let submission = Submission {
+            ticket: Arc::clone(&ticket),
+            module: task.module().clone(),
+            name: task.shared_name(),
+            expects: task.expects().cloned(),
+            flags,
+            args,
+            calls,
+            deadline,
+            placement,
+        };
+        match inbox.submit(Box::new(submission)) {
+            Ok(id) => Raw::new(ticket, Some::<TaskId>(id), inbox),
+            Err(_) => {
+                inbox.give_room();
+                refuse(Cause::Shutdown)
+            }
+        }
+    }
+
+    /// Waits until the queue has room for a task. Others may be quicker to take it; then
+    /// the next handle resolves with [`Cause::Busy`]. Cancel safe.
+    pub async fn ready(&self) {
+        self.0.inbox.room().await;
+    }
+
+    /// Runs several calls at once; the results come in the order of the calls.
+    ///
+    /// # Errors
+    /// The first failure; the other tasks are cancelled then.
+    pub async fn parallel<C: Calls>(&self, calls: C) -> Result<C::Results, TaskError> {
+        calls.run(self).await
+    }
+
+    /// Runs a task over inputs, with bounded memory: inputs are taken as results are
+    /// consumed. Small calls go together as one task, see [`Map::chunk`].
+    pub fn map<I, A, T>(
+        &self,
+        inputs: I,
+        mut call: impl FnMut(A) -> Call<T>,
+    ) -> Map<impl Stream<Item = Call<T>>, T>
+    where
+        I: IntoIterator<Item = A>,
+        T: DeserializeOwned,
+    {
+        let calls = inputs.into_iter().map(move |input| call(input));
+        Map::new(self.clone(), futures_util::stream::iter(calls))
+    }
+
+    /// The same over a stream of inputs.
+    pub fn map_stream<S, A, T>(
+        &self,
+        inputs: S,
+        call: impl FnMut(A) -> Call<T>,
+    ) -> Map<impl Stream<Item = Call<T>>, T>
+    where
+        S: Stream<Item = A>,
+        T: DeserializeOwned,
+    {
+        Map::new(self.clone(), futures_util::StreamExt::map(inputs, call))
+    }
+
+    /// The slaves that are linked now.
+    pub fn slaves(&self) -> Vec<Slave> {
+        let registry = self.0.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        registry.iter().map(|linked| Slave(Arc::clone(linked))).collect()
+    }
+
+    /// Reserves an idle slave until the reservation is dropped.
+    ///
+    /// Waits while all are busy, first come first served. Cancel safe.
+    ///
+    /// # Errors
+    /// [`ReserveError::NoSlaves`] if no slave is linked and none is expected.
+    pub async fn reserve(&self) -> Result<Reserved, ReserveError> {
+        self.reserve_one(Wait::Yes).await
+    }
+
+    /// Reserves an idle slave if there is one now.
+    ///
+    /// # Errors
+    /// [`ReserveError::NoneIdle`] if there is none.
+    pub async fn try_reserve(&self) -> Result<Reserved, ReserveError> {
+        self.reserve_one(Wait::No).await
+    }
+
+    async fn reserve_one(&self, wait: Wait) -> Result<Reserved, ReserveError> {
+        let inbox = &self.0.inbox;
+        let wish = Wish { id: inbox.reservation(), inbox: Arc::clone(inbox) };
+        let (answer, answered) = oneshot::channel();
+        inbox.tell(Command::Reserve { reservation: wish.id, slave: None, wait, answer });
+        let linked = answered.await.unwrap_or(Err(ReserveError::Shutdown))?;
+        Ok(Reserved::new(linked, wish, self.clone()))
+    }
+
+    /// Links a slave over any byte stream.
+    pub fn attach(&self, stream: ByteStream) {
+        let serving = self.0.sources.attach(stream);
+        let mut tasks = self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.spawn_on(serving, &self.0.runtime);
+    }
+
+    /// Counters of what was dispatched, retried and dropped.
+    pub async fn stats(&self) -> Stats {
+        let (answer, answered) = oneshot::channel();
+        self.0.inbox.tell(Command::Stats(answer));
+        answered.await.unwrap_or_default()
+    }
+
+    /// Ends the master: every task that has not ended is cancelled, slaves are told.
+    pub async fn shutdown(&self) {
+        self.0.inbox.tell(Command::Shutdown);
+        let mut driver = self.0.driver.clone();
+        // The driver's end drops the sender.
+        while driver.changed().await.is_ok() {}
+        self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
+    }
+}
+
+impl fmt::Debug for Master {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Master").field(&self.slaves()).finish()
+    }
+}

@@ -1,0 +1,112 @@
+//! A slave as its masters see it.
+
+use crate::store::{Pending, Store};
+use dpfw_dispatch::SlaveId;
+use dpfw_link::Outbox;
+use dpfw_protocol::hello::Hello;
+use dpfw_protocol::ids::{ConversationId, PeerId};
+use dpfw_protocol::message::Status;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What everybody in the master may know of a link to a slave.
+#[derive(Debug)]
+pub(crate) struct Linked {
+    pub(crate) id: SlaveId,
+    pub(crate) hello: Hello,
+    pub(crate) address: String,
+    pub(crate) outbox: Outbox,
+    pub(crate) pending: Pending,
+    status: Mutex<Option<Status>>,
+    next_conversation: AtomicU64,
+}
+
+/// Conversations that are no attempts are counted from here: attempts count from 1, and
+/// the slave's own from twice this.
+const OTHERS: u64 = 1 << 62;
+
+impl Linked {
+    pub(crate) fn new(id: SlaveId, hello: Hello, address: String, outbox: Outbox) -> Self {
+        Self {
+            id,
+            hello,
+            address,
+            outbox,
+            pending: Pending::default(),
+            status: Mutex::default(),
+            next_conversation: AtomicU64::new(OTHERS),
+        }
+    }
+
+    /// A new conversation that is no attempt.
+    pub(crate) fn conversation(&self) -> ConversationId {
+        ConversationId(self.next_conversation.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_status(&self, status: Status) {
+        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
+    }
+}
+
+/// A slave that is linked, or was. Cloning names the same one; it keeps no link alive.
+#[derive(Clone)]
+pub struct Slave(pub(crate) Arc<Linked>);
+
+impl Slave {
+    pub(crate) fn id(&self) -> SlaveId {
+        self.0.id
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &PeerId {
+        &self.0.hello.peer
+    }
+
+    /// Where it is.
+    pub fn address(&self) -> &str {
+        &self.0.address
+    }
+
+    /// How many tasks it runs at once.
+    pub fn slots(&self) -> u32 {
+        self.0.hello.slots
+    }
+
+    /// The program and its version that it runs.
+    pub fn agent(&self) -> &str {
+        &self.0.hello.agent
+    }
+
+    /// Whether its link still stands.
+    pub fn is_linked(&self) -> bool {
+        !self.0.outbox.is_closed()
+    }
+
+    /// Its keyed store, in this master's namespace.
+    pub fn store(&self) -> Store {
+        Store::new(Arc::clone(&self.0))
+    }
+}
+
+impl PartialEq for Slave {
+    /// The same link: a slave that came back is another one.
+    fn eq(&self, other: &Self) -> bool {
+        self.0.id == other.0.id
+    }
+}
+
+impl Eq for Slave {}
+
+impl fmt::Display for Slave {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.name(), self.address())
+    }
+}
+
+impl fmt::Debug for Slave {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = if self.is_linked() { "linked" } else { "gone" };
+        write!(f, "Slave({self}, {} slots, {state})", self.slots())
+    }
+}

@@ -1,0 +1,199 @@
+//! Where links come from: addresses that are dialled, ports that are listened on, streams
+//! that somebody else made.
+
+use crate::inbox::{Change, Command, Inbox};
+use crate::link::read;
+use crate::slave::Linked;
+use dpfw_dispatch::{Loss, SlaveId};
+use dpfw_link::dial::{Dial, DialError};
+use dpfw_link::listen::Listener;
+use dpfw_link::{Link, LinkError, Stream};
+use dpfw_protocol::hello::Hello;
+use dpfw_protocol::ids::SessionId;
+use dpfw_protocol::message::close;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::oneshot;
+
+/// Links at once through one listener; beyond that the system's backlog waits.
+const MOST_LINKS: usize = 16 * 1024;
+
+/// What every source needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Sources {
+    inbox: Arc<Inbox>,
+    hello: Arc<Hello>,
+    next: Arc<AtomicU64>,
+}
+
+/// How the first try of a source went.
+pub(crate) type First = oneshot::Sender<Result<(), FirstError>>;
+
+/// Why a source gave no link.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FirstError {
+    /// Nobody answered.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// Somebody answered, but no link came of it.
+    #[error("{address}: {source}")]
+    Link {
+        /// The address.
+        address: String,
+        /// Why.
+        source: LinkError,
+    },
+}
+
+/// Tells the driver that there is a source, as long as it lives.
+struct Counted(Arc<Inbox>);
+
+impl Counted {
+    fn new(inbox: &Arc<Inbox>) -> Self {
+        inbox.tell(Command::Source(Change::More));
+        Self(Arc::clone(inbox))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.tell(Command::Source(Change::Fewer));
+    }
+}
+
+impl Sources {
+    pub(crate) fn new(inbox: Arc<Inbox>, hello: Hello) -> Self {
+        Self { inbox, hello: Arc::new(hello), next: Arc::new(AtomicU64::new(1)) }
+    }
+
+    /// Dials an address, and again whenever the link is lost, until the tries are used up.
+    pub(crate) fn dial(&self, dial: Dial, first: First) -> impl Future<Output = ()> + use<> {
+        let counted = Counted::new(&self.inbox);
+        let this = self.clone();
+        async move {
+            let _counted = counted;
+            let mut first = Some(first);
+            loop {
+                let outcome = this.dial_once(&dial, &mut first).await;
+                match (outcome, first.take()) {
+                    (Ok(()), _) => tokio::time::sleep(dial.pause).await,
+                    (Err(error), Some(first)) => {
+                        // Whoever built the master hears of it.
+                        let _ = first.send(Err(error));
+                        return;
+                    }
+                    (Err(error), None) => {
+                        tracing::warn!(%error, "dialling is given up");
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Dials until there is a link, and serves it to its end.
+    async fn dial_once(&self, dial: &Dial, first: &mut Option<First>) -> Result<(), FirstError> {
+        let stream = dial.connect().await?;
+        let address = dial.address.clone();
+        match self.establish(stream).await {
+            Ok((link, id)) => {
+                let linked = self.join(&link, id);
+                if let Some(first) = first.take() {
+                    // Nobody may wait for it any more.
+                    let _ = first.send(Ok(()));
+                }
+                self.serve(link, linked).await;
+                Ok(())
+            }
+            Err(source) if first.is_some() => Err(FirstError::Link { address, source }),
+            Err(error) => {
+                tracing::warn!(address, %error, "no link");
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes slaves that dial in.
+    pub(crate) fn listen(&self, listener: Listener) -> impl Future<Output = ()> + use<> {
+        let counted = Counted::new(&self.inbox);
+        let this = self.clone();
+        async move {
+            let _counted = counted;
+            let room = Arc::new(tokio::sync::Semaphore::new(MOST_LINKS));
+            while let Ok(permit) = Arc::clone(&room).acquire_owned().await {
+                let stream = listener.accept().await;
+                let serving = this.attached(stream);
+                tokio::spawn(async move {
+                    serving.await;
+                    drop(permit);
+                });
+            }
+        }
+    }
+
+    /// Serves a stream that somebody else made, to its end.
+    pub(crate) fn attach(&self, stream: Stream) -> impl Future<Output = ()> + use<> {
+        let counted = Counted::new(&self.inbox);
+        let serving = self.attached(stream);
+        async move {
+            let _counted = counted;
+            serving.await;
+        }
+    }
+
+    fn attached(&self, stream: Stream) -> impl Future<Output = ()> + use<> {
+        let this = self.clone();
+        async move {
+            let peer = stream.peer().to_owned();
+            match this.establish(stream).await {
+                Ok((link, id)) => {
+                    let linked = this.join(&link, id);
+                    this.serve(link, linked).await;
+                }
+                Err(error) => tracing::warn!(%peer, %error, "no link"),
+            }
+        }
+    }
+
+    async fn establish(&self, stream: Stream) -> Result<(Link, SlaveId), LinkError> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let hello = Hello { session: Some(SessionId(id)), ..(*self.hello).clone() };
+        Ok((Link::establish(stream, &hello).await?, SlaveId(id)))
+    }
+
+    fn join(&self, link: &Link, id: SlaveId) -> Arc<Linked> {
+        let (hello, peer) = (link.theirs.clone(), link.peer.clone());
+        tracing::info!(slave = %hello.peer, %peer, slots = hello.slots, "a slave is linked");
+        let linked = Arc::new(Linked::new(id, hello, peer, link.outbox.clone()));
+        self.inbox.tell(Command::Joined(Arc::clone(&linked)));
+        linked
+    }
+
+    /// Reads and writes until the link ends, and tells the driver how.
+    async fn serve(&self, mut link: Link, linked: Arc<Linked>) {
+        let outbox = linked.outbox.clone();
+        let inbox = Arc::clone(&self.inbox);
+        let error = tokio::select! {
+            error = read(Arc::clone(&linked), inbox, &mut link.inbox) => error,
+            error = Link::pump(&outbox) => error,
+        };
+        match error.goodbye() {
+            Some((code, reason)) => outbox.close(code, &reason),
+            None => outbox.shut(),
+        }
+        linked.pending.fail();
+        tracing::info!(slave = %linked.hello.peer, %error, "a slave is gone");
+        self.inbox.tell(Command::Lost(linked.id, loss(&error)));
+    }
+}
+
+fn loss(error: &LinkError) -> Loss {
+    match error {
+        LinkError::Closed { code, .. } if *code == close::DRAINED || *code == close::DONE => {
+            Loss::Left
+        }
+        error if error.is_death() => Loss::Died,
+        _ => Loss::Unreachable,
+    }
+}

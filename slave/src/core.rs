@@ -1,0 +1,346 @@
+//! What the threads of a slave share, and the ways of an attempt between them.
+
+use crate::engine::Engines;
+use crate::helm::Helm;
+use crate::job::Job;
+use crate::limits::Limits;
+use crate::module::load::{Loaded, Modules, Release};
+use crate::pacer::{Pacer, TICK};
+use crate::queue::{Queue, Released, Reservation, Wished};
+use crate::session::{Session, give_back, refuse, tell_reserved};
+use crate::store::Store;
+use crate::watch::{Seen, Watch};
+use dpfw_protocol::Bytes;
+use dpfw_protocol::error::{Cause, Limit};
+use dpfw_protocol::ids::{AttemptId, ConversationId, ModuleHash};
+use dpfw_protocol::message::{Draining, Started, Status};
+use std::fmt;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
+
+/// The shared part of a slave.
+pub(crate) struct Core {
+    pub(crate) limits: Limits,
+    pub(crate) engines: Engines,
+    pub(crate) queue: Queue,
+    pub(crate) helm: Helm,
+    pub(crate) pacer: Pacer,
+    pub(crate) store: Store,
+    pub(crate) started: Instant,
+    watches: Vec<Arc<Watch>>,
+    modules: OnceLock<(Arc<Modules>, Release)>,
+    sessions: Mutex<Vec<Arc<Session>>>,
+    phase: AtomicU8,
+    /// Notified whenever something ends that a drain may wait for.
+    pub(crate) ended: tokio::sync::Notify,
+}
+
+/// What a slave does with new work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Serving = 0,
+    Draining = 1,
+    Ended = 2,
+}
+
+impl Core {
+    /// A core for so many slots. Modules are added by [`set_modules`](Self::set_modules).
+    pub(crate) fn new(limits: Limits, engines: Engines, slots: usize) -> std::io::Result<Self> {
+        Ok(Self {
+            limits,
+            engines,
+            queue: Queue::new(limits.queued),
+            helm: Helm::new()?,
+            pacer: Pacer::new()?,
+            store: Store::new(&limits),
+            started: Instant::now(),
+            watches: (0..slots).map(|_| Arc::default()).collect(),
+            modules: OnceLock::new(),
+            sessions: Mutex::default(),
+            phase: AtomicU8::new(Phase::Serving as u8),
+            ended: tokio::sync::Notify::new(),
+        })
+    }
+
+    /// Takes the modules, which need the core to hand jobs on.
+    pub(crate) fn set_modules(&self, modules: Arc<Modules>, release: Release) {
+        // Once, by the builder.
+        let _ = self.modules.set((modules, release));
+    }
+
+    fn modules(&self) -> Option<&(Arc<Modules>, Release)> {
+        self.modules.get()
+    }
+
+    /// The slots.
+    pub(crate) fn watches(&self) -> &[Arc<Watch>] {
+        &self.watches
+    }
+
+    fn is(&self, phase: Phase) -> bool {
+        self.phase.load(Ordering::Acquire) >= phase as u8
+    }
+
+    /// Whether the slave has ended, and its threads are to end.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.is(Phase::Ended)
+    }
+
+    /// Whether nothing new is admitted.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.is(Phase::Draining)
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, Vec<Arc<Session>>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A master is linked; whether it may stay. A newer session of the same peer takes
+    /// the older one's place.
+    pub(crate) fn join(&self, session: &Arc<Session>) -> bool {
+        let mut sessions = self.sessions();
+        if self.is_draining() || sessions.len() >= self.limits.links {
+            return false;
+        }
+        sessions.push(Arc::clone(session));
+        drop(sessions);
+        self.tell_status(session);
+        true
+    }
+
+    /// A master is gone: what it started ends.
+    pub(crate) fn leave(&self, session: &Arc<Session>) {
+        self.sessions().retain(|s| !Arc::ptr_eq(s, session));
+        drop(self.queue.take_session(session));
+        if let Some((modules, _)) = self.modules() {
+            drop(modules.session_gone(session));
+        }
+        self.watches.iter().for_each(|watch| {
+            watch.cancel_session(session);
+        });
+        self.release(session);
+        self.ended.notify_waiters();
+    }
+
+    /// Takes attempts that have arrived whole.
+    pub(crate) fn admit(&self, batch: &mut Vec<Job>) {
+        if self.is_draining() {
+            for job in batch.drain(..) {
+                give_back(&job.session, vec![job.attempt]);
+            }
+            return;
+        }
+        for job in batch.drain(..) {
+            match (job.bound.target(), self.modules()) {
+                (Some(Ok(_)), _) => self.enqueue(job),
+                (Some(Err(cause)), _) => {
+                    let cause = cause.clone();
+                    self.refuse(&job, cause);
+                }
+                (None, Some((modules, release))) => modules.find(job, release),
+                (None, None) => self.refuse(&job, Cause::Draining),
+            }
+        }
+    }
+
+    fn enqueue(&self, job: Job) {
+        if let Err(job) = self.queue.push(job) {
+            let what = format!("{} attempts wait at the slave", self.limits.queued);
+            self.refuse(&job, Cause::Busy { what });
+        }
+    }
+
+    /// A job's module is there, or will not be.
+    pub(crate) fn released(&self, job: Job, module: Result<Arc<Loaded>, Cause>) {
+        let found = match module {
+            Ok(module) => job.bound.find(module).as_ref().map(drop).map_err(Clone::clone),
+            Err(cause) => Err(cause),
+        };
+        match found {
+            Ok(()) if self.is_draining() => give_back(&job.session, vec![job.attempt]),
+            Ok(()) => self.enqueue(job),
+            Err(cause) => self.refuse(&job, cause),
+        }
+    }
+
+    /// Ends an attempt that was not started.
+    pub(crate) fn refuse(&self, job: &Job, cause: Cause) {
+        refuse(job, cause);
+    }
+
+    /// A master sent a module's bytes.
+    pub(crate) fn module_offered(&self, from: &Arc<Session>, module: ModuleHash, bytes: Bytes) {
+        if let Some((modules, release)) = self.modules() {
+            modules.offered(from, module, Ok(bytes), release);
+        }
+    }
+
+    /// A master offered a module that is too large.
+    pub(crate) fn too_large(&self, from: &Arc<Session>, module: ModuleHash, allowed: u64) {
+        if let Some((modules, release)) = self.modules() {
+            let cause = Cause::Limit { limit: Limit::Module, allowed };
+            modules.offered(from, module, Err(cause), release);
+        }
+    }
+
+    /// Stops an attempt: one that waits is dropped, one that runs is interrupted.
+    pub(crate) fn cancel(&self, session: &Arc<Session>, attempt: AttemptId) {
+        let waiting = self.take(session, &[attempt]);
+        if waiting.is_empty() {
+            // One that is over has sent its answer.
+            self.watches.iter().any(|watch| watch.cancel(session, attempt));
+        }
+        waiting.iter().for_each(|job| self.refuse(job, Cause::Cancelled));
+    }
+
+    /// Gives attempts back that have not started.
+    pub(crate) fn recall(&self, session: &Arc<Session>, attempts: &[AttemptId]) {
+        let jobs = self.take(session, attempts);
+        give_back(session, jobs.iter().map(|job| job.attempt).collect());
+    }
+
+    fn take(&self, session: &Arc<Session>, attempts: &[AttemptId]) -> Vec<Job> {
+        let mut jobs = self.queue.take(session, attempts);
+        if jobs.len() < attempts.len()
+            && let Some((modules, _)) = self.modules()
+        {
+            let is_meant =
+                |job: &Job| Arc::ptr_eq(&job.session, session) && attempts.contains(&job.attempt);
+            jobs.extend(modules.take(is_meant));
+        }
+        jobs
+    }
+
+    /// A session wishes for all slots. Every wish is answered once.
+    pub(crate) fn reserve(&self, wish: Reservation, wait: bool) {
+        if self.is_draining() {
+            return tell_reserved(&wish, false);
+        }
+        match self.queue.reserve(wish.clone(), wait) {
+            Wished::Granted => self.granted(&wish),
+            Wished::Refused => tell_reserved(&wish, false),
+            Wished::Waiting => {}
+        }
+    }
+
+    /// A session has all slots now.
+    pub(crate) fn granted(&self, reservation: &Reservation) {
+        tell_reserved(reservation, true);
+        self.tell_others(&reservation.session);
+    }
+
+    /// A session gives its slots, or its wish for them, back.
+    pub(crate) fn release(&self, session: &Arc<Session>) {
+        let Released { withdrawn, granted } = self.queue.release(session);
+        if let Some(withdrawn) = withdrawn {
+            tell_reserved(&withdrawn, false);
+        }
+        match granted {
+            Some(next) => self.granted(&next),
+            None => self.tell_others(session),
+        }
+    }
+
+    fn tell_others(&self, than: &Arc<Session>) {
+        let others: Vec<_> =
+            self.sessions().iter().filter(|s| !Arc::ptr_eq(s, than)).cloned().collect();
+        others.iter().for_each(|session| self.tell_status(session));
+    }
+
+    /// How the slave stands, as a session sees it.
+    pub(crate) fn status(&self, session: &Arc<Session>) -> Status {
+        let (queued, running) = self.queue.counts();
+        Status {
+            slots: self.watches.len() as u32,
+            running: running as u32,
+            waiting: 0,
+            sandboxes: self.watches.iter().filter(|w| w.is_busy()).count() as u32,
+            queued: queued as u32,
+            taken: self.queue.is_taken_from(session),
+            attempts: self.watches.iter().filter_map(|w| w.running(session)).collect(),
+        }
+    }
+
+    fn tell_status(&self, session: &Arc<Session>) {
+        // It always fits a frame: there are fewer slots than a list may have entries.
+        let _ = session.outbox.message(ConversationId::LINK, &self.status(session));
+        session.outbox.flush();
+    }
+
+    /// What the pacer does at each tick. Whether anything runs.
+    pub(crate) fn tick(&self, now: Instant) -> bool {
+        let mut busy = false;
+        for watch in &self.watches {
+            match watch.look(now, TICK) {
+                Seen::Free => {}
+                Seen::Busy => busy = true,
+                Seen::Unannounced(session, attempt) => {
+                    busy = true;
+                    let started = Started { attempts: vec![attempt] };
+                    // It always fits a frame.
+                    let _ = session.outbox.message(ConversationId::LINK, &started);
+                }
+            }
+        }
+        if busy {
+            let sessions = self.sessions().clone();
+            sessions.iter().for_each(|session| session.outbox.flush());
+        }
+        busy
+    }
+
+    /// Admits nothing new and gives back what waits.
+    pub(crate) fn begin_drain(&self) {
+        if self.phase.fetch_max(Phase::Draining as u8, Ordering::AcqRel) >= Phase::Draining as u8 {
+            return;
+        }
+        let sessions = self.sessions().clone();
+        for session in &sessions {
+            // It always fits a frame.
+            let _ = session.outbox.message(ConversationId::LINK, &Draining {});
+            let waiting = self.queue.take_session(session);
+            give_back(session, waiting.iter().map(|job| job.attempt).collect());
+            session.outbox.flush();
+        }
+        if let Some((modules, _)) = self.modules() {
+            for job in modules.take(|_| true) {
+                give_back(&job.session, vec![job.attempt]);
+            }
+        }
+    }
+
+    /// Whether anything still runs.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.queue.counts().1 > 0
+    }
+
+    /// Ends everything: guests are interrupted, links closed, threads let go.
+    pub(crate) fn end(&self, code: u16, reason: &str) {
+        self.phase.fetch_max(Phase::Ended as u8, Ordering::AcqRel);
+        self.watches.iter().for_each(|watch| {
+            watch.shut_down();
+        });
+        for session in self.sessions().clone() {
+            session.outbox.close(code, reason);
+        }
+        drop(self.queue.take_all());
+        self.queue.stop();
+        if let Some((modules, _)) = self.modules() {
+            modules.stop();
+        }
+        self.helm.stop();
+        self.pacer.arm();
+    }
+
+    /// The sessions that are linked now.
+    pub(crate) fn linked(&self) -> Vec<Arc<Session>> {
+        self.sessions().clone()
+    }
+}
+
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Core")
+    }
+}

@@ -1,0 +1,166 @@
+//! The whole wasmtime configuration, with a reason for each line.
+//!
+//! Invariant: all engines of a process have one configuration, so that a module compiled
+//! once can be mapped into each of them. A slot has an engine of its own: on a shared one
+//! the pool's locks and reference counts move between cores, which costs more than half
+//! of the speed.
+
+use crate::limits::Limits;
+use crate::swap;
+use dpfw_protocol::error::Cause;
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
+};
+
+/// Sandboxes that an engine's pool holds: the one that runs, the one that is being cleared
+/// up, and room for those that will wait.
+const POOLED: u32 = 16;
+
+/// Bytes of a memory that stay resident from task to task and are reset page by page.
+/// Above it the kernel drops the pages, which costs a fault for each when next touched.
+const RESIDENT_SCANNED: usize = 8 << 20;
+
+/// The same where pages cannot be scanned: these bytes are written over after each task,
+/// touched or not, so it has to be little.
+const RESIDENT_BLIND: usize = 64 << 10;
+
+/// Makes engines of one configuration.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Engines {
+    limits: Limits,
+    scan: bool,
+}
+
+impl Engines {
+    /// Finds out what this machine can do, and says once what it cannot.
+    pub(crate) fn new(limits: Limits) -> Self {
+        let mut engines = Self { limits, scan: false };
+        match swap::can_swap() {
+            Some(why) => tracing::warn!(
+                why,
+                "sandboxes are reset more slowly: PAGEMAP_SCAN does not see pages that were \
+                 swapped out (give this process's group a swap limit of zero to have it)"
+            ),
+            None => {
+                engines.scan = true;
+                if let Err(error) = Engine::new(&engines.config(Allocation::Pooled)) {
+                    engines.scan = false;
+                    tracing::warn!(
+                        %error,
+                        "sandboxes are reset more slowly: this kernel has no PAGEMAP_SCAN \
+                         (Linux 6.7 has it)"
+                    );
+                }
+            }
+        }
+        engines
+    }
+
+    /// Names the configuration and the compiler: code compiled under another name is not
+    /// for these engines.
+    pub(crate) fn fingerprint(&self) -> Result<u64, Cause> {
+        use std::hash::{DefaultHasher, Hash, Hasher};
+        let mut hasher = DefaultHasher::new();
+        self.pooled()?.precompile_compatibility_hash().hash(&mut hasher);
+        // What is warmed, and how, is this crate's own.
+        env!("CARGO_PKG_VERSION").hash(&mut hasher);
+        Ok(hasher.finish())
+    }
+
+    /// An engine for one slot, with its pool.
+    pub(crate) fn pooled(&self) -> Result<Engine, Cause> {
+        self.engine(Allocation::Pooled)
+    }
+
+    /// An engine for modules that do not fit a pool.
+    pub(crate) fn on_demand(&self) -> Result<Engine, Cause> {
+        self.engine(Allocation::OnDemand)
+    }
+
+    /// An engine for warming: its code runs once, so it is compiled quickly.
+    pub(crate) fn warming(&self) -> Result<Engine, Cause> {
+        let mut config = self.config(Allocation::OnDemand);
+        config.cranelift_opt_level(OptLevel::None);
+        make(&config)
+    }
+
+    fn engine(&self, allocation: Allocation) -> Result<Engine, Cause> {
+        make(&self.config(allocation))
+    }
+
+    fn config(&self, allocation: Allocation) -> Config {
+        let mut config = Config::new();
+        // Interruption costs a load and a branch at loops and calls; fuel would cost more.
+        config.epoch_interruption(true);
+        config.max_wasm_stack(self.limits.stack);
+        // Fibers, for host calls that wait; their stacks come from the pool.
+        config.async_stack_size(self.limits.stack + HOST_STACK);
+        config.cranelift_opt_level(OptLevel::Speed);
+        // 4 GiB of address space for each memory: no bounds check is ever compiled, and a
+        // memory never moves.
+        config.memory_reservation(4 << 30);
+        config.memory_guard_size(2 << 30);
+        config.memory_init_cow(true);
+        // Images of up to a whole memory are mapped, dense or not.
+        config.memory_guaranteed_dense_image_size(16 << 20);
+        // Frames of a backtrace; nothing else needs to unwind guests.
+        config.wasm_backtrace_max_frames(std::num::NonZeroUsize::new(
+            dpfw_protocol::limits::MAX_BACKTRACE,
+        ));
+        config.native_unwind_info(false);
+        // What no guest of ours needs is code that nobody should be able to reach.
+        config.wasm_memory64(false);
+        config.wasm_multi_memory(true);
+        config.wasm_relaxed_simd(false);
+        config.wasm_wide_arithmetic(false);
+        config.wasm_custom_page_sizes(false);
+        config.wasm_tail_call(true);
+        config.wasm_simd(true);
+        match allocation {
+            Allocation::OnDemand => {
+                config.allocation_strategy(InstanceAllocationStrategy::OnDemand)
+            }
+            Allocation::Pooled => {
+                config.allocation_strategy(InstanceAllocationStrategy::Pooling(self.pool()))
+            }
+        };
+        config
+    }
+
+    fn pool(&self) -> PoolingAllocationConfig {
+        let mut pool = PoolingAllocationConfig::default();
+        pool.total_core_instances(POOLED);
+        pool.total_memories(POOLED);
+        pool.total_tables(POOLED);
+        pool.total_stacks(POOLED);
+        pool.max_memories_per_module(1);
+        pool.max_tables_per_module(1);
+        pool.table_elements(self.limits.table);
+        pool.max_memory_size(4 << 30);
+        // The slot's one running sandbox and its successor stay warm.
+        pool.max_unused_warm_slots(2);
+        pool.pagemap_scan(if self.scan { Enabled::Yes } else { Enabled::No });
+        let resident = if self.scan { RESIDENT_SCANNED } else { RESIDENT_BLIND };
+        pool.linear_memory_keep_resident(resident);
+        pool.table_keep_resident(if self.scan { 1 << 20 } else { 4096 });
+        pool
+    }
+}
+
+fn make(config: &Config) -> Result<Engine, Cause> {
+    Engine::new(config).map_err(|e| Cause::Internal { message: format!("no wasm engine: {e:#}") })
+}
+
+/// Stack for the host's own frames above a guest's.
+pub(crate) const HOST_STACK: usize = 512 << 10;
+
+#[derive(Clone, Copy)]
+enum Allocation {
+    Pooled,
+    OnDemand,
+}
+
+/// Whether a module's memories and tables fit the pools.
+pub(crate) fn fits_pool(memories: u32, tables: u32, table_elements: u64, limits: &Limits) -> bool {
+    memories <= 1 && tables <= 1 && table_elements <= limits.table as u64
+}

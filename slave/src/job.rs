@@ -1,0 +1,103 @@
+//! An attempt on its way to a slot.
+
+use crate::module::facts::Kind;
+use crate::module::load::Loaded;
+use crate::session::Session;
+use dpfw_protocol::Bytes;
+use dpfw_protocol::error::Cause;
+use dpfw_protocol::ids::{AttemptId, ModuleHash};
+use dpfw_protocol::message::{Bind, TaskFlags};
+use dpfw_protocol::signature::Signature;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+/// One attempt, with all that it needs to run.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) session: Arc<Session>,
+    pub(crate) attempt: AttemptId,
+    pub(crate) bound: Arc<Bound>,
+    pub(crate) args: Bytes,
+    pub(crate) flags: TaskFlags,
+    pub(crate) arrived: Instant,
+    pub(crate) deadline: Option<Instant>,
+}
+
+/// A task as a session declared it.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    pub(crate) module: ModuleHash,
+    pub(crate) task: String,
+    expects: Option<Signature>,
+    target: OnceLock<Result<Target, Cause>>,
+    /// A running mean of what a run takes, in microseconds.
+    cost_us: AtomicU32,
+}
+
+/// A task found in its module.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) module: Arc<Loaded>,
+    /// The index of the function in the module's sorted list.
+    pub(crate) function: usize,
+}
+
+impl Bound {
+    pub(crate) fn new(bind: Bind) -> Self {
+        Self {
+            module: bind.module,
+            task: bind.task,
+            expects: bind.expects,
+            target: OnceLock::new(),
+            cost_us: AtomicU32::new(0),
+        }
+    }
+
+    /// The task, if its module has been there before.
+    pub(crate) fn target(&self) -> Option<&Result<Target, Cause>> {
+        self.target.get()
+    }
+
+    /// Finds the task in its module, which is there now.
+    pub(crate) fn find(&self, module: Arc<Loaded>) -> &Result<Target, Cause> {
+        self.target.get_or_init(|| {
+            let function = self.function_in(&module)?;
+            Ok(Target { module, function })
+        })
+    }
+
+    fn function_in(&self, module: &Loaded) -> Result<usize, Cause> {
+        let facts = module.facts();
+        let Ok(function) = facts.functions.binary_search(&self.task) else {
+            let known = facts.functions.iter().take(KNOWN).cloned().collect();
+            return Err(Cause::MissingTask { name: self.task.clone(), known });
+        };
+        if let Some(expects) = &self.expects
+            && facts.kind == Kind::Task
+            && let Some(actual) = facts.table().signature(&self.task)
+        {
+            expects.check(&actual)?;
+        }
+        Ok(function)
+    }
+
+    /// What a run takes, as far as is known.
+    pub(crate) fn cost(&self) -> Duration {
+        Duration::from_micros(u64::from(self.cost_us.load(Ordering::Relaxed)))
+    }
+
+    /// Learns from a run: an eighth of the difference, as TCP does for round trips.
+    pub(crate) fn learn(&self, run: Duration) {
+        let run = u32::try_from(run.as_micros()).unwrap_or(u32::MAX);
+        let mean = self.cost_us.load(Ordering::Relaxed);
+        let next =
+            if run > mean { mean + (run - mean).div_ceil(8) } else { mean - (mean - run) / 8 };
+        if next != mean {
+            self.cost_us.store(next, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Names that an error about a missing task lists.
+const KNOWN: usize = 20;

@@ -1,0 +1,7 @@
+//! Modules: found out, warmed, compiled once, kept on disk, mapped into each slot's engine.
+
+pub(crate) mod cache;
+pub mod facts;
+pub(crate) mod load;
+pub(crate) mod mapped;
+pub(crate) mod warm;

@@ -1,0 +1,329 @@
+//! Compiled modules on disk, kept between runs.
+//!
+//! Compiled code is code: whoever can write it can do what this process can. So the
+//! directory has to be this user's own and closed to others (mode 0700), and every file
+//! carries a keyed hash that only this user's slaves can make, over the module's name,
+//! what was found in it, and the code. What does not agree is deleted and compiled
+//! afresh. The cache is bounded; what was not used for longest goes first.
+
+use super::facts::Facts;
+use dpfw_protocol::ids::ModuleHash;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// The cache's size on disk; a compiled module takes about three times its wasm.
+const MOST: u64 = 2 << 30;
+
+/// A directory of compiled modules.
+#[derive(Debug)]
+pub(crate) struct Cache {
+    dir: PathBuf,
+    key: [u8; 32],
+    /// Deleted with the slave, where no directory could be kept.
+    _temporary: Option<tempfile::TempDir>,
+}
+
+/// A compiled module in the cache.
+#[derive(Debug)]
+pub(crate) struct Artifact {
+    /// The code, to be mapped.
+    pub(crate) code: PathBuf,
+    /// What was found in the module.
+    pub(crate) facts: Facts,
+    /// Whether its memory is a snapshot: nothing is left to initialise.
+    pub(crate) warmed: bool,
+}
+
+/// What stands beside the code.
+#[derive(Serialize, Deserialize)]
+struct Label {
+    facts: Facts,
+    warmed: bool,
+    /// Of the code.
+    code: [u8; 32],
+}
+
+impl Cache {
+    /// Opens a directory, or makes it. If it cannot be trusted, a temporary one is used,
+    /// and the log says why.
+    ///
+    /// # Errors
+    /// An I/O error if there is no place for compiled code at all.
+    pub(crate) fn open(dir: Option<&Path>, configuration: u64) -> io::Result<Self> {
+        let kept = match dir {
+            Some(dir) => trusted(dir),
+            None => Err(io::Error::other("no directory was given and HOME is not set")),
+        };
+        match kept {
+            Ok(key) => {
+                let dir = dir.map(Path::to_path_buf).unwrap_or_default();
+                let dir = dir.join(format!("{configuration:016x}"));
+                make_private(&dir)?;
+                Ok(Self { dir, key, _temporary: None })
+            }
+            Err(error) => {
+                tracing::warn!(%error, "compiled modules are not kept between runs");
+                let temporary = tempfile::Builder::new().prefix("dpfw-").tempdir()?;
+                let dir = temporary.path().to_path_buf();
+                check_private(&dir)?;
+                let mut key = [0; 32];
+                getrandom::fill(&mut key).map_err(io::Error::other)?;
+                Ok(Self { dir, key, _temporary: Some(temporary) })
+            }
+        }
+    }
+
+    fn paths(&self, module: ModuleHash) -> (PathBuf, PathBuf) {
+        let name = module.to_hex();
+        (self.dir.join(format!("{name}.code")), self.dir.join(format!("{name}.label")))
+    }
+
+    /// The compiled module, if it is there and true.
+    pub(crate) fn get(&self, module: ModuleHash) -> Option<Artifact> {
+        let (code, label) = self.paths(module);
+        let found = fs::read(&label).and_then(|bytes| self.check(module, &code, &bytes));
+        match found {
+            Ok(label) => {
+                touch(&code);
+                Some(Artifact { code, facts: label.facts, warmed: label.warmed })
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                tracing::warn!(%module, %error, "a compiled module is not trusted, and deleted");
+                self.remove(module);
+                None
+            }
+        }
+    }
+
+    fn check(&self, module: ModuleHash, code: &Path, bytes: &[u8]) -> io::Result<Label> {
+        let (mac, body) = bytes.split_first_chunk::<32>().ok_or(foreign("its label is cut off"))?;
+        if blake3::Hash::from_bytes(*mac) != self.mac(module, body) {
+            return Err(foreign("its label was not written by this user's slaves"));
+        }
+        let label: Label = rmp_serde::from_slice(body).map_err(io::Error::other)?;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_reader(fs::File::open(code)?)?;
+        if hasher.finalize() != blake3::Hash::from_bytes(label.code) {
+            return Err(foreign("its code is not what was written"));
+        }
+        Ok(label)
+    }
+
+    fn mac(&self, module: ModuleHash, body: &[u8]) -> blake3::Hash {
+        let mut hasher = blake3::Hasher::new_keyed(&self.key);
+        hasher.update(module.as_bytes()).update(body).finalize()
+    }
+
+    /// Keeps a compiled module.
+    ///
+    /// # Errors
+    /// An I/O error if it cannot be written: the disk is full.
+    pub(crate) fn put(
+        &self,
+        module: ModuleHash,
+        facts: Facts,
+        warmed: bool,
+        compiled: &[u8],
+    ) -> io::Result<Artifact> {
+        let (code, label) = self.paths(module);
+        let hash = *blake3::hash(compiled).as_bytes();
+        let body = rmp_serde::to_vec(&Label { facts: facts.clone(), warmed, code: hash })
+            .map_err(io::Error::other)?;
+        write_whole(&self.dir, &code, &[compiled])?;
+        write_whole(&self.dir, &label, &[self.mac(module, &body).as_bytes(), &body])?;
+        self.shrink();
+        Ok(Artifact { code, facts, warmed })
+    }
+
+    /// Forgets a compiled module.
+    pub(crate) fn remove(&self, module: ModuleHash) {
+        let (code, label) = self.paths(module);
+        // What is not there need not be removed; what cannot be is found out again.
+        let _ = fs::remove_file(label);
+        let _ = fs::remove_file(code);
+    }
+
+    /// Removes what was not used for longest, until the rest fits.
+    fn shrink(&self) {
+        let Ok(entries) = fs::read_dir(&self.dir) else {
+            return;
+        };
+        let mut files: Vec<(SystemTime, u64, PathBuf)> = entries
+            .filter_map(|entry| {
+                let entry = entry.ok()?;
+                let data = entry.metadata().ok()?;
+                Some((data.modified().ok()?, data.len(), entry.path()))
+            })
+            .collect();
+        let mut total: u64 = files.iter().map(|(_, len, _)| len).sum();
+        files.sort_unstable();
+        for (_, len, path) in files {
+            if total <= MOST {
+                break;
+            }
+            if fs::remove_file(&path).is_ok() {
+                total -= len;
+            }
+        }
+    }
+}
+
+fn foreign(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what.to_owned())
+}
+
+/// Marks a file as used now; only the order of removal depends on it.
+fn touch(path: &Path) {
+    if let Ok(file) = fs::File::options().append(true).open(path) {
+        let _ = file.set_modified(SystemTime::now());
+    }
+}
+
+/// Writes a file so that it is there whole or not at all.
+fn write_whole(dir: &Path, path: &Path, parts: &[&[u8]]) -> io::Result<()> {
+    let mut file = tempfile::NamedTempFile::new_in(dir)?;
+    for part in parts {
+        file.write_all(part)?;
+    }
+    file.persist(path).map_err(|e| e.error)?;
+    Ok(())
+}
+
+/// Makes a directory that only this user can enter, or checks that it is one.
+fn make_private(dir: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    match fs::DirBuilder::new().recursive(true).mode(0o700).create(dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => check_private(dir),
+    }
+}
+
+fn check_private(dir: &Path) -> io::Result<()> {
+    let stat = rustix::fs::statat(CWD, dir, AtFlags::SYMLINK_NOFOLLOW)?;
+    let at = dir.display();
+    if !rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir() {
+        return Err(io::Error::other(format!("{at} is no directory of its own")));
+    }
+    if stat.st_uid != rustix::process::geteuid().as_raw() {
+        return Err(io::Error::other(format!("{at} belongs to another user")));
+    }
+    if stat.st_mode & 0o077 != 0 {
+        return Err(io::Error::other(format!("{at} is open to other users; chmod 700 it")));
+    }
+    Ok(())
+}
+
+/// The key of a directory that is this user's own; made with the directory.
+fn trusted(dir: &Path) -> io::Result<[u8; 32]> {
+    make_private(dir)?;
+    let path = dir.join("key");
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = match rustix::fs::open(&path, flags, Mode::empty()) {
+        Ok(file) => file,
+        Err(rustix::io::Errno::NOENT) => {
+            make_key(dir, &path)?;
+            rustix::fs::open(&path, flags, Mode::empty())?
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let stat = rustix::fs::fstat(&file)?;
+    if stat.st_uid != rustix::process::geteuid().as_raw() || stat.st_mode & 0o077 != 0 {
+        return Err(io::Error::other(format!("{} is open to other users", path.display())));
+    }
+    let mut key = [0; 32];
+    fs::File::from(file).read_exact(&mut key)?;
+    Ok(key)
+}
+
+fn make_key(dir: &Path, path: &Path) -> io::Result<()> {
+    let mut key = [0; 32];
+    getrandom::fill(&mut key).map_err(io::Error::other)?;
+    // Made with mode 0600, whole before it has its name; of two that try, one wins.
+    let mut file = tempfile::NamedTempFile::new_in(dir)?;
+    file.write_all(&key)?;
+    match file.persist_noclobber(path) {
+        Err(error) if error.error.kind() != io::ErrorKind::AlreadyExists => Err(error.error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::Limits;
+    use std::os::unix::fs::PermissionsExt;
+
+    type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+    const HASH: ModuleHash = ModuleHash::from_bytes([7; 32]);
+
+    fn filled(dir: &Path) -> Result<Cache, Box<dyn std::error::Error>> {
+        let cache = Cache::open(Some(dir), 1)?;
+        let facts = Facts::of(&wat::parse_str("(module)")?, &Limits::default())?;
+        cache.put(HASH, facts, true, b"code")?;
+        Ok(cache)
+    }
+
+    #[test]
+    fn what_was_put_is_there_for_the_next_process() -> Outcome {
+        let home = tempfile::tempdir()?;
+        let dir = home.path().join("cache");
+        drop(filled(&dir)?);
+        let again = Cache::open(Some(&dir), 1)?;
+        let artifact = again.get(HASH).ok_or("not there")?;
+        assert!(artifact.warmed);
+        assert_eq!(fs::read(artifact.code)?, b"code");
+        assert_eq!(fs::metadata(&dir)?.permissions().mode() & 0o777, 0o700);
+        assert!(Cache::open(Some(&dir), 2)?.get(HASH).is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn what_was_changed_is_deleted() -> Outcome {
+        for change in ["code", "label"] {
+            let home = tempfile::tempdir()?;
+            let cache = filled(&home.path().join("cache"))?;
+            let (code, label) = cache.paths(HASH);
+            let path = if change == "code" { &code } else { &label };
+            let mut bytes = fs::read(path)?;
+            bytes[0] ^= 1;
+            fs::write(path, bytes)?;
+            assert!(cache.get(HASH).is_none(), "a changed {change} was trusted");
+            assert!(!code.exists() && !label.exists());
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_label_of_another_module_is_not_taken() -> Outcome {
+        let home = tempfile::tempdir()?;
+        let cache = filled(&home.path().join("cache"))?;
+        let other = ModuleHash::from_bytes([8; 32]);
+        let ((code, label), (code2, label2)) = (cache.paths(HASH), cache.paths(other));
+        fs::copy(code, code2)?;
+        fs::copy(label, label2)?;
+        assert!(cache.get(other).is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn an_open_directory_is_not_trusted() -> Outcome {
+        let home = tempfile::tempdir()?;
+        let dir = home.path().join("cache");
+        drop(filled(&dir)?);
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o755))?;
+        let cache = Cache::open(Some(&dir), 1)?;
+        assert!(cache.get(HASH).is_none());
+        assert!(!cache.dir.starts_with(&dir));
+        let link = home.path().join("link");
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o700))?;
+        std::os::unix::fs::symlink(&dir, &link)?;
+        assert!(!Cache::open(Some(&link), 1)?.dir.starts_with(&link));
+        Ok(())
+    }
+}

@@ -1,0 +1,239 @@
+//! What a module is, found out without compiling it.
+
+use crate::engine::fits_pool;
+use crate::limits::Limits;
+use dpfw_protocol::error::{Cause, Limit};
+use dpfw_protocol::signature::{EXPORT_PREFIX, TaskTable};
+use serde::{Deserialize, Serialize};
+use wasmparser::{ExternalKind, Parser, Payload, TypeRef};
+
+/// How a module's functions are called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kind {
+    /// To the guest ABI: arguments and results are bytes.
+    Task,
+    /// An exported function on numbers, no imports.
+    Plain,
+    /// A WASI command with `_start`.
+    Program,
+}
+
+/// What was found in a module.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// How it is called.
+    pub kind: Kind,
+    /// Its tasks (without the prefix), or a plain module's functions; sorted.
+    pub functions: Vec<String>,
+    /// What it imports.
+    pub imports: Vec<(String, String)>,
+    /// Bytes of memory that it begins with.
+    pub memory: u64,
+    /// Whether it fits the pools of the slots.
+    pub pooled: bool,
+    /// Whether something has to run before its tasks can: `_initialize` or a start function.
+    pub initialize: bool,
+    /// Whether it has a warm-up of its own.
+    pub warm: bool,
+    /// The section that describes its tasks, as it stands there.
+    pub section: String,
+}
+
+impl Facts {
+    /// Looks at a module's sections and holds them against the limits.
+    ///
+    /// # Errors
+    /// [`Cause::Rejected`] if it is no module; [`Cause::Limit`] if it asks for too much.
+    pub fn of(wasm: &[u8], limits: &Limits) -> Result<Self, Cause> {
+        if wasm.len() as u64 > limits.module {
+            return Err(Cause::Limit { limit: Limit::Module, allowed: limits.module });
+        }
+        if !dpfw_protocol::module::looks_like_wasm(wasm) {
+            return Err(rejected(not_wasm(wasm)));
+        }
+        let mut seen = Seen::default();
+        for payload in Parser::new(0).parse_all(wasm) {
+            let payload = payload.map_err(|e| rejected(format!("it is not valid wasm: {e}")))?;
+            seen.look(&payload, limits).map_err(|found| match found {
+                Found::Invalid(e) => rejected(format!("it is not valid wasm: {e}")),
+                Found::Limit(cause) => cause,
+            })?;
+        }
+        seen.into_facts(wasm, limits)
+    }
+
+    /// The tasks that the module describes.
+    pub fn table(&self) -> TaskTable {
+        // It was parsed once already, when the facts were found.
+        TaskTable::parse(self.section.as_bytes()).unwrap_or_default()
+    }
+}
+
+fn rejected(reason: String) -> Cause {
+    Cause::Rejected { reason }
+}
+
+/// Says what bytes are instead of a module.
+fn not_wasm(bytes: &[u8]) -> String {
+    if bytes.starts_with(b"\0asm") {
+        return "it is a WebAssembly component or of another version; core modules are run".into();
+    }
+    let head = bytes.iter().take(4).map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(" ");
+    match bytes.is_empty() {
+        true => "it is not WebAssembly: it is empty".into(),
+        false => format!("it is not WebAssembly: it begins with {head}, not with 00 61 73 6d"),
+    }
+}
+
+#[derive(Default)]
+struct Seen {
+    imports: Vec<(String, String)>,
+    exports: Vec<(String, ExternalKind)>,
+    memories: u32,
+    memory: u64,
+    tables: u32,
+    table_elements: u64,
+    start: bool,
+}
+
+enum Found {
+    Invalid(wasmparser::BinaryReaderError),
+    Limit(Cause),
+}
+
+impl From<wasmparser::BinaryReaderError> for Found {
+    fn from(error: wasmparser::BinaryReaderError) -> Self {
+        Self::Invalid(error)
+    }
+}
+
+impl Seen {
+    fn look(&mut self, payload: &Payload<'_>, limits: &Limits) -> Result<(), Found> {
+        let over = |limit, allowed| Err(Found::Limit(Cause::Limit { limit, allowed }));
+        match payload {
+            Payload::ImportSection(imports) => {
+                for import in imports.clone().into_imports() {
+                    let import = import?;
+                    if let TypeRef::Memory(memory) = import.ty {
+                        self.memory = self.memory.max(memory.initial.saturating_mul(PAGE));
+                    }
+                    self.imports.push((import.module.into(), import.name.into()));
+                }
+            }
+            Payload::FunctionSection(functions) if functions.count() > limits.functions => {
+                return over(Limit::Functions, u64::from(limits.functions));
+            }
+            Payload::TableSection(tables) => {
+                for table in tables.clone() {
+                    self.tables += 1;
+                    self.table_elements = self.table_elements.max(table?.ty.initial);
+                }
+                if self.table_elements > limits.table as u64 {
+                    return over(Limit::Table, limits.table as u64);
+                }
+            }
+            Payload::MemorySection(memories) => {
+                for memory in memories.clone() {
+                    self.memories += 1;
+                    let bytes = memory?.initial.saturating_mul(PAGE);
+                    self.memory = self.memory.saturating_add(bytes);
+                }
+            }
+            Payload::ExportSection(exports) => {
+                for export in exports.clone() {
+                    let export = export?;
+                    self.exports.push((export.name.into(), export.kind));
+                }
+            }
+            Payload::StartSection { .. } => self.start = true,
+            _ => {}
+        }
+        match self.memory > limits.memory {
+            true => over(Limit::Memory, limits.memory),
+            false => Ok(()),
+        }
+    }
+
+    fn into_facts(self, wasm: &[u8], limits: &Limits) -> Result<Facts, Cause> {
+        let function = |name: &str| {
+            self.exports.iter().any(|(n, kind)| n == name && *kind == ExternalKind::Func)
+        };
+        let all = self.exports.iter().filter(|(_, kind)| *kind == ExternalKind::Func);
+        let tasks: Vec<_> = all
+            .clone()
+            .filter_map(|(n, _)| n.strip_prefix(EXPORT_PREFIX))
+            .map(str::to_owned)
+            .collect();
+        let kind = match () {
+            () if !tasks.is_empty() || function("dpfw_alloc") => Kind::Task,
+            () if function("_start") => Kind::Program,
+            () => Kind::Plain,
+        };
+        let mut functions = match kind {
+            Kind::Task => tasks,
+            Kind::Plain | Kind::Program => all.map(|(n, _)| n.clone()).collect(),
+        };
+        functions.sort_unstable();
+        let table = dpfw_protocol::module::task_table(wasm);
+        table.map_err(|e| rejected(e.to_string()))?;
+        let section = dpfw_protocol::module::custom_sections(wasm)
+            .filter(|(name, _)| *name == dpfw_protocol::signature::SECTION)
+            .map(|(_, data)| String::from_utf8_lossy(data).into_owned() + "\n")
+            .collect();
+        Ok(Facts {
+            kind,
+            functions,
+            memory: self.memory,
+            pooled: fits_pool(self.memories, self.tables, self.table_elements, limits),
+            initialize: function("_initialize") || self.start,
+            warm: function("dpfw_warm"),
+            imports: self.imports,
+            section,
+        })
+    }
+}
+
+/// Bytes of a page of memory.
+const PAGE: u64 = 65_536;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(text: &str) -> Result<Facts, Cause> {
+        Facts::of(&wat::parse_str(text).expect("well formed"), &Limits::default())
+    }
+
+    #[test]
+    fn the_kinds_are_told_apart() {
+        let kind = |text| facts(text).expect("valid").kind;
+        assert_eq!(kind("(module (func (export \"add\")))"), Kind::Plain);
+        assert_eq!(kind("(module (func (export \"_start\")))"), Kind::Program);
+        assert_eq!(kind("(module (func (export \"dpfw:add\")))"), Kind::Task);
+    }
+
+    #[test]
+    fn what_is_not_wasm_is_told_what_it_is() {
+        let error = Facts::of(b"\x7fELF\x02", &Limits::default()).expect_err("an ELF file");
+        assert_eq!(
+            error.to_string(),
+            "the module was rejected: it is not WebAssembly: it begins with 7f 45 4c 46, \
+             not with 00 61 73 6d"
+        );
+        let error = Facts::of(b"\0asm\x0d\0\x01\0", &Limits::default()).expect_err("a component");
+        assert!(error.to_string().contains("component"), "{error}");
+        assert!(Facts::of(b"\0asm\x01\0\0\0\x07", &Limits::default()).is_err());
+    }
+
+    #[test]
+    fn what_asks_for_too_much_is_named() {
+        let error = facts("(module (memory 65536))").expect_err("4 GiB");
+        assert!(matches!(error, Cause::Limit { limit: Limit::Memory, .. }), "{error}");
+        let error = facts("(module (table 1000000 funcref))").expect_err("a huge table");
+        assert!(matches!(error, Cause::Limit { limit: Limit::Table, .. }), "{error}");
+        let few = Limits { functions: 1, ..Limits::default() };
+        let wasm = wat::parse_str("(module (func) (func))").expect("well formed");
+        let error = Facts::of(&wasm, &few).expect_err("two functions");
+        assert!(matches!(error, Cause::Limit { limit: Limit::Functions, .. }), "{error}");
+    }
+}

@@ -1,0 +1,11 @@
+//! Sandboxes: what a guest may call, and how one task is run in one.
+
+pub(crate) mod abi;
+pub(crate) mod host;
+pub(crate) mod imports;
+pub(crate) mod limiter;
+pub(crate) mod plain;
+pub(crate) mod prepared;
+pub(crate) mod run;
+pub(crate) mod trap;
+mod wasi;

@@ -1,0 +1,270 @@
+//! What a guest may import: the guest ABI and WASI preview 1, nothing else.
+//!
+//! Invariant: every pointer and length that a guest passes is checked against its memory
+//! before anything is allocated for it.
+
+use super::host::{Host, Reply};
+use super::wasi;
+use crate::module::facts::{Facts, Kind};
+use dpfw_protocol::Bytes;
+use dpfw_protocol::error::{Cause, Location};
+use dpfw_protocol::limits::MAX_TEXT;
+use dpfw_protocol::store::{Key, StoreOp};
+use wasmtime::{Caller, Extern, Linker, Memory};
+
+/// The module name of the ABI's imports; a later version has another one.
+const ABI: &str = "dpfw_1";
+
+/// The module name of WASI preview 1.
+pub(super) const WASI: &str = "wasi_snapshot_preview1";
+
+/// What the ABI offers.
+const ABI_NAMES: [&str; 12] = [
+    "log",
+    "progress",
+    "panic",
+    "store_get",
+    "store_put",
+    "store_put_if_absent",
+    "store_compare_and_swap",
+    "store_remove",
+    "store_list",
+    "reply_len",
+    "reply_take",
+    "reply_version",
+];
+
+/// Refuses modules that import what nobody grants.
+///
+/// # Errors
+/// [`Cause::Rejected`] with the first such import's name.
+pub(crate) fn check(facts: &Facts) -> Result<(), Cause> {
+    for (module, name) in &facts.imports {
+        let granted = match (facts.kind, module.as_str()) {
+            (Kind::Plain, _) => false,
+            (_, ABI) => ABI_NAMES.contains(&name.as_str()),
+            (_, WASI) => wasi::NAMES.contains(&name.as_str()),
+            _ => false,
+        };
+        if !granted {
+            let reason = match facts.kind {
+                Kind::Plain => {
+                    format!("it imports `{module}.{name}`; plain modules import nothing")
+                }
+                _ => format!("it imports `{module}.{name}`, which is not granted"),
+            };
+            return Err(Cause::Rejected { reason });
+        }
+    }
+    Ok(())
+}
+
+/// A guest passed a pointer or a length that is outside its memory.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Abi(pub(super) String);
+
+type Result<T, E = wasmtime::Error> = std::result::Result<T, E>;
+
+/// The guest's memory.
+pub(super) fn memory(caller: &mut Caller<'_, Host>) -> Result<Memory> {
+    match caller.get_export("memory") {
+        Some(Extern::Memory(memory)) => Ok(memory),
+        _ => Err(Abi("it exports no memory named `memory`".into()).into()),
+    }
+}
+
+/// A piece of memory.
+pub(super) fn slice(data: &[u8], ptr: u32, len: u32) -> Result<&[u8]> {
+    let end = u64::from(ptr) + u64::from(len);
+    let range = ptr as usize..usize::try_from(end).unwrap_or(usize::MAX);
+    data.get(range).ok_or_else(|| outside(ptr, len, data.len()))
+}
+
+/// A piece of memory to write to.
+pub(super) fn slice_mut(data: &mut [u8], ptr: u32, len: u32) -> Result<&mut [u8]> {
+    let size = data.len();
+    let end = u64::from(ptr) + u64::from(len);
+    let range = ptr as usize..usize::try_from(end).unwrap_or(usize::MAX);
+    data.get_mut(range).ok_or_else(|| outside(ptr, len, size))
+}
+
+fn outside(ptr: u32, len: u32, size: usize) -> wasmtime::Error {
+    Abi(format!("{len} bytes at {ptr} are outside its memory of {size} bytes")).into()
+}
+
+/// A text of the guest's, cut to what is sent.
+fn text(data: &[u8], ptr: u32, len: u32) -> Result<String> {
+    let bytes = slice(data, ptr, len)?;
+    let bytes = &bytes[..bytes.len().min(MAX_TEXT)];
+    Ok(String::from_utf8_lossy(bytes).into_owned())
+}
+
+/// Links everything that guests may import.
+///
+/// # Errors
+/// What wasmtime says of a name that is defined twice.
+pub(crate) fn link(linker: &mut Linker<Host>) -> Result<()> {
+    linker.func_wrap(ABI, "log", log)?;
+    linker.func_wrap(ABI, "panic", panic)?;
+    linker.func_wrap(ABI, "progress", |caller: Caller<'_, Host>, done: u64, total: u64| {
+        caller.data().progress(done, total);
+    })?;
+    link_store(linker)?;
+    wasi::link(linker)
+}
+
+fn log(
+    mut caller: Caller<'_, Host>,
+    level: u32,
+    target: u32,
+    target_len: u32,
+    line: u32,
+    line_len: u32,
+) -> Result<()> {
+    let memory = memory(&mut caller)?;
+    let (data, host) = memory.data_and_store_mut(&mut caller);
+    let (target, line) = (text(data, target, target_len)?, text(data, line, line_len)?);
+    host.log(level as u8, &target, &line);
+    Ok(())
+}
+
+fn panic(
+    mut caller: Caller<'_, Host>,
+    message: u32,
+    message_len: u32,
+    file: u32,
+    file_len: u32,
+    line: u32,
+    column: u32,
+) -> Result<()> {
+    let memory = memory(&mut caller)?;
+    let (data, host) = memory.data_and_store_mut(&mut caller);
+    let (message, file) = (text(data, message, message_len)?, text(data, file, file_len)?);
+    let location = (!file.is_empty()).then_some(Location { file, line, column });
+    host.panicked(message, location);
+    Ok(())
+}
+
+/// The answers of the store's functions.
+const MISS: u32 = 0;
+const HIT: u32 = 1;
+const FAILED: u32 = 2;
+
+fn link_store(linker: &mut Linker<Host>) -> Result<()> {
+    linker.func_wrap(ABI, "store_get", |mut caller: Caller<'_, Host>, k: u32, kl: u32| {
+        ask(&mut caller, (k, kl), None, |key| StoreOp::Get { key })
+    })?;
+    linker.func_wrap(ABI, "store_remove", |mut caller: Caller<'_, Host>, k: u32, kl: u32| {
+        ask(&mut caller, (k, kl), None, |key| StoreOp::Remove { key })
+    })?;
+    linker.func_wrap(
+        ABI,
+        "store_put",
+        |mut caller: Caller<'_, Host>, k: u32, kl: u32, v: u32, vl: u32| {
+            ask(&mut caller, (k, kl), Some((v, vl)), |key| StoreOp::Put { key })
+        },
+    )?;
+    linker.func_wrap(
+        ABI,
+        "store_put_if_absent",
+        |mut caller: Caller<'_, Host>, k: u32, kl: u32, v: u32, vl: u32| {
+            ask(&mut caller, (k, kl), Some((v, vl)), |key| StoreOp::PutIfAbsent { key })
+        },
+    )?;
+    linker.func_wrap(
+        ABI,
+        "store_compare_and_swap",
+        |mut caller: Caller<'_, Host>, k: u32, kl: u32, v: u32, vl: u32, expected: u64| {
+            let op = |key| StoreOp::CompareAndSwap { key, expected };
+            ask(&mut caller, (k, kl), Some((v, vl)), op)
+        },
+    )?;
+    linker.func_wrap(ABI, "store_list", list)?;
+    linker.func_wrap(ABI, "reply_len", |caller: Caller<'_, Host>| {
+        caller.data().reply.bytes.len() as u32
+    })?;
+    linker
+        .func_wrap(ABI, "reply_version", |caller: Caller<'_, Host>| caller.data().reply.version)?;
+    linker.func_wrap(ABI, "reply_take", reply_take)?;
+    Ok(())
+}
+
+/// Asks the keyed store on behalf of the guest's master.
+fn ask(
+    caller: &mut Caller<'_, Host>,
+    (key, key_len): (u32, u32),
+    value: Option<(u32, u32)>,
+    op: impl FnOnce(Key) -> StoreOp,
+) -> Result<u32> {
+    let memory = memory(caller)?;
+    let (data, host) = memory.data_and_store_mut(&mut *caller);
+    let key = match std::str::from_utf8(slice(data, key, key_len)?) {
+        Ok(key) => Key::new(key),
+        Err(_) => Err(Cause::GuestAbi { message: "a key is not UTF-8".into() }),
+    };
+    let value = match value {
+        Some((ptr, len)) => slice(data, ptr, len)?,
+        None => &[],
+    };
+    Ok(apply(host, key.map(op), value))
+}
+
+fn list(
+    mut caller: Caller<'_, Host>,
+    prefix: u32,
+    prefix_len: u32,
+    after: u32,
+    after_len: u32,
+    limit: u32,
+) -> Result<u32> {
+    let memory = memory(&mut caller)?;
+    let (data, host) = memory.data_and_store_mut(&mut caller);
+    let prefix = String::from_utf8_lossy(slice(data, prefix, prefix_len)?).into_owned();
+    let after = String::from_utf8_lossy(slice(data, after, after_len)?).into_owned();
+    let after = (!after.is_empty()).then(|| Key::new(after)).transpose();
+    Ok(apply(host, after.map(|after| StoreOp::List { prefix, after, limit }), &[]))
+}
+
+fn apply(host: &mut Host, op: Result<StoreOp, Cause>, value: &[u8]) -> u32 {
+    let store = &host.lent.core.store;
+    let value = Bytes::copy_from_slice(value);
+    match op.and_then(|op| store.apply(&host.session.namespace, &host.session.principal, op, value))
+    {
+        Ok(answer) => {
+            let bytes = match answer.entries.is_empty() && !answer.is_listing {
+                true => answer.value,
+                // A list of plain values always encodes.
+                false => rmp_serde::to_vec(&answer.entries).unwrap_or_default().into(),
+            };
+            host.reply = Reply { bytes, version: answer.version };
+            if answer.hit { HIT } else { MISS }
+        }
+        Err(cause) => {
+            host.reply = Reply { bytes: cause.to_string().into(), version: 0 };
+            FAILED
+        }
+    }
+}
+
+fn reply_take(mut caller: Caller<'_, Host>, ptr: u32) -> Result<()> {
+    let memory = memory(&mut caller)?;
+    let (data, host) = memory.data_and_store_mut(&mut caller);
+    let bytes = std::mem::take(&mut host.reply.bytes);
+    slice_mut(data, ptr, bytes.len() as u32)?.copy_from_slice(&bytes);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_outside_memory_are_refused_before_anything_is_allocated() {
+        let data = [0u8; 100];
+        assert!(slice(&data, 90, 10).is_ok());
+        for (ptr, len) in [(90, 11), (u32::MAX, u32::MAX), (0, u32::MAX), (101, 0)] {
+            assert!(slice(&data, ptr, len).is_err(), "{len} at {ptr}");
+        }
+    }
+}

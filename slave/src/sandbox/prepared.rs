@@ -1,0 +1,150 @@
+//! A module as one slot runs it: mapped into the slot's engine, its imports resolved, its
+//! exports found.
+
+use super::host::Host;
+use super::imports;
+use crate::engine::Engines;
+use crate::module::facts::{Facts, Kind};
+use crate::module::load::Loaded;
+use crate::module::mapped;
+use dpfw_protocol::error::Cause;
+use dpfw_protocol::signature::EXPORT_PREFIX;
+use std::sync::Arc;
+use wasmtime::{Engine, FuncType, InstancePre, Linker, Module, ModuleExport, ValType};
+
+/// What a slot needs to run a module's tasks.
+pub(crate) struct Prepared {
+    pub(crate) engine: Engine,
+    pub(crate) instances: InstancePre<Host>,
+    pub(crate) kind: Kind,
+    /// To be called in each sandbox before its task, if the module is not warmed.
+    pub(crate) initialize: Option<ModuleExport>,
+    /// The guest's memory and allocator; of task modules.
+    pub(crate) memory: Option<ModuleExport>,
+    pub(crate) alloc: Option<ModuleExport>,
+    /// In the order of the module's function list.
+    pub(crate) functions: Vec<Function>,
+}
+
+/// An exported function.
+pub(crate) struct Function {
+    pub(crate) export: ModuleExport,
+    pub(crate) ty: FuncType,
+}
+
+/// The engines of one slot.
+pub(crate) struct SlotEngines {
+    engines: Engines,
+    pooled: (Engine, Linker<Host>),
+    /// Made when the first module comes that does not fit the pool.
+    on_demand: Option<(Engine, Linker<Host>)>,
+    prepared: Vec<Option<Arc<Prepared>>>,
+}
+
+fn with_linker(engine: Engine) -> Result<(Engine, Linker<Host>), Cause> {
+    let mut linker = Linker::new(&engine);
+    imports::link(&mut linker).map_err(internal)?;
+    Ok((engine, linker))
+}
+
+fn internal(error: wasmtime::Error) -> Cause {
+    Cause::Internal { message: format!("{error:#}") }
+}
+
+impl SlotEngines {
+    /// Makes the slot's engine.
+    pub(crate) fn new(engines: Engines) -> Result<Self, Cause> {
+        let pooled = with_linker(engines.pooled()?)?;
+        Ok(Self { engines, pooled, on_demand: None, prepared: Vec::new() })
+    }
+
+    /// The engine that most guests run in.
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.pooled.0
+    }
+
+    /// The module in this slot; mapped when it first comes.
+    pub(crate) fn prepare(&mut self, module: &Loaded) -> Result<Arc<Prepared>, Cause> {
+        if let Some(Some(prepared)) = self.prepared.get(module.number) {
+            return Ok(Arc::clone(prepared));
+        }
+        let (engine, linker) = match (module.facts().pooled, &self.on_demand) {
+            (true, _) => &self.pooled,
+            (false, Some(made)) => made,
+            (false, None) => {
+                let made = with_linker(self.engines.on_demand()?)?;
+                self.on_demand.insert(made)
+            }
+        };
+        let prepared = Arc::new(Prepared::new(engine, linker, module)?);
+        if self.prepared.len() <= module.number {
+            self.prepared.resize(module.number + 1, None);
+        }
+        self.prepared[module.number] = Some(Arc::clone(&prepared));
+        Ok(prepared)
+    }
+}
+
+impl Prepared {
+    fn new(engine: &Engine, linker: &Linker<Host>, loaded: &Loaded) -> Result<Self, Cause> {
+        let facts = loaded.facts();
+        let module = mapped::map(engine, &loaded.artifact).map_err(internal)?;
+        let instances = linker.instantiate_pre(&module).map_err(|e| rejected(format!("{e:#}")))?;
+        let functions = functions(&module, facts)?;
+        let (memory, alloc) = match facts.kind {
+            Kind::Task => {
+                let (memory, alloc) = abi_exports(&module)?;
+                (Some(memory), Some(alloc))
+            }
+            Kind::Plain | Kind::Program => (None, None),
+        };
+        let is_cold = !loaded.artifact.warmed;
+        let initialize = module.get_export_index("_initialize").filter(|_| is_cold);
+        let (engine, kind) = (engine.clone(), facts.kind);
+        Ok(Self { engine, instances, kind, initialize, memory, alloc, functions })
+    }
+}
+
+fn rejected(reason: impl Into<String>) -> Cause {
+    Cause::Rejected { reason: reason.into() }
+}
+
+/// The module's tasks or functions, in the order of their names.
+fn functions(module: &Module, facts: &Facts) -> Result<Vec<Function>, Cause> {
+    let prefix = if facts.kind == Kind::Task { EXPORT_PREFIX } else { "" };
+    let find = |name: &String| {
+        let name = format!("{prefix}{name}");
+        let export = module.get_export_index(&name);
+        let function = export.zip(function_type(module, &name));
+        let (export, ty) = function.ok_or_else(|| rejected(format!("it lost its `{name}`")))?;
+        let is_task = has_type(&ty, &[ValType::I32, ValType::I32], &[ValType::I64]);
+        match facts.kind == Kind::Task && !is_task {
+            true => Err(rejected(format!("its export `{name}` is no (i32, i32) -> i64"))),
+            false => Ok(Function { export, ty }),
+        }
+    };
+    facts.functions.iter().map(find).collect()
+}
+
+/// The memory and the allocator that every task module exports.
+fn abi_exports(module: &Module) -> Result<(ModuleExport, ModuleExport), Cause> {
+    let is_memory = module.get_export("memory").is_some_and(|e| e.memory().is_some());
+    let memory = module.get_export_index("memory").filter(|_| is_memory);
+    let memory = memory.ok_or_else(|| rejected("it exports no memory named `memory`"))?;
+    let ty = function_type(module, "dpfw_alloc");
+    let is_alloc = ty.is_some_and(|ty| has_type(&ty, &[ValType::I32], &[ValType::I32]));
+    let alloc = module.get_export_index("dpfw_alloc").filter(|_| is_alloc);
+    let alloc = alloc.ok_or_else(|| rejected("it exports no function `dpfw_alloc(i32) -> i32`"))?;
+    Ok((memory, alloc))
+}
+
+fn function_type(module: &Module, name: &str) -> Option<FuncType> {
+    module.get_export(name)?.func().cloned()
+}
+
+fn has_type(ty: &FuncType, params: &[ValType], results: &[ValType]) -> bool {
+    let same = |a: &[ValType], b: Vec<ValType>| {
+        a.len() == b.len() && a.iter().zip(&b).all(|(a, b)| ValType::eq(a, b))
+    };
+    same(params, ty.params().collect()) && same(results, ty.results().collect())
+}

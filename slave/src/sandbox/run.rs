@@ -1,0 +1,162 @@
+//! One sandbox: made, called, thrown away.
+
+use super::abi::{Given, read};
+use super::host::Host;
+use super::imports::Abi;
+use super::plain;
+use super::prepared::Prepared;
+use super::trap;
+use crate::module::facts::Kind;
+use crate::watch::Stop;
+use dpfw_protocol::error::Cause;
+use std::sync::Arc;
+use wasmtime::{Instance, Memory, Store};
+
+/// An instance with its limits and host state.
+pub(crate) struct Sandbox {
+    store: Store<Host>,
+    instance: Instance,
+    memory: Option<Memory>,
+    prepared: Arc<Prepared>,
+}
+
+/// How a call ended, as far as the sandbox is concerned.
+pub(crate) enum Ended {
+    /// The guest returned; the bytes are still in its memory.
+    Returned(Returned),
+    /// The guest cannot go on.
+    Broken(wasmtime::Error),
+    /// The guest was not entered.
+    Refused(Cause),
+}
+
+/// What a guest returned.
+pub(crate) enum Returned {
+    /// Where its memory holds the result.
+    Packed(i64),
+    /// The numbers of a plain function, encoded.
+    Encoded(Vec<u8>),
+}
+
+impl Sandbox {
+    /// A fresh sandbox of a module.
+    ///
+    /// # Errors
+    /// The [`Cause`] if there is none to be had, or its start traps; `stop` tells why it
+    /// was interrupted, if it was.
+    pub(crate) fn new(
+        prepared: &Arc<Prepared>,
+        host: Host,
+        stop: impl FnOnce() -> Option<Stop>,
+    ) -> Result<Self, Cause> {
+        let mut store = Store::new(&prepared.engine, host);
+        store.limiter(|host| &mut host.limiter);
+        store.set_epoch_deadline(1);
+        match Self::instantiate(&mut store, prepared) {
+            Ok((instance, memory)) => {
+                Ok(Self { store, instance, memory, prepared: Arc::clone(prepared) })
+            }
+            Err(error) => Err(trap::cause(&error, store.data_mut(), stop())),
+        }
+    }
+
+    fn instantiate(
+        store: &mut Store<Host>,
+        prepared: &Prepared,
+    ) -> wasmtime::Result<(Instance, Option<Memory>)> {
+        let instance = prepared.instances.instantiate(&mut *store)?;
+        let memory = match &prepared.memory {
+            Some(export) => instance.get_module_export(&mut *store, export),
+            None => None,
+        };
+        if let Some(export) = &prepared.initialize
+            && let Some(initialize) = instance.get_module_export(&mut *store, export)
+            && let Some(initialize) = initialize.into_func()
+        {
+            initialize.typed::<(), ()>(&*store)?.call(&mut *store, ())?;
+        }
+        Ok((instance, memory.and_then(wasmtime::Extern::into_memory)))
+    }
+
+    /// Calls a function.
+    pub(crate) fn call(&mut self, function: usize, args: &[u8]) -> Ended {
+        match self.prepared.kind {
+            Kind::Task => match self.call_task(function, args) {
+                Ok(packed) => Ended::Returned(Returned::Packed(packed)),
+                Err(error) => Ended::Broken(error),
+            },
+            Kind::Plain | Kind::Program => self.call_plain(function, args),
+        }
+    }
+
+    fn call_task(&mut self, function: usize, args: &[u8]) -> wasmtime::Result<i64> {
+        let (store, instance) = (&mut self.store, self.instance);
+        let missing = || Abi("an export is gone".into());
+        let alloc = self.prepared.alloc.as_ref().ok_or_else(missing)?;
+        let alloc = instance.get_module_export(&mut *store, alloc).ok_or_else(missing)?;
+        let alloc = alloc.into_func().ok_or_else(missing)?.typed::<u32, u32>(&*store)?;
+        let too_long = |_| Abi("its arguments are longer than 4 GiB".into());
+        let len = u32::try_from(args.len()).map_err(too_long)?;
+        let ptr = alloc.call(&mut *store, len)?;
+        let memory = self.memory.ok_or_else(missing)?;
+        memory.write(&mut *store, ptr as usize, args).map_err(|_| {
+            Abi(format!("`dpfw_alloc({len})` gave {ptr}, where its memory has no such room"))
+        })?;
+        let export = &self.prepared.functions.get(function).ok_or_else(missing)?.export;
+        let task = instance.get_module_export(&mut *store, export).ok_or_else(missing)?;
+        let task = task.into_func().ok_or_else(missing)?.typed::<(u32, u32), i64>(&*store)?;
+        task.call(&mut *store, (ptr, len))
+    }
+
+    fn call_plain(&mut self, function: usize, args: &[u8]) -> Ended {
+        let gone = || Ended::Refused(Cause::Internal { message: "a function is gone".into() });
+        let Some(function) = self.prepared.functions.get(function) else {
+            return gone();
+        };
+        let prepare = || Ok((plain::arguments(&function.ty, args)?, plain::results(&function.ty)?));
+        let (args, mut results) = match prepare() {
+            Ok(ready) => ready,
+            Err(cause) => return Ended::Refused(cause),
+        };
+        let export = self.instance.get_module_export(&mut self.store, &function.export);
+        let Some(callee) = export.and_then(wasmtime::Extern::into_func) else {
+            return gone();
+        };
+        match callee.call(&mut self.store, &args, &mut results) {
+            Ok(()) => match plain::encode(&results) {
+                Ok(bytes) => Ended::Returned(Returned::Encoded(bytes)),
+                Err(cause) => Ended::Refused(cause),
+            },
+            Err(error) => Ended::Broken(error),
+        }
+    }
+
+    /// The bytes of what was returned.
+    ///
+    /// # Errors
+    /// The guest's own error, or that it broke the ABI.
+    pub(crate) fn result<'a>(&'a self, returned: &'a Returned) -> Result<Given<'a>, Cause> {
+        match (returned, self.memory) {
+            (Returned::Encoded(bytes), _) => Ok(Given::Whole(bytes)),
+            (Returned::Packed(packed), Some(memory)) => read(memory.data(&self.store), *packed),
+            (Returned::Packed(_), None) => {
+                Err(Cause::GuestAbi { message: "its memory is gone".into() })
+            }
+        }
+    }
+
+    /// Why the guest ended.
+    pub(crate) fn cause(&mut self, error: &wasmtime::Error, stop: Option<Stop>) -> Cause {
+        trap::cause(error, self.store.data_mut(), stop)
+    }
+
+    /// Sends what the guest wrote without ending the line.
+    pub(crate) fn finish(&mut self) {
+        self.store.data_mut().finish_lines();
+    }
+
+    /// Bytes of linear memory.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.memory.map_or(0, |memory| memory.data_size(&self.store) as u64)
+    }
+}

@@ -1,0 +1,71 @@
+//! From wasmtime's errors to causes a caller understands.
+
+use super::host::Host;
+use super::imports::Abi;
+use crate::watch::Stop;
+use dpfw_protocol::error::{Cause, Trap};
+use wasmtime::WasmBacktrace;
+
+/// Why a guest ended. What it said itself comes first, then a limit that it ran into,
+/// then the trap.
+pub(crate) fn cause(error: &wasmtime::Error, host: &mut Host, stop: Option<Stop>) -> Cause {
+    let trap = error.downcast_ref::<wasmtime::Trap>();
+    if trap == Some(&wasmtime::Trap::Interrupt) {
+        return stop.map_or(Cause::Cancelled, Cause::from);
+    }
+    let mut backtrace = frames(error);
+    if let Some(limit) = host.limiter.refused() {
+        return limit;
+    }
+    if let Some(said) = host.last_words(&mut backtrace) {
+        return said;
+    }
+    match trap {
+        Some(trap) => Cause::Trap { kind: kind(*trap), backtrace },
+        None => match error.downcast_ref::<Abi>() {
+            Some(Abi(message)) => Cause::GuestAbi { message: message.clone() },
+            None => setup(error),
+        },
+    }
+}
+
+/// An error of making a sandbox, before anything of the guest ran.
+fn setup(error: &wasmtime::Error) -> Cause {
+    match error.downcast_ref::<wasmtime::PoolConcurrencyLimitError>() {
+        Some(_) => Cause::Busy { what: "no sandbox is free".into() },
+        None => Cause::Internal { message: format!("{error:#}") },
+    }
+}
+
+fn kind(trap: wasmtime::Trap) -> Trap {
+    use wasmtime::Trap as W;
+    match trap {
+        W::StackOverflow => Trap::StackOverflow,
+        W::UnreachableCodeReached => Trap::Unreachable,
+        W::MemoryOutOfBounds | W::HeapMisaligned => Trap::MemoryOutOfBounds,
+        W::TableOutOfBounds => Trap::TableOutOfBounds,
+        W::IndirectCallToNull => Trap::NullCall,
+        W::BadSignature => Trap::BadSignature,
+        W::IntegerDivisionByZero => Trap::DivisionByZero,
+        W::IntegerOverflow => Trap::IntegerOverflow,
+        W::BadConversionToInteger => Trap::BadConversion,
+        other => Trap::Other(other.to_string()),
+    }
+}
+
+/// The guest's functions, innermost first.
+fn frames(error: &wasmtime::Error) -> Vec<String> {
+    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else {
+        return Vec::new();
+    };
+    let name = |frame: &wasmtime::FrameInfo| match frame.func_name() {
+        Some(name) => demangled(name),
+        None => format!("function {}", frame.func_index()),
+    };
+    backtrace.frames().iter().map(name).collect()
+}
+
+/// The name as its source has it.
+fn demangled(name: &str) -> String {
+    format!("{:#}", rustc_demangle::demangle(name))
+}

@@ -1,0 +1,296 @@
+//! WASI preview 1 as task modules have it: time, randomness, lines of output; no files, no
+//! network, no arguments, no environment.
+//!
+//! Not `wasmtime-wasi`, which programs use: its synchronous calls block the thread where no
+//! epoch reaches, and start a runtime of their own. Here nothing waits but `poll_oneoff`,
+//! which the pacer can end.
+
+use super::host::{Host, Output};
+use super::imports::{WASI, memory, slice, slice_mut};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use wasmtime::{Caller, Linker};
+
+type Result<T> = wasmtime::Result<T>;
+
+/// The functions of preview 1. All are linked; most find nothing that was granted.
+pub(super) const NAMES: [&str; 46] = [
+    "args_get",
+    "args_sizes_get",
+    "clock_res_get",
+    "clock_time_get",
+    "environ_get",
+    "environ_sizes_get",
+    "fd_advise",
+    "fd_allocate",
+    "fd_close",
+    "fd_datasync",
+    "fd_fdstat_get",
+    "fd_fdstat_set_flags",
+    "fd_fdstat_set_rights",
+    "fd_filestat_get",
+    "fd_filestat_set_size",
+    "fd_filestat_set_times",
+    "fd_pread",
+    "fd_prestat_dir_name",
+    "fd_prestat_get",
+    "fd_pwrite",
+    "fd_read",
+    "fd_readdir",
+    "fd_renumber",
+    "fd_seek",
+    "fd_sync",
+    "fd_tell",
+    "fd_write",
+    "path_create_directory",
+    "path_filestat_get",
+    "path_filestat_set_times",
+    "path_link",
+    "path_open",
+    "path_readlink",
+    "path_remove_directory",
+    "path_rename",
+    "path_symlink",
+    "path_unlink_file",
+    "poll_oneoff",
+    "proc_exit",
+    "proc_raise",
+    "random_get",
+    "sched_yield",
+    "sock_accept",
+    "sock_recv",
+    "sock_send",
+    "sock_shutdown",
+];
+
+/// Error numbers of preview 1.
+const SUCCESS: u32 = 0;
+const BADF: u32 = 8;
+const INVAL: u32 = 28;
+const NOSYS: u32 = 52;
+const SPIPE: u32 = 70;
+
+/// Ids of clocks.
+const REALTIME: u32 = 0;
+const MONOTONIC: u32 = 1;
+
+/// File types.
+const CHARACTER_DEVICE: u8 = 2;
+
+/// Links all of preview 1.
+pub(super) fn link(linker: &mut Linker<Host>) -> Result<()> {
+    linker.func_wrap(WASI, "clock_time_get", clock_time_get)?;
+    linker.func_wrap(
+        WASI,
+        "clock_res_get",
+        |mut caller: Caller<'_, Host>, id: u32, out: u32| match id {
+            REALTIME | MONOTONIC => put(&mut caller, out, &1u64.to_le_bytes()),
+            _ => Ok(INVAL),
+        },
+    )?;
+    linker.func_wrap(WASI, "random_get", |mut caller: Caller<'_, Host>, ptr: u32, len: u32| {
+        let memory = memory(&mut caller)?;
+        let bytes = slice_mut(memory.data_mut(&mut caller), ptr, len)?;
+        getrandom::fill(bytes).map_err(|e| wasmtime::format_err!("no randomness: {e}"))?;
+        Ok(SUCCESS)
+    })?;
+    for name in ["args_sizes_get", "environ_sizes_get"] {
+        linker.func_wrap(WASI, name, |mut caller: Caller<'_, Host>, count: u32, size: u32| {
+            put(&mut caller, count, &[0; 4])?;
+            put(&mut caller, size, &[0; 4])
+        })?;
+    }
+    for name in ["args_get", "environ_get"] {
+        linker.func_wrap(WASI, name, |_: Caller<'_, Host>, _: u32, _: u32| SUCCESS)?;
+    }
+    linker.func_wrap(WASI, "sched_yield", |_: Caller<'_, Host>| SUCCESS)?;
+    linker.func_wrap(WASI, "proc_exit", proc_exit)?;
+    linker.func_wrap(WASI, "proc_raise", |_: Caller<'_, Host>, _: u32| NOSYS)?;
+    linker.func_wrap(WASI, "poll_oneoff", poll_oneoff)?;
+    link_output(linker)?;
+    link_nothing(linker)
+}
+
+/// Writes to the guest's memory.
+fn put(caller: &mut Caller<'_, Host>, ptr: u32, bytes: &[u8]) -> Result<u32> {
+    let memory = memory(caller)?;
+    slice_mut(memory.data_mut(caller), ptr, bytes.len() as u32)?.copy_from_slice(bytes);
+    Ok(SUCCESS)
+}
+
+/// Nanoseconds of a clock; the monotonic one counts from the slave's start.
+fn clock(host: &Host, id: u32) -> Option<u64> {
+    let since = match id {
+        REALTIME => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+        MONOTONIC => Instant::now().saturating_duration_since(host.lent.core.started),
+        _ => return None,
+    };
+    Some(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
+fn clock_time_get(mut caller: Caller<'_, Host>, id: u32, _: u64, out: u32) -> Result<u32> {
+    match clock(caller.data(), id) {
+        Some(now) => put(&mut caller, out, &now.to_le_bytes()),
+        None => Ok(INVAL),
+    }
+}
+
+/// The guest ended itself; unwinds to the host.
+#[derive(Debug, thiserror::Error)]
+#[error("exit")]
+struct Exit;
+
+fn proc_exit(mut caller: Caller<'_, Host>, code: u32) -> Result<()> {
+    caller.data_mut().exited(code);
+    Err(Exit.into())
+}
+
+/// Bytes of a subscription and of an event.
+const SUBSCRIPTION: u32 = 48;
+const EVENT: usize = 32;
+
+/// Sleeps until the first of the clocks that are subscribed to. Other events never come,
+/// and are reported as such at once.
+fn poll_oneoff(
+    mut caller: Caller<'_, Host>,
+    subscriptions: u32,
+    events: u32,
+    count: u32,
+    written: u32,
+) -> Result<u32> {
+    if count == 0 || count > 64 {
+        return Ok(INVAL);
+    }
+    let memory = memory(&mut caller)?;
+    let (data, host) = memory.data_and_store_mut(&mut caller);
+    let all = slice(data, subscriptions, count * SUBSCRIPTION)?;
+    let mut first: Option<(Duration, u64)> = None;
+    for one in all.chunks_exact(SUBSCRIPTION as usize) {
+        let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| one[at + i]));
+        let user = word(0);
+        let wait = match one[8] {
+            0 => {
+                let (id, timeout, absolute) = (word(16) as u32, word(24), one[40] & 1 == 1);
+                let base = if absolute { clock(host, id).unwrap_or(0) } else { 0 };
+                Duration::from_nanos(timeout.saturating_sub(base))
+            }
+            _ => Duration::ZERO,
+        };
+        if first.is_none_or(|(least, _)| wait < least) {
+            first = Some((wait, user));
+        }
+    }
+    let (wait, user) = first.unwrap_or_default();
+    host.lent.watch.sleep(wait);
+    let mut event = [0; EVENT];
+    event[..8].copy_from_slice(&user.to_le_bytes());
+    put(&mut caller, events, &event)?;
+    put(&mut caller, written, &1u32.to_le_bytes())
+}
+
+fn link_output(linker: &mut Linker<Host>) -> Result<()> {
+    linker.func_wrap(WASI, "fd_write", fd_write)?;
+    // Standard input is at its end from the beginning.
+    linker.func_wrap(
+        WASI,
+        "fd_read",
+        |mut caller: Caller<'_, Host>, fd: u32, _: u32, _: u32, read: u32| match fd {
+            0 => put(&mut caller, read, &[0; 4]),
+            _ => Ok(BADF),
+        },
+    )?;
+    linker.func_wrap(
+        WASI,
+        "fd_fdstat_get",
+        |mut caller: Caller<'_, Host>, fd: u32, out: u32| {
+            let mut stat = [0u8; 24];
+            stat[0] = CHARACTER_DEVICE;
+            match fd {
+                0..=2 => put(&mut caller, out, &stat),
+                _ => Ok(BADF),
+            }
+        },
+    )?;
+    let standard = |fd: u32| if fd <= 2 { SUCCESS } else { BADF };
+    linker.func_wrap(WASI, "fd_close", move |_: Caller<'_, Host>, fd: u32| standard(fd))?;
+    linker.func_wrap(
+        WASI,
+        "fd_seek",
+        |_: Caller<'_, Host>, fd: u32, _: u64, _: u32, _: u32| {
+            if fd <= 2 { SPIPE } else { BADF }
+        },
+    )?;
+    Ok(())
+}
+
+fn fd_write(
+    mut caller: Caller<'_, Host>,
+    fd: u32,
+    pieces: u32,
+    count: u32,
+    written: u32,
+) -> Result<u32> {
+    let output = match fd {
+        1 => Output::Stdout,
+        2 => Output::Stderr,
+        _ => return Ok(BADF),
+    };
+    if count > 1024 {
+        return Ok(INVAL);
+    }
+    let memory = memory(&mut caller)?;
+    let (data, host) = memory.data_and_store_mut(&mut caller);
+    let mut total = 0u32;
+    for piece in slice(data, pieces, count * 8)?.chunks_exact(8) {
+        let word = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| piece[at + i]));
+        let bytes = slice(data, word(0), word(4))?;
+        // What is cut here is beyond every limit on log lines.
+        host.write(output, &bytes[..bytes.len().min(MOST_WRITTEN)]);
+        total = total.saturating_add(bytes.len() as u32);
+    }
+    put(&mut caller, written, &total.to_le_bytes())
+}
+
+/// Bytes of one write that are looked at.
+const MOST_WRITTEN: usize = 1 << 20;
+
+/// Everything that needs a file or a socket: there are none.
+fn link_nothing(linker: &mut Linker<Host>) -> Result<()> {
+    macro_rules! nothing {
+        ($($name:literal($($ty:ty),*);)*) => {
+            $(linker.func_wrap(WASI, $name, |_: Caller<'_, Host>, $(_: $ty),*| BADF)?;)*
+        };
+    }
+    nothing! {
+        "fd_advise"(u32, u64, u64, u32);
+        "fd_allocate"(u32, u64, u64);
+        "fd_datasync"(u32);
+        "fd_fdstat_set_flags"(u32, u32);
+        "fd_fdstat_set_rights"(u32, u64, u64);
+        "fd_filestat_get"(u32, u32);
+        "fd_filestat_set_size"(u32, u64);
+        "fd_filestat_set_times"(u32, u64, u64, u32);
+        "fd_pread"(u32, u32, u32, u64, u32);
+        "fd_prestat_dir_name"(u32, u32, u32);
+        "fd_prestat_get"(u32, u32);
+        "fd_pwrite"(u32, u32, u32, u64, u32);
+        "fd_readdir"(u32, u32, u32, u64, u32);
+        "fd_renumber"(u32, u32);
+        "fd_sync"(u32);
+        "fd_tell"(u32, u32);
+        "path_create_directory"(u32, u32, u32);
+        "path_filestat_get"(u32, u32, u32, u32, u32);
+        "path_filestat_set_times"(u32, u32, u32, u32, u64, u64, u32);
+        "path_link"(u32, u32, u32, u32, u32, u32, u32);
+        "path_open"(u32, u32, u32, u32, u32, u64, u64, u32, u32);
+        "path_readlink"(u32, u32, u32, u32, u32, u32);
+        "path_remove_directory"(u32, u32, u32);
+        "path_rename"(u32, u32, u32, u32, u32, u32);
+        "path_symlink"(u32, u32, u32, u32, u32);
+        "path_unlink_file"(u32, u32, u32);
+        "sock_accept"(u32, u32, u32);
+        "sock_recv"(u32, u32, u32, u32, u32, u32);
+        "sock_send"(u32, u32, u32, u32, u32);
+        "sock_shutdown"(u32, u32);
+    }
+    Ok(())
+}

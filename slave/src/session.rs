@@ -1,0 +1,387 @@
+//! One master on a link: what it may say, and what follows from it.
+//!
+//! Owns: the session's bound tasks, the payloads that arrive, the order of attempt ids.
+//! Invariants: an attempt's id is greater than all before it, so that nothing is run
+//! twice; a message out of turn ends the link; when the link ends, what the session
+//! started ends with it.
+
+use crate::core::Core;
+use crate::job::{Bound, Job};
+use crate::queue::Reservation;
+use crate::slot::fail;
+use dpfw_link::{Inbox, Link, LinkError, Outbox};
+use dpfw_protocol::Bytes;
+use dpfw_protocol::error::{Cause, Limit};
+use dpfw_protocol::frame::{END, Frame};
+use dpfw_protocol::hello::Namespace;
+use dpfw_protocol::ids::{AttemptId, ConversationId, SessionId};
+use dpfw_protocol::limits::{MAX_BINDS, WINDOW};
+use dpfw_protocol::message::{
+    Abandon, Bind, Cancel, Close, Credit, Dispatch, Heartbeat, MessageError, ModuleBytes, Recall,
+    Release, Reserve, Reserved, Returned, StoreReply, StoreRequest, Timing, close, decode, kind,
+};
+use dpfw_protocol::receive::{ArrivalError, Arrivals, Step};
+use dpfw_protocol::store::Principal;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// What everybody in the slave may know of a session.
+pub(crate) struct Session {
+    pub(crate) id: Option<SessionId>,
+    pub(crate) outbox: Outbox,
+    pub(crate) namespace: Namespace,
+    pub(crate) principal: Principal,
+    open: AtomicBool,
+}
+
+impl Session {
+    /// Whether its link still stands.
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.load(Ordering::Acquire)
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Session({} of {})", self.id.map_or(0, |id| id.0), self.principal.0)
+    }
+}
+
+/// What a payload belongs to that is arriving.
+#[derive(Debug)]
+enum Arriving {
+    Args(Job),
+    Module(ModuleBytes),
+    Value(StoreRequest),
+}
+
+/// Bytes that may be arriving at once in one session: the largest arguments, twice.
+fn most_arriving(core: &Core) -> u64 {
+    core.limits.arguments.max(core.limits.module).saturating_mul(2)
+}
+
+/// The link's task: reads what the master says until the link ends.
+pub(crate) async fn serve(core: Arc<Core>, link: Link) {
+    let Link { theirs, peer, mut inbox, outbox, .. } = link;
+    let session = Arc::new(Session {
+        id: theirs.session,
+        outbox: outbox.clone(),
+        namespace: theirs.namespace.clone(),
+        principal: Principal(theirs.peer.clone()),
+        open: AtomicBool::new(true),
+    });
+    tracing::info!(master = %theirs.peer, %peer, "a master is linked");
+    if !core.join(&session) {
+        outbox.close(close::REFUSED, "the slave is draining or has too many links");
+        return;
+    }
+    let pump = tokio::spawn({
+        let outbox = outbox.clone();
+        async move { Link::pump(&outbox).await }
+    });
+    let mut reader = Reader::new(Arc::clone(&core), Arc::clone(&session));
+    let error = tokio::select! {
+        error = reader.read(&mut inbox) => error,
+        error = pump => error.unwrap_or(LinkError::Ended),
+    };
+    session.open.store(false, Ordering::Release);
+    core.leave(&session);
+    match error.goodbye() {
+        Some((code, reason)) => session.outbox.close(code, &reason),
+        None => session.outbox.shut(),
+    }
+    tracing::info!(master = %theirs.peer, %error, "a master is gone");
+}
+
+struct Reader {
+    core: Arc<Core>,
+    session: Arc<Session>,
+    binds: Vec<Arc<Bound>>,
+    last: AttemptId,
+    arrivals: Arrivals<Arriving>,
+    /// Attempts that came with the last bytes.
+    batch: Vec<Job>,
+}
+
+impl Reader {
+    fn new(core: Arc<Core>, session: Arc<Session>) -> Self {
+        let arrivals = Arrivals::new(WINDOW, most_arriving(&core));
+        Self { core, session, binds: Vec::new(), last: AttemptId(0), arrivals, batch: Vec::new() }
+    }
+
+    async fn read(&mut self, inbox: &mut Inbox) -> LinkError {
+        loop {
+            if let Err(error) = inbox.fill().await {
+                return error;
+            }
+            let now = Instant::now();
+            let outcome = self.frames(inbox, now);
+            self.core.admit(&mut self.batch);
+            if let Err(error) = outcome {
+                return error;
+            }
+        }
+    }
+
+    fn frames(&mut self, inbox: &mut Inbox, now: Instant) -> Result<(), LinkError> {
+        while let Some(frame) = inbox.next_frame()? {
+            self.handle(&frame, now)?;
+        }
+        Ok(())
+    }
+
+    fn handle(&mut self, frame: &Frame<'_>, now: Instant) -> Result<(), LinkError> {
+        let conversation = frame.header.conversation;
+        let last = frame.header.flags & END != 0;
+        match frame.header.kind {
+            kind::DISPATCH => {
+                let (dispatch, inline) = decode::<Dispatch>(frame)?;
+                self.dispatch(conversation.attempt(), dispatch, inline, last, now)
+            }
+            kind::CHUNK => self.arrived(conversation, |a| a.chunk(conversation, frame.body, last)),
+            kind::BIND => self.bind(decode::<Bind>(frame)?.0),
+            kind::CANCEL => {
+                decode::<Cancel>(frame)?;
+                self.cancel(conversation.attempt());
+                Ok(())
+            }
+            kind::RECALL => {
+                self.core.admit(&mut self.batch);
+                let recall = decode::<Recall>(frame)?.0;
+                self.core.recall(&self.session, &recall.attempts);
+                Ok(())
+            }
+            kind::MODULE_BYTES => {
+                let (offer, inline) = decode::<ModuleBytes>(frame)?;
+                self.module(conversation, offer, inline, last)
+            }
+            kind::STORE_REQUEST => {
+                let (request, inline) = decode::<StoreRequest>(frame)?;
+                self.store(conversation, request, inline, last)
+            }
+            kind::RESERVE => {
+                let wait = decode::<Reserve>(frame)?.0.wait;
+                self.reserve(conversation, wait);
+                Ok(())
+            }
+            kind::RELEASE => {
+                decode::<Release>(frame)?;
+                self.core.release(&self.session);
+                Ok(())
+            }
+            kind::CREDIT => {
+                let bytes = decode::<Credit>(frame)?.0.bytes;
+                self.session.outbox.append(|queue| {
+                    queue.credit(conversation, bytes);
+                    Ok(())
+                })?;
+                self.session.outbox.flush();
+                Ok(())
+            }
+            kind::ABANDON => {
+                decode::<Abandon>(frame)?;
+                self.arrivals.abandon(conversation);
+                Ok(())
+            }
+            kind::HEARTBEAT => Ok(decode::<Heartbeat>(frame).map(drop)?),
+            kind::CLOSE => {
+                let Close { code, reason } = decode::<Close>(frame)?.0;
+                Err(LinkError::Closed { code, reason })
+            }
+            kind => Err(MessageError::OutOfTurn { kind }.into()),
+        }
+    }
+
+    fn bind(&mut self, bind: Bind) -> Result<(), LinkError> {
+        if bind.bind.0 as usize != self.binds.len() || self.binds.len() >= MAX_BINDS {
+            return Err(LinkError::Broken(format!("task {} is bound out of turn", bind.bind)));
+        }
+        self.binds.push(Arc::new(Bound::new(bind)));
+        Ok(())
+    }
+
+    fn dispatch(
+        &mut self,
+        attempt: AttemptId,
+        dispatch: Dispatch,
+        inline: &[u8],
+        last: bool,
+        now: Instant,
+    ) -> Result<(), LinkError> {
+        if attempt <= self.last {
+            return Err(LinkError::Broken(format!("attempt {attempt} is stale")));
+        }
+        self.last = attempt;
+        let Some(bound) = self.binds.get(dispatch.bind.0 as usize) else {
+            return Err(LinkError::Broken(format!("task {} is not bound", dispatch.bind)));
+        };
+        let deadline = dispatch.budget_us.and_then(|us| now.checked_add(Duration::from_micros(us)));
+        let job = Job {
+            session: Arc::clone(&self.session),
+            attempt,
+            bound: Arc::clone(bound),
+            args: Bytes::new(),
+            flags: dispatch.flags,
+            arrived: now,
+            deadline,
+        };
+        let allowed = self.core.limits.arguments;
+        if dispatch.payload > allowed {
+            self.core.refuse(&job, Cause::Limit { limit: Limit::Arguments, allowed });
+            return Ok(());
+        }
+        let conversation = attempt.conversation();
+        self.arrived(conversation, |arrivals| {
+            arrivals.begin(conversation, dispatch.payload, inline, last, Arriving::Args(job))
+        })
+    }
+
+    fn module(
+        &mut self,
+        conversation: ConversationId,
+        offer: ModuleBytes,
+        inline: &[u8],
+        last: bool,
+    ) -> Result<(), LinkError> {
+        if offer.payload > self.core.limits.module {
+            let allowed = self.core.limits.module;
+            self.core.too_large(&self.session, offer.module, allowed);
+            return Ok(());
+        }
+        self.arrived(conversation, |arrivals| {
+            arrivals.begin(conversation, offer.payload, inline, last, Arriving::Module(offer))
+        })
+    }
+
+    fn store(
+        &mut self,
+        conversation: ConversationId,
+        request: StoreRequest,
+        inline: &[u8],
+        last: bool,
+    ) -> Result<(), LinkError> {
+        let allowed = self.core.limits.store_bytes;
+        if request.payload > allowed {
+            self.reply(conversation, Err(Cause::Limit { limit: Limit::Quota, allowed }));
+            return Ok(());
+        }
+        let payload = request.payload;
+        self.arrived(conversation, |arrivals| {
+            arrivals.begin(conversation, payload, inline, last, Arriving::Value(request))
+        })
+    }
+
+    /// Goes on with what has arrived, or grants credit for what is arriving.
+    fn arrived(
+        &mut self,
+        conversation: ConversationId,
+        step: impl FnOnce(&mut Arrivals<Arriving>) -> Result<Step<Arriving>, ArrivalError<Arriving>>,
+    ) -> Result<(), LinkError> {
+        match step(&mut self.arrivals) {
+            Ok(Step::Complete(Arriving::Args(mut job), bytes)) => {
+                job.args = bytes;
+                self.batch.push(job);
+            }
+            Ok(Step::Complete(Arriving::Module(offer), bytes)) => {
+                self.core.module_offered(&self.session, offer.module, bytes);
+            }
+            Ok(Step::Complete(Arriving::Value(request), value)) => {
+                let Session { namespace, principal, .. } = &*self.session;
+                let answer = self.core.store.apply(namespace, principal, request.op, value);
+                self.reply(conversation, answer);
+            }
+            Ok(Step::More(Some(bytes))) => {
+                self.session.outbox.message(conversation, &Credit { bytes })?;
+                self.session.outbox.flush();
+            }
+            Ok(Step::More(None) | Step::Stray) => {}
+            Err(ArrivalError::NoRoom(arriving)) => self.no_room(conversation, arriving),
+            Err(error) => return Err(LinkError::Broken(error.to_string())),
+        }
+        Ok(())
+    }
+
+    fn no_room(&mut self, conversation: ConversationId, arriving: Arriving) {
+        let busy = || Cause::Busy { what: "no room for another payload".into() };
+        match arriving {
+            Arriving::Args(job) => self.core.refuse(&job, busy()),
+            Arriving::Value(_) => self.reply(conversation, Err(busy())),
+            Arriving::Module(offer) => {
+                let allowed = most_arriving(&self.core);
+                self.core.too_large(&self.session, offer.module, allowed);
+            }
+        }
+    }
+
+    fn reply(&self, conversation: ConversationId, answer: Result<crate::store::Answer, Cause>) {
+        let (answer, failure) = match answer {
+            Ok(answer) => (answer, None),
+            Err(cause) => (Default::default(), Some(cause.into())),
+        };
+        let reply = StoreReply {
+            failure,
+            hit: answer.hit,
+            version: answer.version,
+            entries: answer.entries,
+            more: answer.more,
+            payload: answer.value.len() as u64,
+        };
+        let outbox = &self.session.outbox;
+        if let Err(error) = outbox.message_with(conversation, &reply, answer.value.into()) {
+            tracing::error!(%error, "an answer of the store cannot be told");
+        }
+        outbox.flush();
+    }
+
+    fn cancel(&mut self, attempt: AttemptId) {
+        self.core.admit(&mut self.batch);
+        let conversation = attempt.conversation();
+        if let Some(Arriving::Args(job)) = self.arrivals.abandon(conversation) {
+            self.core.refuse(&job, Cause::Cancelled);
+        } else {
+            self.core.cancel(&self.session, attempt);
+        }
+        // A result that is being sent is not wanted any more.
+        let _ = self.session.outbox.append(|queue| {
+            queue.abandon(conversation);
+            Ok(())
+        });
+    }
+
+    fn reserve(&mut self, conversation: ConversationId, wait: bool) {
+        self.core.admit(&mut self.batch);
+        let wish = Reservation { session: Arc::clone(&self.session), conversation };
+        self.core.reserve(wish, wait);
+    }
+}
+
+/// Gives attempts back that have not started.
+pub(crate) fn give_back(session: &Session, attempts: Vec<AttemptId>) {
+    if attempts.is_empty() {
+        return;
+    }
+    for attempts in attempts.chunks(dpfw_protocol::limits::MAX_LISTED) {
+        let returned = Returned { attempts: attempts.to_vec() };
+        if let Err(error) = session.outbox.message(ConversationId::LINK, &returned) {
+            tracing::error!(%error, "attempts cannot be given back");
+        }
+    }
+    session.outbox.flush();
+}
+
+/// Tells a session whether it holds all slots.
+pub(crate) fn tell_reserved(reservation: &Reservation, granted: bool) {
+    let outbox = &reservation.session.outbox;
+    // It always fits a frame.
+    let _ = outbox.message(reservation.conversation, &Reserved { granted });
+    outbox.flush();
+}
+
+/// Queues an attempt's refusal and writes it.
+pub(crate) fn refuse(job: &Job, cause: Cause) {
+    let queued_us = job.arrived.elapsed().as_micros() as u64;
+    fail(job, Timing { queued_us, ..Timing::default() }, cause);
+    job.session.outbox.flush();
+}

@@ -1,0 +1,341 @@
+//! A slave as a value: built, given links, drained, dropped.
+
+use crate::core::Core;
+use crate::engine::Engines;
+use crate::limits::Limits;
+use crate::module::cache::Cache;
+use crate::module::load::{Modules, Release};
+use crate::session::serve;
+use crate::slot::Slot;
+use dpfw_link::address::Network;
+use dpfw_link::dial::Dial;
+use dpfw_link::listen::{ListenError, Listener};
+use dpfw_link::{Link, Stream, identity};
+use dpfw_protocol::error::Cause;
+use dpfw_protocol::hello::{Features, Hello, Namespace, PeerLimits, Role};
+use dpfw_protocol::ids::{Incarnation, PeerId};
+use dpfw_protocol::limits::PROTOCOL;
+use dpfw_protocol::message::close;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// A slave in this process. Its threads are its own; it needs no runtime of the caller's.
+///
+/// Dropping it ends it at once: guests are interrupted, links closed, threads joined. To
+/// let what runs come to its end, [`drain`](Self::drain) first.
+#[derive(Debug)]
+#[must_use = "dropping a slave ends it"]
+pub struct Slave {
+    core: Arc<Core>,
+    hello: Arc<Hello>,
+    network: Network,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// How a slave is to be.
+#[derive(Clone, Debug, Default)]
+pub struct Builder {
+    slots: Option<usize>,
+    limits: Limits,
+    name: Option<PeerId>,
+    cache: Option<PathBuf>,
+    network: Network,
+}
+
+/// A slave cannot be.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The system lacks something: descriptors, threads, a place for compiled code.
+    #[error("the slave cannot start: {0}")]
+    Io(#[from] io::Error),
+    /// There is no wasm engine.
+    #[error("the slave cannot start: {0}")]
+    Engine(Cause),
+    /// It was to have no slot, or more than it can have.
+    #[error("a slave has 1 to {MOST_SLOTS} slots, not {0}")]
+    Slots(usize),
+}
+
+/// More slots than a list in a message may name would not be told in one.
+const MOST_SLOTS: usize = 1024;
+
+/// How a drain ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drained {
+    /// Everything that ran came to its end.
+    Clean,
+    /// The time was over; so many attempts still ran, and were interrupted.
+    Interrupted(usize),
+}
+
+/// Where compiled modules are kept unless told otherwise: `dpfw` in the user's cache
+/// directory (`$XDG_CACHE_HOME`, or `.cache` at home).
+pub fn cache_directory() -> Option<PathBuf> {
+    let absolute = |var: &str| std::env::var_os(var).map(PathBuf::from).filter(|p| p.is_absolute());
+    let caches = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
+    Some(caches.join("dpfw"))
+}
+
+impl Builder {
+    /// How many tasks run at once: as many as there are cores unless told otherwise.
+    pub fn slots(mut self, slots: usize) -> Self {
+        self.slots = Some(slots);
+        self
+    }
+
+    /// What guests and masters may use.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The slave's name in logs and errors; one is made up unless told otherwise.
+    pub fn name(mut self, name: PeerId) -> Self {
+        self.name = Some(name);
+        self
+    }
+
+    /// Where compiled modules are kept; see [`cache_directory`].
+    pub fn cache(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.cache = Some(directory.into());
+        self
+    }
+
+    /// How far listening and dialling may reach.
+    pub fn network(mut self, network: Network) -> Self {
+        self.network = network;
+        self
+    }
+
+    /// Starts the slave's threads.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn build(self) -> Result<Slave, StartError> {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        let slots = self.slots.unwrap_or_else(cores);
+        if !(1..=MOST_SLOTS).contains(&slots) {
+            return Err(StartError::Slots(slots));
+        }
+        let engines = Engines::new(self.limits);
+        let core = Arc::new(Core::new(self.limits, engines, slots)?);
+        let configuration = engines.fingerprint().map_err(StartError::Engine)?;
+        let cache = self.cache.or_else(cache_directory);
+        let cache = Cache::open(cache.as_deref(), configuration)?;
+        let release = release(Arc::downgrade(&core));
+        let (modules, loader) = Modules::start(engines, self.limits, cache, Arc::clone(&release))?;
+        core.set_modules(modules, release);
+        let (made_up, incarnation) = identity("slave");
+        let hello = Arc::new(hello(self.name.unwrap_or(made_up), incarnation, &self.limits, slots));
+        let threads = Mutex::new(vec![loader]);
+        let slave = Slave { core, hello, network: self.network, threads };
+        slave.start_threads()?;
+        Ok(slave)
+    }
+}
+
+/// Hands jobs on whose module is decided. The core is not kept alive by it.
+fn release(core: Weak<Core>) -> Release {
+    Arc::new(move |job, module| {
+        if let Some(core) = core.upgrade() {
+            core.released(job, module);
+        }
+    })
+}
+
+fn hello(peer: PeerId, incarnation: Incarnation, limits: &Limits, slots: usize) -> Hello {
+    Hello {
+        protocol: PROTOCOL,
+        role: Role::Slave,
+        peer,
+        incarnation,
+        session: None,
+        features: Features::default(),
+        namespace: Namespace::default(),
+        limits: PeerLimits { payload: limits.arguments, ..PeerLimits::default() },
+        slots: slots as u32,
+        agent: concat!("dpfw ", env!("CARGO_PKG_VERSION")).into(),
+    }
+}
+
+/// The stack of a slot's thread: a guest's, the host's above it, and Rust's own.
+const STACK: usize = 1 << 20;
+
+impl Slave {
+    /// A slave to be configured.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    fn start_threads(&self) -> Result<(), StartError> {
+        let stack = self.core.limits.stack + crate::engine::HOST_STACK + STACK;
+        for (index, watch) in self.core.watches().iter().enumerate() {
+            let mut slot = Slot::new(&self.core, watch).map_err(StartError::Engine)?;
+            let thread = std::thread::Builder::new().name(format!("dpfw-slot-{index}"));
+            self.keep(thread.stack_size(stack).spawn(move || slot.work())?);
+        }
+        let core = Arc::clone(&self.core);
+        let pacer = std::thread::Builder::new().name("dpfw-pacer".into());
+        self.keep(pacer.spawn(move || core.pacer.run(&core))?);
+        let core = Arc::clone(&self.core);
+        let link = std::thread::Builder::new().name("dpfw-link".into());
+        self.keep(link.spawn(move || core.helm.run_link_thread(|| core.queue.rouse()))?);
+        Ok(())
+    }
+
+    fn keep(&self, thread: JoinHandle<()>) {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+    }
+
+    /// The slave's name.
+    pub fn name(&self) -> &PeerId {
+        &self.hello.peer
+    }
+
+    /// How many tasks it runs at once.
+    pub fn slots(&self) -> usize {
+        self.core.watches().len()
+    }
+
+    /// Listens for masters at `HOST:PORT`; port 0 takes a free one. Gives the address.
+    ///
+    /// # Errors
+    /// [`ListenError`] if the address is not allowed, or taken.
+    pub async fn listen(&self, address: &str) -> Result<SocketAddr, ListenError> {
+        let (address, network) = (address.to_owned(), self.network);
+        let (core, hello) = (Arc::clone(&self.core), Arc::clone(&self.hello));
+        let bound = self.on_links(async move {
+            let refused = |source| ListenError::Refused { address: address.clone(), source };
+            let listener = Listener::bind(&address, network).await?;
+            let local = listener.local_addr().map_err(refused)?;
+            tokio::spawn(accept(core, hello, listener));
+            Ok(local)
+        });
+        bound.await.unwrap_or_else(|| {
+            let source = io::Error::other("the slave has ended");
+            Err(ListenError::Refused { address: String::new(), source })
+        })
+    }
+
+    /// Dials a master, and dials it again whenever the link is lost, until the tries are
+    /// used up. Returns at once; what happens is in the log.
+    pub fn dial(&self, dial: Dial) {
+        let (core, hello) = (Arc::clone(&self.core), Arc::clone(&self.hello));
+        self.core.helm.handle().spawn(redial(core, hello, dial));
+        self.core.queue.rouse();
+    }
+
+    /// Serves one master over any byte stream. Returns at once.
+    pub fn attach(&self, stream: Stream) {
+        let (core, hello) = (Arc::clone(&self.core), Arc::clone(&self.hello));
+        self.core.helm.handle().spawn(async move { meet(core, &hello, stream).await });
+        self.core.queue.rouse();
+    }
+
+    /// Runs a future on the links' runtime; `None` if the slave ends before it does.
+    async fn on_links<T: Send + 'static>(
+        &self,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
+        let (sender, receiver) = oneshot::channel();
+        self.core.helm.handle().spawn(async move {
+            // Nobody may wait for it any more.
+            let _ = sender.send(future.await);
+        });
+        self.core.queue.rouse();
+        receiver.await.ok()
+    }
+
+    /// Admits nothing new, gives back what has not started, waits for what runs, tells the
+    /// masters, and ends. After `limit` what still runs is interrupted.
+    pub async fn drain(&self, limit: Duration) -> Drained {
+        let core = Arc::clone(&self.core);
+        self.on_links(async move { drain(&core, limit).await }).await.unwrap_or(Drained::Clean)
+    }
+}
+
+async fn drain(core: &Core, limit: Duration) -> Drained {
+    core.begin_drain();
+    let idle = async {
+        // Ends are not announced one by one; a drain may take a tick longer.
+        let mut pause = tokio::time::interval(Duration::from_millis(5));
+        while core.is_busy() {
+            pause.tick().await;
+        }
+    };
+    let in_time = tokio::time::timeout(limit, idle).await.is_ok();
+    let left = if in_time { 0 } else { core.watches().iter().filter(|w| w.is_busy()).count() };
+    let flush = async {
+        for session in core.linked() {
+            // A link that fails now has nothing more to say.
+            let _ = session.outbox.flushed().await;
+        }
+    };
+    // A master that does not read must not hold up the end.
+    let _ = tokio::time::timeout(FAREWELL, flush).await;
+    core.end(close::DRAINED, "the slave has drained");
+    match left {
+        0 => Drained::Clean,
+        left => Drained::Interrupted(left),
+    }
+}
+
+/// How long a drained slave waits for its last words to be written.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+async fn accept(core: Arc<Core>, hello: Arc<Hello>, listener: Listener) {
+    // Handshakes and links at once; beyond that the system's backlog waits.
+    let room = Arc::new(tokio::sync::Semaphore::new(core.limits.links));
+    while !core.is_draining() {
+        let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
+            return;
+        };
+        let stream = listener.accept().await;
+        let (core, hello) = (Arc::clone(&core), Arc::clone(&hello));
+        tokio::spawn(async move {
+            meet(core, &hello, stream).await;
+            drop(permit);
+        });
+    }
+}
+
+/// Shakes hands and serves the master until the link ends.
+async fn meet(core: Arc<Core>, hello: &Hello, stream: Stream) {
+    let peer = stream.peer().to_owned();
+    match Link::establish(stream, hello).await {
+        Ok(link) => serve(core, link).await,
+        Err(error) => tracing::warn!(%peer, %error, "no link"),
+    }
+}
+
+async fn redial(core: Arc<Core>, hello: Arc<Hello>, dial: Dial) {
+    while !core.is_draining() {
+        match dial.connect().await {
+            Ok(stream) => meet(Arc::clone(&core), &hello, stream).await,
+            Err(error) => {
+                tracing::error!(%error, "dialling is given up");
+                return;
+            }
+        }
+        tokio::time::sleep(dial.pause).await;
+    }
+}
+
+impl Drop for Slave {
+    fn drop(&mut self) {
+        self.core.end(close::DONE, "the slave was ended");
+        let threads =
+            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the slave panicked");
+            }
+        }
+    }
+}

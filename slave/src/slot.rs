@@ -1,0 +1,297 @@
+//! A slot: a thread that runs one attempt at a time, and leads while it has none.
+
+use crate::core::Core;
+use crate::job::{Job, Target};
+use crate::queue::Next;
+use crate::sandbox::abi::Given;
+use crate::sandbox::host::{Host, Lent};
+use crate::sandbox::prepared::{Prepared, SlotEngines};
+use crate::sandbox::run::{Ended, Sandbox};
+use crate::session::Session;
+use crate::watch::Watch;
+use dpfw_protocol::batch;
+use dpfw_protocol::error::{Cause, Limit};
+use dpfw_protocol::limits::INLINE;
+use dpfw_protocol::message::{Done, Failed, TaskFlags, Timing};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Results of short tasks wait for one another this long, to leave in one system call.
+const BATCH: Duration = Duration::from_micros(100);
+
+/// Before a task that is expected to take longer, what waits is written.
+const SHORT: Duration = Duration::from_micros(50);
+
+/// A slot that has work looks at the network this often.
+const TURN: Duration = Duration::from_micros(200);
+
+/// One slot's own state; nothing in it is shared with another slot.
+pub(crate) struct Slot {
+    core: Arc<Core>,
+    lent: Arc<Lent>,
+    watch: Arc<Watch>,
+    engines: SlotEngines,
+    /// Sessions with results that are not written yet.
+    dirty: Vec<Arc<Session>>,
+    dirty_since: Instant,
+    turned: Instant,
+}
+
+impl Slot {
+    /// A slot of a slave.
+    ///
+    /// # Errors
+    /// [`Cause::Internal`] if there is no engine to be had.
+    pub(crate) fn new(core: &Arc<Core>, watch: &Arc<Watch>) -> Result<Self, Cause> {
+        let now = Instant::now();
+        Ok(Self {
+            core: Arc::clone(core),
+            lent: Arc::new(Lent { core: Arc::clone(core), watch: Arc::clone(watch) }),
+            watch: Arc::clone(watch),
+            engines: SlotEngines::new(core.engines)?,
+            dirty: Vec::new(),
+            dirty_since: now,
+            turned: now,
+        })
+    }
+
+    /// The slot's thread; ends when the slave does.
+    pub(crate) fn work(&mut self) {
+        let core = Arc::clone(&self.core);
+        loop {
+            match core.queue.next() {
+                Next::Run(job) => {
+                    self.before(&job);
+                    self.run(&job);
+                    self.after(job);
+                }
+                Next::Nothing => {
+                    self.flush();
+                    match core.helm.try_lead() {
+                        Some(lead) => {
+                            lead.until(core.queue.ready());
+                            drop(lead);
+                            self.turned = Instant::now();
+                        }
+                        None => {
+                            core.helm.ask_way();
+                            core.queue.park(|| !core.helm.is_led());
+                        }
+                    }
+                }
+                Next::Stop => return self.flush(),
+            }
+        }
+    }
+
+    /// What waits to be written must not wait for a long task.
+    fn before(&mut self, job: &Job) {
+        if !self.dirty.is_empty() && job.bound.cost() > SHORT {
+            self.flush();
+        }
+        self.core.pacer.arm();
+    }
+
+    /// Accounts for the job, and looks after what it kept from being done.
+    fn after(&mut self, job: Job) {
+        if let Some(granted) = self.core.queue.done(&job.session) {
+            self.core.granted(&granted);
+        }
+        let now = Instant::now();
+        if self.dirty.is_empty() {
+            self.dirty_since = now;
+        }
+        if !self.dirty.last().is_some_and(|last| Arc::ptr_eq(last, &job.session)) {
+            self.dirty.push(job.session);
+        }
+        if now.duration_since(self.dirty_since) > BATCH {
+            self.flush();
+        }
+        if now.duration_since(self.turned) > TURN {
+            self.turned = now;
+            if let Some(lead) = self.core.helm.try_lead() {
+                lead.turn();
+            }
+        }
+    }
+
+    fn flush(&mut self) {
+        self.dirty.drain(..).for_each(|session| session.outbox.flush());
+    }
+
+    /// Runs an attempt and queues its answer.
+    fn run(&mut self, job: &Job) {
+        let started = Instant::now();
+        let mut timing = Timing {
+            queued_us: micros(started.saturating_duration_since(job.arrived)),
+            ..Timing::default()
+        };
+        if !job.session.is_open() {
+            return;
+        }
+        let time = self.core.limits.time;
+        let engine = self.engines.engine();
+        self.watch.enter(&job.session, job.attempt, engine, started, job.deadline, time);
+        let attempt = AssertUnwindSafe(|| self.attempt(job, started, &mut timing));
+        let outcome = catch_unwind(attempt).unwrap_or_else(|panic| Err(internal(&*panic)));
+        self.watch.leave();
+        if let Err(cause) = outcome {
+            fail(job, timing, cause);
+        }
+    }
+
+    /// Runs the guest and queues its result; the sandbox is cleared up after that.
+    fn attempt(&mut self, job: &Job, started: Instant, timing: &mut Timing) -> Result<(), Cause> {
+        if job.deadline.is_some_and(|deadline| deadline <= started) {
+            return Err(Cause::DeadlineExceeded);
+        }
+        let target = match job.bound.target() {
+            Some(Ok(target)) => target.clone(),
+            Some(Err(cause)) => return Err(cause.clone()),
+            None => return Err(Cause::Internal { message: "its module is not there".into() }),
+        };
+        let prepared = self.engines.prepare(&target.module)?;
+        if !wasmtime::Engine::same(&prepared.engine, self.engines.engine()) {
+            self.watch.move_to(&prepared.engine);
+        }
+        match job.flags.has(TaskFlags::BATCH) {
+            true => self.batch(job, &target, &prepared, started, timing),
+            false => self.single(job, &target, &prepared, started, timing),
+        }
+    }
+
+    fn sandbox(&self, job: &Job, prepared: &Arc<Prepared>) -> Result<Sandbox, Cause> {
+        let host = Host::new(&self.lent, &job.session, job.attempt);
+        Sandbox::new(prepared, host, || self.watch.stop_of())
+    }
+
+    fn single(
+        &self,
+        job: &Job,
+        target: &Target,
+        prepared: &Arc<Prepared>,
+        started: Instant,
+        timing: &mut Timing,
+    ) -> Result<(), Cause> {
+        let mut sandbox = self.sandbox(job, prepared)?;
+        let entered = Instant::now();
+        timing.init_us = micros(entered - started);
+        let ended = sandbox.call(target.function, &job.args);
+        let run = entered.elapsed();
+        timing.run_us = micros(run);
+        timing.memory = sandbox.memory_bytes();
+        job.bound.learn(started.elapsed());
+        sandbox.finish();
+        match ended {
+            Ended::Returned(returned) => {
+                let given = sandbox.result(&returned)?;
+                send(job, *timing, &given, self.core.limits.result)
+            }
+            Ended::Broken(error) => Err(sandbox.cause(&error, self.watch.stop_of())),
+            Ended::Refused(cause) => Err(cause),
+        }
+    }
+
+    /// Runs the calls of a batch one after the other. They share a sandbox, unless one
+    /// breaks it or they were to be isolated.
+    fn batch(
+        &self,
+        job: &Job,
+        target: &Target,
+        prepared: &Arc<Prepared>,
+        started: Instant,
+        timing: &mut Timing,
+    ) -> Result<(), Cause> {
+        let isolated = job.flags.has(TaskFlags::ISOLATED);
+        let mut outcomes = Vec::new();
+        let mut shared: Option<Sandbox> = None;
+        let mut calls = 0u32;
+        for args in batch::calls(&job.args) {
+            let args = args.map_err(|e| Cause::BadArguments { message: e.to_string() })?;
+            calls += 1;
+            let mut sandbox = match shared.take() {
+                Some(sandbox) => sandbox,
+                None => self.sandbox(job, prepared)?,
+            };
+            let cause = match sandbox.call(target.function, args) {
+                Ended::Returned(returned) => match sandbox.result(&returned) {
+                    Ok(given) => {
+                        batch::push_result(&mut outcomes, |out| given.append_to(out));
+                        None
+                    }
+                    Err(cause) => Some(cause),
+                },
+                Ended::Broken(error) => {
+                    if let Some(stop) = self.watch.stop_of() {
+                        return Err(stop.into());
+                    }
+                    let cause = sandbox.cause(&error, None);
+                    sandbox.finish();
+                    batch::push_failure(&mut outcomes, cause);
+                    continue;
+                }
+                Ended::Refused(cause) => Some(cause),
+            };
+            if let Some(cause) = cause {
+                batch::push_failure(&mut outcomes, cause);
+            }
+            timing.memory = timing.memory.max(sandbox.memory_bytes());
+            if outcomes.len() as u64 > self.core.limits.result {
+                return Err(too_large(self.core.limits.result));
+            }
+            if !isolated {
+                shared = Some(sandbox);
+            }
+        }
+        if let Some(mut sandbox) = shared {
+            sandbox.finish();
+        }
+        timing.run_us = micros(started.elapsed());
+        job.bound.learn(started.elapsed() / calls.max(1));
+        send(job, *timing, &Given::Whole(&outcomes), self.core.limits.result)
+    }
+}
+
+fn too_large(allowed: u64) -> Cause {
+    Cause::Limit { limit: Limit::Result, allowed }
+}
+
+/// Queues a result, straight from the guest's memory if it is small.
+fn send(job: &Job, timing: Timing, given: &Given<'_>, most: u64) -> Result<(), Cause> {
+    let payload = given.len();
+    if payload > most {
+        return Err(too_large(most));
+    }
+    let (done, conversation) = (Done { timing, payload }, job.attempt.conversation());
+    let outbox = &job.session.outbox;
+    let sent = match given {
+        Given::Whole(bytes) if bytes.len() <= INLINE => {
+            outbox.append(|queue| queue.message_with_slice(conversation, &done, bytes))
+        }
+        given => {
+            let mut bytes = Vec::with_capacity(payload as usize);
+            given.append_to(&mut bytes);
+            outbox.message_with(conversation, &done, bytes.into())
+        }
+    };
+    sent.map_err(|e| Cause::Internal { message: e.to_string() })
+}
+
+/// Queues an attempt's failure.
+pub(crate) fn fail(job: &Job, timing: Timing, cause: Cause) {
+    let failed = Failed { timing, failure: cause.into() };
+    if let Err(error) = job.session.outbox.message(job.attempt.conversation(), &failed) {
+        tracing::error!(%error, "a failure cannot be told");
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn internal(panic: &(dyn std::any::Any + Send)) -> Cause {
+    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    Cause::Internal { message: text.unwrap_or_else(|| "a panic in the slave".into()) }
+}

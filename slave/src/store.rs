@@ -1,0 +1,208 @@
+//! The keyed store: values under keys, in namespaces.
+//!
+//! Owns: the entries, their versions and sizes, the quota. Invariants: an operation on a
+//! key is atomic; a version is never used twice, not even after a removal; what is stored
+//! stays within the quota, and a refused write leaves the old value.
+
+use crate::limits::Limits;
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry as Slot;
+use dpfw_protocol::Bytes;
+use dpfw_protocol::error::{Cause, Limit};
+use dpfw_protocol::hello::Namespace;
+use dpfw_protocol::limits::MAX_LISTED;
+use dpfw_protocol::store::{EntryInfo, EntryKind, FullKey, Key, Principal, StoreOp, Version};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+/// The entries of a slave.
+#[derive(Debug)]
+pub(crate) struct Store {
+    entries: DashMap<FullKey, Entry>,
+    versions: AtomicU64,
+    bytes: AtomicU64,
+    count: AtomicU64,
+    most_bytes: u64,
+    most_entries: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    value: Bytes,
+    version: Version,
+    used: Instant,
+    owner: Principal,
+}
+
+/// What an operation brought.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Answer {
+    /// Whether the entry was there, or the change was made.
+    pub(crate) hit: bool,
+    /// The entry's version after the operation; 0 if there is none.
+    pub(crate) version: Version,
+    /// The value that was read.
+    pub(crate) value: Bytes,
+    /// Whether a listing was asked for.
+    pub(crate) is_listing: bool,
+    /// What it found.
+    pub(crate) entries: Vec<EntryInfo>,
+    /// Whether it goes on behind its last key.
+    pub(crate) more: bool,
+}
+
+/// What every entry costs beside its key and value, so that many empty ones count.
+const OVERHEAD: u64 = 128;
+
+fn cost(key: &FullKey, value: &Bytes) -> u64 {
+    OVERHEAD + key.key.as_str().len() as u64 + value.len() as u64
+}
+
+impl Store {
+    /// An empty store.
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            entries: DashMap::new(),
+            versions: AtomicU64::new(1),
+            bytes: AtomicU64::new(0),
+            count: AtomicU64::new(0),
+            most_bytes: limits.store_bytes,
+            most_entries: limits.store_entries,
+        }
+    }
+
+    /// Entries, and what they cost in bytes.
+    pub(crate) fn size(&self) -> (u64, u64) {
+        (self.count.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+    }
+
+    /// Does what a task or a master asks for.
+    ///
+    /// # Errors
+    /// [`Cause::Limit`] if a write exceeds the quota.
+    pub(crate) fn apply(
+        &self,
+        namespace: &Namespace,
+        owner: &Principal,
+        op: StoreOp,
+        value: Bytes,
+    ) -> Result<Answer, Cause> {
+        let full = |key| FullKey { namespace: namespace.clone(), key };
+        match op {
+            StoreOp::Get { key } => Ok(self.get(&full(key))),
+            StoreOp::Put { key } => self.write(full(key), owner, value, |_| true),
+            StoreOp::PutIfAbsent { key } => self.write(full(key), owner, value, |v| v == 0),
+            StoreOp::CompareAndSwap { key, expected } => {
+                self.write(full(key), owner, value, |v| v == expected)
+            }
+            StoreOp::Remove { key } => Ok(self.remove(&full(key))),
+            StoreOp::List { prefix, after, limit } => {
+                Ok(self.list(namespace, &prefix, after.as_ref(), limit))
+            }
+        }
+    }
+
+    fn get(&self, key: &FullKey) -> Answer {
+        match self.entries.get_mut(key) {
+            None => Answer::default(),
+            Some(mut entry) => {
+                entry.used = Instant::now();
+                let (version, value) = (entry.version, entry.value.clone());
+                Answer { hit: true, version, value, ..Answer::default() }
+            }
+        }
+    }
+
+    /// Writes if the present version (0 for none) is as it has to be.
+    fn write(
+        &self,
+        key: FullKey,
+        owner: &Principal,
+        value: Bytes,
+        may: impl FnOnce(Version) -> bool,
+    ) -> Result<Answer, Cause> {
+        let new = cost(&key, &value);
+        let slot = self.entries.entry(key);
+        let (present, old) = match &slot {
+            Slot::Occupied(entry) => (entry.get().version, cost(entry.key(), &entry.get().value)),
+            Slot::Vacant(_) => (0, 0),
+        };
+        if !may(present) {
+            return Ok(Answer { version: present, ..Answer::default() });
+        }
+        self.account(old, new)?;
+        let version = self.versions.fetch_add(1, Ordering::Relaxed);
+        slot.insert(Entry { value, version, used: Instant::now(), owner: owner.clone() });
+        Ok(Answer { hit: true, version, ..Answer::default() })
+    }
+
+    /// Takes the room for an entry, or says that there is none.
+    fn account(&self, old: u64, new: u64) -> Result<(), Cause> {
+        let over = |allowed| Err(Cause::Limit { limit: Limit::Quota, allowed });
+        if old == 0 && self.count.fetch_add(1, Ordering::Relaxed) >= self.most_entries {
+            self.count.fetch_sub(1, Ordering::Relaxed);
+            return over(self.most_entries);
+        }
+        let total = self.bytes.fetch_add(new, Ordering::Relaxed) + new;
+        if new > old && total - old > self.most_bytes {
+            self.bytes.fetch_sub(new, Ordering::Relaxed);
+            if old == 0 {
+                self.count.fetch_sub(1, Ordering::Relaxed);
+            }
+            return over(self.most_bytes);
+        }
+        self.bytes.fetch_sub(old, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn remove(&self, key: &FullKey) -> Answer {
+        let Some((key, entry)) = self.entries.remove(key) else {
+            return Answer::default();
+        };
+        self.bytes.fetch_sub(cost(&key, &entry.value), Ordering::Relaxed);
+        self.count.fetch_sub(1, Ordering::Relaxed);
+        Answer { hit: true, ..Answer::default() }
+    }
+
+    fn list(&self, namespace: &Namespace, prefix: &str, after: Option<&Key>, limit: u32) -> Answer {
+        let now = Instant::now();
+        let is_meant = |key: &FullKey| {
+            key.namespace == *namespace
+                && key.key.as_str().starts_with(prefix)
+                && after.is_none_or(|after| key.key > *after)
+        };
+        let mut entries: Vec<EntryInfo> = self
+            .entries
+            .iter()
+            .filter(|entry| is_meant(entry.key()))
+            .map(|entry| EntryInfo {
+                key: entry.key().key.clone(),
+                kind: EntryKind::Value,
+                bytes: entry.value.len() as u64,
+                version: entry.version,
+                idle_s: now.saturating_duration_since(entry.used).as_secs(),
+                owner: entry.owner.clone(),
+            })
+            .collect();
+        entries.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        let most = page(&entries, (limit as usize).min(MAX_LISTED));
+        let more = entries.len() > most;
+        entries.truncate(most);
+        Answer { hit: !entries.is_empty(), is_listing: true, entries, more, ..Answer::default() }
+    }
+}
+
+/// How many entries fit a frame.
+fn page(entries: &[EntryInfo], limit: usize) -> usize {
+    let mut room = dpfw_protocol::limits::MAX_MESSAGE - 1024;
+    let fits = |entry: &&EntryInfo| {
+        let size = entry.key.as_str().len() + 128;
+        let fits = size <= room;
+        room = room.saturating_sub(size);
+        fits
+    };
+    entries.iter().take(limit).take_while(fits).count()
+}
+
+#[cfg(test)]
+mod tests;
