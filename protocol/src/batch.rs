@@ -6,6 +6,8 @@
 //! MessagePack of a [`Failure`].
 
 use crate::error::{Cause, Failure};
+use crate::message::MAX_DEPTH;
+use crate::payload::whole;
 
 /// A batch's bytes are cut short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -89,8 +91,11 @@ fn outcome<'a>(rest: &mut &'a [u8]) -> Result<Result<&'a [u8], Cause>, BadBatch>
     match tag {
         RESULT => Ok(Ok(bytes)),
         FAILURE => {
-            let failure: Failure = rmp_serde::from_slice(bytes).map_err(|_| BadBatch)?;
-            Ok(Err(failure.into()))
+            let failure: Failure = whole(bytes, MAX_DEPTH).map_err(|_| BadBatch)?;
+            match failure.is_bounded() {
+                true => Ok(Err(failure.into())),
+                false => Err(BadBatch),
+            }
         }
         _ => Err(BadBatch),
     }

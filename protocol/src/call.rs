@@ -180,7 +180,6 @@ impl<T> Call<T> {
     }
 
     /// The same call to another module that has the task; see [`Task::via`].
-    #[must_use]
     pub fn via(self, module: Module) -> Self {
         Self { task: self.task.via(module), args: self.args }
     }

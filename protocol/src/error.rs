@@ -326,6 +326,28 @@ pub struct Failure {
     pub list: Vec<String>,
 }
 
+/// The longest frame of a backtrace or known name, in bytes.
+const MAX_LINE: usize = 256;
+
+impl Failure {
+    /// Whether its texts and its list are within their limits.
+    pub(crate) fn is_bounded(&self) -> bool {
+        self.message.len() <= MAX_TEXT
+            && self.name.len() <= MAX_TEXT
+            && self.list.len() <= MAX_BACKTRACE
+            && self.list.iter().all(|line| line.len() <= MAX_LINE)
+    }
+}
+
+/// What a decoder says of a peer's bytes, which may quote them: short and without
+/// characters that act on a terminal.
+pub(crate) fn quoted(error: &impl fmt::Display) -> String {
+    let text = error.to_string();
+    let printable =
+        |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
+    cut(text.chars().take(MAX_LINE).map(printable).collect())
+}
+
 /// Cuts a text to [`MAX_TEXT`] bytes at a character's edge.
 pub fn cut(mut text: String) -> String {
     if text.len() > MAX_TEXT {
@@ -380,7 +402,7 @@ impl From<Cause> for Failure {
         failure.name = cut(failure.name);
         failure.list.truncate(MAX_BACKTRACE);
         for line in &mut failure.list {
-            let edge = line.floor_char_boundary(256);
+            let edge = line.floor_char_boundary(MAX_LINE);
             line.truncate(edge);
         }
         failure

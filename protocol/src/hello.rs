@@ -266,8 +266,8 @@ impl Hello {
 /// A hello is a map of values and small maps; later versions may add one level.
 const MAX_DEPTH: usize = 8;
 
-fn malformed(reason: impl ToString) -> HelloError {
-    HelloError::Malformed(reason.to_string())
+fn malformed(reason: impl fmt::Display) -> HelloError {
+    HelloError::Malformed(crate::error::quoted(&reason))
 }
 
 #[cfg(test)]

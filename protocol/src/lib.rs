@@ -21,6 +21,7 @@ pub mod message;
 pub mod module;
 pub mod payload;
 pub mod receive;
+pub mod recycle;
 pub mod send;
 pub mod signature;
 pub mod store;

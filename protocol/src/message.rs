@@ -4,10 +4,10 @@
 //! stands in the frame's header. None is recursive, and every list and text in one is
 //! bounded by the frame that carries it.
 
-use crate::error::Failure;
+use crate::error::{Failure, quoted};
 use crate::frame::{END, Frame, HEADER, Header};
 use crate::ids::{AttemptId, BindId, ConversationId, ModuleHash};
-use crate::limits::{MAX_LISTED, MAX_MESSAGE, MAX_NAME};
+use crate::limits::{MAX_BODY, MAX_LISTED, MAX_MESSAGE, MAX_NAME, MAX_TEXT};
 use crate::payload::whole;
 use crate::signature::Signature;
 use crate::store::{EntryInfo, StoreOp};
@@ -349,9 +349,8 @@ macro_rules! messages {
 
 messages! {
     Dispatch = DISPATCH, Cancel = CANCEL, ModuleBytes = MODULE_BYTES, Reserve = RESERVE,
-    Release = RELEASE, NeedModule = NEED_MODULE, Done = DONE, Failed = FAILED, Log = LOG,
-    Progress = PROGRESS, Reserved = RESERVED, Draining = DRAINING, Close = CLOSE,
-    Heartbeat = HEARTBEAT, Credit = CREDIT, Abandon = ABANDON,
+    Release = RELEASE, NeedModule = NEED_MODULE, Done = DONE, Progress = PROGRESS,
+    Reserved = RESERVED, Draining = DRAINING, Heartbeat = HEARTBEAT, Credit = CREDIT,
 }
 
 macro_rules! bounded {
@@ -370,7 +369,15 @@ bounded! {
     Returned = RETURNED, self => self.attempts.len() <= MAX_LISTED;
     Status = STATUS, self => self.attempts.len() <= MAX_LISTED;
     StoreRequest = STORE_REQUEST, self => self.op.is_bounded();
-    StoreReply = STORE_REPLY, self => self.entries.len() <= MAX_LISTED;
+    StoreReply = STORE_REPLY, self => {
+        self.entries.len() <= MAX_LISTED
+            && self.entries.iter().all(|entry| entry.key.is_bounded())
+            && self.failure.as_ref().is_none_or(Failure::is_bounded)
+    };
+    Failed = FAILED, self => self.failure.is_bounded();
+    Abandon = ABANDON, self => self.failure.is_bounded();
+    Log = LOG, self => self.target.len() <= MAX_NAME && self.text.len() <= MAX_TEXT;
+    Close = CLOSE, self => self.reason.len() <= MAX_TEXT;
 }
 
 /// A frame is no message, or one out of turn.
@@ -429,7 +436,8 @@ pub fn encode<M: Message>(
     let body = out.len();
     let written = rmp_serde::encode::write(out, message);
     let len = out.len() - body;
-    if written.is_err() || len > MAX_MESSAGE || !message.is_bounded() {
+    let fits = len <= MAX_MESSAGE && 2 + len + payload.len() <= MAX_BODY;
+    if written.is_err() || !fits || !message.is_bounded() {
         out.truncate(start);
         return Err(MessageError::TooLong { kind: M::KIND, len });
     }
@@ -456,7 +464,7 @@ pub fn decode<'a, M: Message>(frame: &Frame<'a>) -> Result<(M, &'a [u8]), Messag
     let len = usize::from(u16::from_le_bytes(*len));
     let (bytes, payload) = rest.split_at_checked(len).ok_or(truncated)?;
     let message: M = whole(bytes, MAX_DEPTH)
-        .map_err(|e| MessageError::Malformed { kind, reason: e.to_string() })?;
+        .map_err(|e| MessageError::Malformed { kind, reason: quoted(&e) })?;
     if !message.is_bounded() {
         return Err(MessageError::Unbounded { kind });
     }
@@ -464,4 +472,4 @@ pub fn decode<'a, M: Message>(frame: &Frame<'a>) -> Result<(M, &'a [u8]), Messag
 }
 
 /// No message nests deeper than a signature's fields.
-const MAX_DEPTH: usize = 16;
+pub(crate) const MAX_DEPTH: usize = 16;

@@ -184,7 +184,9 @@ pub(crate) fn whole<'a, T: serde::Deserialize<'a>>(
     let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
     deserializer.set_max_depth(depth);
     let value = T::deserialize(&mut deserializer)?;
-    match serde::de::IgnoredAny::deserialize(&mut deserializer) {
+    // A scalar, so that only the end itself is taken for the end: an array that is cut
+    // short fails to read a marker as well.
+    match bool::deserialize(&mut deserializer) {
         Err(Error::InvalidMarkerRead(_)) => Ok(value),
         _ => Err(Error::Uncategorized("bytes are left over behind the value".into())),
     }
@@ -223,6 +225,15 @@ mod tests {
         let plain = rmp_serde::to_vec_named(&value).expect("encodes");
         assert_eq!(payload.len(), plain.len());
         assert_eq!(payload.into_bytes(), plain);
+    }
+
+    #[test]
+    fn whatever_stands_behind_a_value_is_refused() {
+        assert_eq!(decode::<u8>(Bytes::from_static(&[7])).expect("whole"), 7);
+        for tail in [&[0xc0][..], &[0x91], &[0x81], &[0xdc, 0, 1], &[0xcd], &[0xa1], &[0xc1]] {
+            let bytes = [&[7], tail].concat();
+            assert!(decode::<u8>(bytes.into()).is_err(), "{tail:x?} is taken for the end");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use crate::ids::ConversationId;
 use crate::limits::{GRANT, MAX_ARRIVING};
+use crate::recycle::Recycler;
 use bytes::Bytes;
 use std::collections::HashMap;
 
@@ -17,6 +18,7 @@ pub struct Arrivals<T> {
     window: u64,
     reserved: u64,
     most_reserved: u64,
+    buffers: Recycler,
 }
 
 #[derive(Debug)]
@@ -60,7 +62,8 @@ pub enum ArrivalError<T> {
 impl<T> Arrivals<T> {
     /// Takes payloads with `window` bytes of credit each and `most` bytes in all.
     pub fn new(window: u64, most: u64) -> Self {
-        Self { arriving: HashMap::new(), window, reserved: 0, most_reserved: most }
+        let buffers = Recycler::default();
+        Self { arriving: HashMap::new(), window, reserved: 0, most_reserved: most, buffers }
     }
 
     /// A message announces a payload of `expected` bytes, of which `inline` came with it.
@@ -93,13 +96,12 @@ impl<T> Arrivals<T> {
         let Ok(expected) = usize::try_from(expected) else {
             return Err(ArrivalError::NoRoom(context));
         };
-        let mut bytes = Vec::new();
-        if !room
-            || self.arriving.len() >= MAX_ARRIVING
-            || bytes.try_reserve_exact(expected).is_err()
-        {
+        if !room || self.arriving.len() >= MAX_ARRIVING {
             return Err(ArrivalError::NoRoom(context));
         }
+        let Ok(bytes) = self.buffers.take(expected) else {
+            return Err(ArrivalError::NoRoom(context));
+        };
         self.reserved += expected as u64;
         let arriving = Arriving { bytes, expected, allowance: self.window, consumed: 0, context };
         self.arriving.insert(conversation, arriving);
@@ -139,7 +141,7 @@ impl<T> Arrivals<T> {
             return Ok(Step::More(arriving.grant(len)));
         }
         match self.remove(conversation) {
-            Some(done) => Ok(Step::Complete(done.context, done.bytes.into())),
+            Some(done) => Ok(Step::Complete(done.context, self.buffers.share(done.bytes))),
             None => Ok(Step::Stray),
         }
     }

@@ -163,6 +163,11 @@ impl SendQueue {
         bulk.is_some()
     }
 
+    /// Forgets everything that is queued.
+    pub fn clear(&mut self) {
+        *self = Self::new(self.window);
+    }
+
     /// Whether there is nothing to write now. Payloads may still wait for credit.
     pub fn is_idle(&self) -> bool {
         self.control.is_empty() && self.committed.is_empty() && self.ready.is_empty()
@@ -202,14 +207,16 @@ impl SendQueue {
             let next = std::mem::take(&mut self.spare);
             self.committed.push_back(Segment::Control(std::mem::replace(&mut self.control, next)));
         }
-        for _ in 0..AHEAD / CHUNK {
-            let Some(mut bulk) = self.ready.pop_front() else {
-                break;
-            };
+        // Those without credit make room for others; each is passed over once.
+        let mut room = AHEAD / CHUNK;
+        while room > 0
+            && let Some(mut bulk) = self.ready.pop_front()
+        {
             if bulk.credit == 0 {
-                self.stalled.insert(bulk.conversation, bulk);
+                self.stall(bulk);
                 continue;
             }
+            room -= 1;
             let data = bulk.take(CHUNK);
             self.bulk_bytes -= data.len();
             let header = Header {
@@ -223,6 +230,14 @@ impl SendQueue {
             if bulk.left > 0 {
                 self.ready.push_back(bulk);
             }
+        }
+    }
+
+    /// Sets a payload aside until its receiver grants more.
+    fn stall(&mut self, bulk: Bulk) {
+        // Of two payloads in one conversation, which is against the rules, one is dropped.
+        if let Some(lost) = self.stalled.insert(bulk.conversation, bulk) {
+            self.bulk_bytes -= lost.left;
         }
     }
 
@@ -356,5 +371,31 @@ mod tests {
         );
         assert!(queue.abandon(ConversationId(1)));
         assert_eq!(queue.bulk_bytes(), 0);
+    }
+
+    #[test]
+    fn those_without_credit_do_not_hold_up_those_with() {
+        let mut queue = SendQueue::new(CHUNK as u64);
+        let add = |queue: &mut SendQueue, id, payload: usize| {
+            let payload = vec![0u8; payload];
+            queue
+                .message_with(ConversationId(id), &offer(payload.len()), payload.into())
+                .expect("fits");
+        };
+        (1..=8).for_each(|id| add(&mut queue, id, 2 * CHUNK));
+        // Two commits: each conversation has sent what it may, and none is set aside yet.
+        for _ in 0..2 {
+            let mut slices = Vec::new();
+            queue.slices(&mut slices);
+            let n = slices.iter().map(|s| s.len()).sum();
+            queue.advance(n);
+        }
+        assert_eq!((queue.bulk_bytes(), queue.stalled.len()), (8 * CHUNK, 0));
+        queue.set_window(u64::MAX);
+        add(&mut queue, 9, CHUNK);
+        let then = frames(&write(&mut queue, usize::MAX, usize::MAX));
+        assert_eq!(then.last().map(|h| (h.conversation.0, h.flags)), Some((9, END)));
+        assert!(queue.is_idle());
+        assert_eq!(queue.bulk_bytes(), 8 * CHUNK);
     }
 }

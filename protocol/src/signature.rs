@@ -10,7 +10,7 @@ use crate::error::Cause;
 use crate::limits::MAX_NAME;
 use crate::message::TaskFlags;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// The custom section that describes a module's tasks.
 pub const SECTION: &str = "dpfw.tasks";
@@ -228,7 +228,10 @@ impl Signature {
             && squeeze(&ours.returns) == squeeze(&theirs.returns)
             && ours.fallible == theirs.fallible
         {
-            return self.types.iter().find_map(|ty| type_difference(ty, &module.types));
+            // Looked up rather than searched: both lists may be long, and a peer's.
+            let theirs: HashMap<_, _> =
+                module.types.iter().rev().map(|ty| (ty.name.as_str(), ty)).collect();
+            return self.types.iter().find_map(|ty| type_difference(ty, &theirs));
         }
         Some(format!("the caller has `{}`, the module has `{}`", ours.line(), theirs.line()))
     }
@@ -244,9 +247,9 @@ fn squeeze(ty: &str) -> String {
     ty.split_whitespace().collect()
 }
 
-fn type_difference(ours: &TypeRecord, theirs: &[TypeRecord]) -> Option<String> {
+fn type_difference(ours: &TypeRecord, theirs: &HashMap<&str, &TypeRecord>) -> Option<String> {
     let name = &ours.name;
-    let Some(theirs) = theirs.iter().find(|t| t.name == *name) else {
+    let Some(theirs) = theirs.get(name.as_str()) else {
         return Some(format!("the caller has a type `{name}`, the module has none"));
     };
     let shape = |fields: &[Field]| -> Vec<(String, String)> {

@@ -30,7 +30,7 @@ impl Key {
         &self.0
     }
 
-    fn is_bounded(&self) -> bool {
+    pub(crate) fn is_bounded(&self) -> bool {
         (1..=MAX_KEY).contains(&self.0.len())
     }
 }

@@ -1,0 +1,247 @@
+//! Whatever is said arrives as it was said.
+
+use crate::bytes::{encode, frame};
+use dpfw_protocol::batch;
+use dpfw_protocol::error::Failure;
+use dpfw_protocol::frame::HEADER;
+use dpfw_protocol::hello::{Features, Hello, Namespace, PREFACE, PeerLimits, Range, Role};
+use dpfw_protocol::ids::{AttemptId, BindId, Incarnation, ModuleHash, PeerId, SessionId};
+use dpfw_protocol::message::{
+    self, Bind, Dispatch, Done, Failed, Log, Message, Recall, Status, StoreReply, StoreRequest,
+    TaskFlags, Timing,
+};
+use dpfw_protocol::signature::{Field, Signature, TaskRecord, TypeRecord};
+use dpfw_protocol::store::{EntryInfo, EntryKind, Key, Principal, StoreOp};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use std::fmt::Debug;
+
+fn text() -> impl Strategy<Value = String> {
+    any::<String>()
+}
+
+fn peer() -> impl Strategy<Value = PeerId> {
+    "[!-~]{1,64}".prop_map(|text| PeerId::new(text).expect("printable"))
+}
+
+fn key() -> impl Strategy<Value = Key> {
+    ".{1,60}".prop_map(|text| Key::new(text).expect("short"))
+}
+
+fn attempts() -> impl Strategy<Value = Vec<AttemptId>> {
+    vec(any::<u64>().prop_map(AttemptId), 0..300)
+}
+
+fn module() -> impl Strategy<Value = ModuleHash> {
+    any::<[u8; 32]>().prop_map(ModuleHash::from_bytes)
+}
+
+fn flags() -> impl Strategy<Value = TaskFlags> {
+    let one = prop::sample::select(vec![
+        TaskFlags::ONCE,
+        TaskFlags::EFFECT_FREE,
+        TaskFlags::BATCH,
+        TaskFlags::ISOLATED,
+    ]);
+    vec(one, 0..4).prop_map(|all| all.into_iter().fold(TaskFlags::default(), TaskFlags::with))
+}
+
+fn failure() -> impl Strategy<Value = Failure> {
+    let line = ".{0,60}";
+    (any::<u16>(), text(), text(), any::<u64>(), vec(line, 0..64)).prop_map(
+        |(code, message, name, number, list)| Failure { code, message, name, number, list },
+    )
+}
+
+fn timing() -> impl Strategy<Value = Timing> {
+    any::<[u64; 4]>().prop_map(|[queued_us, init_us, run_us, memory]| Timing {
+        queued_us,
+        init_us,
+        run_us,
+        memory,
+    })
+}
+
+fn fields() -> impl Strategy<Value = Vec<Field>> {
+    vec((text(), text()).prop_map(|(name, ty)| Field { name, ty }), 0..5)
+}
+
+fn task() -> impl Strategy<Value = TaskRecord> {
+    (text(), fields(), text(), any::<[bool; 3]>(), text()).prop_map(
+        |(name, args, returns, [fallible, once, effect_free], doc)| TaskRecord {
+            name,
+            args,
+            returns,
+            fallible,
+            once,
+            effect_free,
+            doc,
+        },
+    )
+}
+
+fn signature() -> impl Strategy<Value = Signature> {
+    let ty = (text(), fields()).prop_map(|(name, fields)| TypeRecord { name, fields });
+    (task(), vec(ty, 0..5)).prop_map(|(task, types)| Signature { task, types })
+}
+
+fn bind() -> impl Strategy<Value = Bind> {
+    (any::<u32>(), module(), text(), option::of(signature())).prop_map(
+        |(bind, module, task, expects)| Bind { bind: BindId(bind), module, task, expects },
+    )
+}
+
+fn dispatch() -> impl Strategy<Value = Dispatch> {
+    (any::<u32>(), flags(), option::of(any::<u64>()), any::<u64>()).prop_map(
+        |(bind, flags, budget_us, payload)| Dispatch {
+            bind: BindId(bind),
+            flags,
+            budget_us,
+            payload,
+        },
+    )
+}
+
+fn op() -> impl Strategy<Value = StoreOp> {
+    let list = (".{0,60}", option::of(key()), any::<u32>());
+    prop_oneof![
+        key().prop_map(|key| StoreOp::Get { key }),
+        key().prop_map(|key| StoreOp::Put { key }),
+        key().prop_map(|key| StoreOp::PutIfAbsent { key }),
+        (key(), any::<u64>()).prop_map(|(key, expected)| StoreOp::CompareAndSwap { key, expected }),
+        key().prop_map(|key| StoreOp::Remove { key }),
+        list.prop_map(|(prefix, after, limit)| StoreOp::List { prefix, after, limit }),
+    ]
+}
+
+fn entry() -> impl Strategy<Value = EntryInfo> {
+    let kinds = vec![EntryKind::Value, EntryKind::Image, EntryKind::Resident];
+    (key(), prop::sample::select(kinds), any::<[u64; 3]>(), peer()).prop_map(
+        |(key, kind, [bytes, version, idle_s], owner)| EntryInfo {
+            key,
+            kind,
+            bytes,
+            version,
+            idle_s,
+            owner: Principal(owner),
+        },
+    )
+}
+
+fn reply() -> impl Strategy<Value = StoreReply> {
+    let flags = any::<[bool; 2]>();
+    (option::of(failure()), flags, any::<u64>(), vec(entry(), 0..20), any::<u64>()).prop_map(
+        |(failure, [hit, more], version, entries, payload)| StoreReply {
+            failure,
+            hit,
+            version,
+            entries,
+            more,
+            payload,
+        },
+    )
+}
+
+fn status() -> impl Strategy<Value = Status> {
+    (any::<[u32; 5]>(), any::<bool>(), attempts()).prop_map(
+        |([slots, running, waiting, sandboxes, queued], taken, attempts)| Status {
+            slots,
+            running,
+            waiting,
+            sandboxes,
+            queued,
+            taken,
+            attempts,
+        },
+    )
+}
+
+fn hello() -> impl Strategy<Value = Hello> {
+    let role = prop::sample::select(vec![Role::Master, Role::Slave]);
+    let limits = (any::<u64>(), any::<u64>(), any::<u32>())
+        .prop_map(|(window, payload, attempts)| PeerLimits { window, payload, attempts });
+    let namespace = "[!-~]{1,64}".prop_map(|text| Namespace::new(text).expect("printable"));
+    let session = option::of(any::<u64>().prop_map(SessionId));
+    let numbers = (any::<[u16; 2]>(), any::<[u64; 2]>(), any::<u32>());
+    (numbers, role, peer(), session, namespace, limits, ".{0,60}").prop_map(
+        |(numbers, role, peer, session, namespace, limits, agent)| {
+            let ([min, max], [incarnation, features], slots) = numbers;
+            Hello {
+                protocol: Range { min, max },
+                role,
+                peer,
+                incarnation: Incarnation(incarnation),
+                session,
+                features: Features(features),
+                namespace,
+                limits,
+                slots,
+                agent,
+            }
+        },
+    )
+}
+
+fn survives<M: Message + PartialEq + Debug>(message: &M, payload: &[u8]) {
+    let bytes = encode(7, message, payload, true);
+    let (decoded, behind) = message::decode::<M>(&frame(&bytes)).expect("decodes");
+    assert_eq!((&decoded, behind), (message, payload));
+}
+
+proptest! {
+    #[test]
+    fn a_hello_survives(hello in hello()) {
+        let bytes = hello.to_bytes().expect("fits");
+        prop_assert_eq!(Hello::from_body(&bytes[PREFACE.len() + HEADER..]), Ok(hello));
+    }
+
+    #[test]
+    fn a_bind_survives(bind in bind()) {
+        survives(&bind, b"");
+    }
+
+    #[test]
+    fn a_dispatch_survives(dispatch in dispatch(), payload in vec(any::<u8>(), 0..100)) {
+        survives(&dispatch, &payload);
+    }
+
+    #[test]
+    fn a_recall_survives(attempts in attempts()) {
+        survives(&Recall { attempts }, b"");
+    }
+
+    #[test]
+    fn a_store_request_survives(op in op(), payload in vec(any::<u8>(), 0..100)) {
+        survives(&StoreRequest { op, payload: payload.len() as u64 }, &payload);
+    }
+
+    #[test]
+    fn a_store_reply_survives(reply in reply(), payload in vec(any::<u8>(), 0..100)) {
+        survives(&reply, &payload);
+    }
+
+    #[test]
+    fn an_end_survives(timing in timing(), failure in failure(), payload: u64) {
+        survives(&Done { timing, payload }, b"");
+        survives(&Failed { timing, failure }, b"");
+    }
+
+    #[test]
+    fn a_status_survives(status in status()) {
+        survives(&status, b"");
+    }
+
+    #[test]
+    fn a_log_line_survives(level: u8, target in text(), text in text()) {
+        survives(&Log { level, target, text }, b"");
+    }
+
+    #[test]
+    fn a_batch_survives(calls in vec(vec(any::<u8>(), 0..50), 0..20)) {
+        let mut bytes = Vec::new();
+        calls.iter().for_each(|call| batch::push_call(&mut bytes, &[call]));
+        let back: Result<Vec<_>, _> = batch::calls(&bytes).collect();
+        prop_assert_eq!(back, Ok(calls.iter().map(Vec::as_slice).collect()));
+    }
+}

@@ -1,0 +1,200 @@
+//! One fixed value of everything that is said on a link.
+
+use dpfw_protocol::error::{Cause, Limit, Location};
+use dpfw_protocol::hello::{Features, Hello, Namespace, PeerLimits, Range, Role};
+use dpfw_protocol::ids::{AttemptId, BindId, Incarnation, ModuleHash, PeerId, SessionId};
+use dpfw_protocol::message::{
+    Abandon, Bind, Close, Dispatch, Done, Failed, Log, ModuleBytes, NeedModule, Recall, Returned,
+    Started, Status, StoreReply, StoreRequest, TaskFlags, Timing, close,
+};
+use dpfw_protocol::signature::{Field, Signature, TaskRecord, TypeRecord};
+use dpfw_protocol::store::{EntryInfo, EntryKind, Key, Principal, StoreOp};
+use std::array;
+
+pub(crate) fn peer(name: &str) -> PeerId {
+    PeerId::new(name).expect("printable")
+}
+
+pub(crate) fn key(text: &str) -> Key {
+    Key::new(text).expect("short")
+}
+
+/// The hash whose bytes count from 0 to 31.
+pub(crate) fn module() -> ModuleHash {
+    ModuleHash::from_bytes(array::from_fn(|i| i as u8))
+}
+
+pub(crate) fn hello_of_a_master() -> Hello {
+    Hello {
+        protocol: Range { min: 1, max: 1 },
+        role: Role::Master,
+        peer: peer("m"),
+        incarnation: Incarnation(0x0102_0304_0506_0708),
+        session: Some(SessionId(1)),
+        features: Features(0),
+        namespace: Namespace::default(),
+        limits: PeerLimits { window: 4 << 20, payload: 1 << 30, attempts: 8192 },
+        slots: 0,
+        agent: "dpfw 0.1.0".into(),
+    }
+}
+
+pub(crate) fn hello_of_a_slave() -> Hello {
+    Hello {
+        role: Role::Slave,
+        peer: peer("s"),
+        incarnation: Incarnation(9),
+        session: None,
+        slots: 2,
+        agent: String::new(),
+        ..hello_of_a_master()
+    }
+}
+
+pub(crate) fn timing() -> Timing {
+    Timing { queued_us: 5, init_us: 200, run_us: 70_000, memory: 1 << 20 }
+}
+
+pub(crate) fn bind() -> Bind {
+    Bind { bind: BindId(0), module: module(), task: "add".into(), expects: None }
+}
+
+pub(crate) fn bind_with_a_belief() -> Bind {
+    let field = |name: &str, ty: &str| Field { name: name.into(), ty: ty.into() };
+    let task = TaskRecord {
+        name: "find".into(),
+        args: vec![field("q", "Query")],
+        returns: "u32".into(),
+        fallible: true,
+        once: true,
+        effect_free: false,
+        doc: "Finds.".into(),
+    };
+    let types = vec![TypeRecord { name: "Query".into(), fields: vec![field("text", "String")] }];
+    let expects = Some(Signature { task, types });
+    Bind { bind: BindId(1), module: module(), task: "find".into(), expects }
+}
+
+pub(crate) fn dispatch() -> Dispatch {
+    Dispatch { bind: BindId(0), flags: TaskFlags::default(), budget_us: None, payload: 3 }
+}
+
+/// With a deadline and flags, and arguments that follow in chunks.
+pub(crate) fn dispatch_of_a_batch() -> Dispatch {
+    let flags = TaskFlags::EFFECT_FREE.with(TaskFlags::BATCH);
+    Dispatch { bind: BindId(1), flags, budget_us: Some(1_500_000), payload: 100_000 }
+}
+
+pub(crate) fn attempts() -> Vec<AttemptId> {
+    vec![AttemptId(1), AttemptId(300), AttemptId(70_000)]
+}
+
+pub(crate) fn recall() -> Recall {
+    Recall { attempts: attempts() }
+}
+
+pub(crate) fn started() -> Started {
+    Started { attempts: attempts() }
+}
+
+pub(crate) fn returned() -> Returned {
+    Returned { attempts: attempts() }
+}
+
+pub(crate) fn module_bytes() -> ModuleBytes {
+    ModuleBytes { module: module(), payload: 8 }
+}
+
+pub(crate) fn need_module() -> NeedModule {
+    NeedModule { module: module() }
+}
+
+/// Every operation on the store.
+pub(crate) fn store_requests() -> [(StoreRequest, &'static [u8]); 6] {
+    let ask = |op| StoreRequest { op, payload: 0 };
+    let write = |op| StoreRequest { op, payload: 2 };
+    let key = || key("k");
+    [
+        (ask(StoreOp::Get { key: key() }), b""),
+        (write(StoreOp::Put { key: key() }), b"\xcc\xc8"),
+        (write(StoreOp::PutIfAbsent { key: key() }), b"\xcc\xc8"),
+        (write(StoreOp::CompareAndSwap { key: key(), expected: 9 }), b"\xcc\xc8"),
+        (ask(StoreOp::Remove { key: key() }), b""),
+        (
+            ask(StoreOp::List { prefix: "a/".into(), after: Some(self::key("a/b")), limit: 100 }),
+            b"",
+        ),
+    ]
+}
+
+pub(crate) fn store_reply() -> StoreReply {
+    StoreReply { failure: None, hit: true, version: 9, entries: vec![], more: false, payload: 2 }
+}
+
+pub(crate) fn store_reply_of_a_listing() -> StoreReply {
+    let entry = EntryInfo {
+        key: key("a/c"),
+        kind: EntryKind::Value,
+        bytes: 1000,
+        version: 9,
+        idle_s: 60,
+        owner: Principal(peer("m")),
+    };
+    StoreReply {
+        failure: None,
+        hit: true,
+        version: 0,
+        entries: vec![entry],
+        more: true,
+        payload: 0,
+    }
+}
+
+pub(crate) fn store_reply_of_a_failure() -> StoreReply {
+    let quota = Cause::Limit { limit: Limit::Quota, allowed: 1 << 30 };
+    StoreReply {
+        failure: Some(quota.into()),
+        hit: false,
+        version: 0,
+        entries: vec![],
+        more: false,
+        payload: 0,
+    }
+}
+
+pub(crate) fn done() -> Done {
+    Done { timing: timing(), payload: 1 }
+}
+
+pub(crate) fn failed() -> Failed {
+    let cause = Cause::Panic {
+        message: "no".into(),
+        location: Some(Location { file: "lib.rs".into(), line: 7, column: 13 }),
+        backtrace: vec!["f".into()],
+    };
+    Failed { timing: Timing::default(), failure: cause.into() }
+}
+
+pub(crate) fn log() -> Log {
+    Log { level: 3, target: "stdout".into(), text: "hi".into() }
+}
+
+pub(crate) fn status() -> Status {
+    Status {
+        slots: 2,
+        running: 1,
+        waiting: 0,
+        sandboxes: 1,
+        queued: 300,
+        taken: false,
+        attempts: vec![AttemptId(1)],
+    }
+}
+
+pub(crate) fn closing() -> Close {
+    Close { code: close::DRAINED, reason: "the slave has drained".into() }
+}
+
+pub(crate) fn abandon() -> Abandon {
+    Abandon { failure: Cause::Cancelled.into() }
+}
