@@ -56,6 +56,13 @@ impl Outbox {
         })))
     }
 
+    /// An outbox of no link: what is appended is dropped with it.
+    pub fn nowhere() -> Self {
+        let outbox = Self::new(Box::new(tokio::io::sink()));
+        outbox.lock().writer = None;
+        outbox
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -68,7 +75,12 @@ impl Outbox {
         &self,
         append: impl FnOnce(&mut SendQueue) -> Result<T, MessageError>,
     ) -> Result<T, MessageError> {
-        append(&mut self.lock().queue)
+        let mut inner = self.lock();
+        let appended = append(&mut inner.queue);
+        if inner.writer.is_none() {
+            inner.queue.clear();
+        }
+        appended
     }
 
     /// Appends a message without payload.
@@ -172,7 +184,7 @@ impl Outbox {
             // The peer learns of it by what the kernel sends when the stream is dropped.
             let _ = Pin::new(&mut writer).poll_shutdown(&mut cx);
         }
-        inner.failure.get_or_insert(LinkError::Local("closed"));
+        inner.fail(LinkError::Local("closed"));
         inner.pump.wake_by_ref();
     }
 
@@ -192,16 +204,18 @@ impl Inner {
     fn write(&mut self, cx: &mut Context<'_>) {
         match self.poll_write(cx) {
             Poll::Pending | Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(error)) => {
-                self.writer = None;
-                self.failure.get_or_insert(LinkError::Io(error));
-            }
+            Poll::Ready(Err(error)) => self.fail(LinkError::Io(error)),
         }
         let waiting = self.queue.control_bytes();
         if waiting > MOST {
-            self.writer = None;
-            self.failure.get_or_insert(LinkError::Overrun(waiting));
+            self.fail(LinkError::Overrun(waiting));
         }
+    }
+
+    fn fail(&mut self, failure: LinkError) {
+        self.writer = None;
+        self.queue.clear();
+        self.failure.get_or_insert(failure);
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

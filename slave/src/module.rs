@@ -1,7 +1,6 @@
 //! Modules: found out, warmed, compiled once, kept on disk, mapped into each slot's engine.
 
 pub(crate) mod cache;
-pub mod facts;
+pub(crate) mod facts;
 pub(crate) mod load;
-pub(crate) mod mapped;
 pub(crate) mod warm;

@@ -14,7 +14,7 @@ use dpfw_protocol::Bytes;
 use dpfw_protocol::error::{Cause, Limit};
 use dpfw_protocol::frame::{END, Frame};
 use dpfw_protocol::hello::Namespace;
-use dpfw_protocol::ids::{AttemptId, ConversationId, SessionId};
+use dpfw_protocol::ids::{AttemptId, ConversationId, PeerId, SessionId};
 use dpfw_protocol::limits::{MAX_BINDS, WINDOW};
 use dpfw_protocol::message::{
     Abandon, Bind, Cancel, Close, Credit, Dispatch, Heartbeat, MessageError, ModuleBytes, Recall,
@@ -37,6 +37,17 @@ pub(crate) struct Session {
 }
 
 impl Session {
+    /// A session without a master.
+    pub(crate) fn detached(principal: PeerId, outbox: Outbox) -> Self {
+        Self {
+            id: None,
+            outbox,
+            namespace: Namespace::default(),
+            principal: Principal(principal),
+            open: AtomicBool::new(true),
+        }
+    }
+
     /// Whether its link still stands.
     pub(crate) fn is_open(&self) -> bool {
         self.open.load(Ordering::Acquire)

@@ -13,6 +13,7 @@ use dpfw_protocol::batch;
 use dpfw_protocol::error::{Cause, Limit};
 use dpfw_protocol::limits::INLINE;
 use dpfw_protocol::message::{Done, Failed, TaskFlags, Timing};
+use dpfw_protocol::recycle::Recycler;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -36,6 +37,8 @@ pub(crate) struct Slot {
     dirty: Vec<Arc<Session>>,
     dirty_since: Instant,
     turned: Instant,
+    /// For results that leave in chunks.
+    buffers: Recycler,
 }
 
 impl Slot {
@@ -53,6 +56,7 @@ impl Slot {
             dirty: Vec::new(),
             dirty_since: now,
             turned: now,
+            buffers: Recycler::default(),
         })
     }
 
@@ -186,7 +190,7 @@ impl Slot {
         match ended {
             Ended::Returned(returned) => {
                 let given = sandbox.result(&returned)?;
-                send(job, *timing, &given, self.core.limits.result)
+                self.send(job, *timing, &given)
             }
             Ended::Broken(error) => Err(sandbox.cause(&error, self.watch.stop_of())),
             Ended::Refused(cause) => Err(cause),
@@ -249,33 +253,34 @@ impl Slot {
         }
         timing.run_us = micros(started.elapsed());
         job.bound.learn(started.elapsed() / calls.max(1));
-        send(job, *timing, &Given::Whole(&outcomes), self.core.limits.result)
+        self.send(job, *timing, &Given::Whole(&outcomes))
+    }
+
+    /// Queues a result, straight from the guest's memory if it is small.
+    fn send(&self, job: &Job, timing: Timing, given: &Given<'_>) -> Result<(), Cause> {
+        let (payload, most) = (given.len(), self.core.limits.result);
+        if payload > most {
+            return Err(too_large(most));
+        }
+        let (done, conversation) = (Done { timing, payload }, job.attempt.conversation());
+        let outbox = &job.session.outbox;
+        let sent = match given {
+            Given::Whole(bytes) if bytes.len() <= INLINE => {
+                outbox.append(|queue| queue.message_with_slice(conversation, &done, bytes))
+            }
+            given => {
+                let no_room = |_| Cause::Busy { what: "no memory for the result".into() };
+                let mut bytes = self.buffers.take(payload as usize).map_err(no_room)?;
+                given.append_to(&mut bytes);
+                outbox.message_with(conversation, &done, self.buffers.share(bytes).into())
+            }
+        };
+        sent.map_err(|e| Cause::Internal { message: e.to_string() })
     }
 }
 
 fn too_large(allowed: u64) -> Cause {
     Cause::Limit { limit: Limit::Result, allowed }
-}
-
-/// Queues a result, straight from the guest's memory if it is small.
-fn send(job: &Job, timing: Timing, given: &Given<'_>, most: u64) -> Result<(), Cause> {
-    let payload = given.len();
-    if payload > most {
-        return Err(too_large(most));
-    }
-    let (done, conversation) = (Done { timing, payload }, job.attempt.conversation());
-    let outbox = &job.session.outbox;
-    let sent = match given {
-        Given::Whole(bytes) if bytes.len() <= INLINE => {
-            outbox.append(|queue| queue.message_with_slice(conversation, &done, bytes))
-        }
-        given => {
-            let mut bytes = Vec::with_capacity(payload as usize);
-            given.append_to(&mut bytes);
-            outbox.message_with(conversation, &done, bytes.into())
-        }
-    };
-    sent.map_err(|e| Cause::Internal { message: e.to_string() })
 }
 
 /// Queues an attempt's failure.

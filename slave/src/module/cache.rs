@@ -67,14 +67,24 @@ impl Cache {
             }
             Err(error) => {
                 tracing::warn!(%error, "compiled modules are not kept between runs");
-                let temporary = tempfile::Builder::new().prefix("dpfw-").tempdir()?;
-                let dir = temporary.path().to_path_buf();
-                check_private(&dir)?;
-                let mut key = [0; 32];
-                getrandom::fill(&mut key).map_err(io::Error::other)?;
-                Ok(Self { dir, key, _temporary: Some(temporary) })
+                Self::temporary()
             }
         }
+    }
+
+    /// A directory that is deleted with the slave.
+    ///
+    /// # Errors
+    /// An I/O error if there is no place for one.
+    pub(crate) fn temporary() -> io::Result<Self> {
+        use std::os::unix::fs::PermissionsExt;
+        let private = fs::Permissions::from_mode(0o700);
+        let temporary = tempfile::Builder::new().prefix("dpfw-").permissions(private).tempdir()?;
+        let dir = temporary.path().to_path_buf();
+        check_private(&dir)?;
+        let mut key = [0; 32];
+        getrandom::fill(&mut key).map_err(io::Error::other)?;
+        Ok(Self { dir, key, _temporary: Some(temporary) })
     }
 
     fn paths(&self, module: ModuleHash) -> (PathBuf, PathBuf) {

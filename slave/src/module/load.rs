@@ -27,7 +27,6 @@ use wasmtime::Engine;
 pub(crate) struct Loaded {
     /// Counted from 0, so that slots find their own part of it by index.
     pub(crate) number: usize,
-    pub(crate) hash: ModuleHash,
     pub(crate) artifact: Artifact,
 }
 
@@ -249,7 +248,7 @@ impl Modules {
     fn decided(&self, hash: ModuleHash, outcome: Result<Artifact, Cause>, release: &Release) {
         let outcome = outcome.map(|artifact| {
             let number = self.ready.fetch_add(1, Ordering::Relaxed);
-            Arc::new(Loaded { number, hash, artifact })
+            Arc::new(Loaded { number, artifact })
         });
         let mut cells = self.lock();
         let state = match &outcome {
@@ -314,7 +313,10 @@ impl Loader {
                 },
                 Work::Load(hash, bytes) => {
                     let compiler = compiler.as_ref().map_err(Clone::clone);
-                    (hash, compiler.and_then(|engine| self.load(engine, hash, &bytes)))
+                    let built = compiler.and_then(|compiler| {
+                        build(&self.engines, &self.limits, &self.cache, compiler, hash, &bytes)
+                    });
+                    (hash, built)
                 }
             };
             if let Err(cause) = &outcome {
@@ -323,31 +325,40 @@ impl Loader {
             self.modules.decided(hash, outcome, &self.release);
         }
     }
+}
 
-    fn load(&self, compiler: &Engine, hash: ModuleHash, wasm: &[u8]) -> Result<Artifact, Cause> {
-        let started = std::time::Instant::now();
-        let facts = Facts::of(wasm, &self.limits)?;
-        if facts.kind == Kind::Program {
-            let reason = "it is a WASI program (it exports `_start`); this version runs task \
-                          modules and plain modules";
-            return Err(Cause::Rejected { reason: reason.into() });
-        }
-        sandbox::imports::check(&facts)?;
-        let warmed = warm(&self.engines, wasm, &facts, &self.limits)?;
-        let (compiled, is_warm) = match &warmed {
-            Warmed::Snapshot(snapshot) => (compile(compiler, snapshot)?, true),
-            Warmed::Nothing => (compile(compiler, wasm)?, true),
-            Warmed::Not(why) => {
-                tracing::warn!(module = %hash, why, "a module is not warmed: its tasks start slower");
-                (compile(compiler, wasm)?, false)
-            }
-        };
-        let stored = self.cache.put(hash, facts, is_warm, &compiled);
-        let elapsed = started.elapsed();
-        tracing::info!(module = %hash, bytes = wasm.len(), ?elapsed, warm = is_warm, "module loaded");
-        stored
-            .map_err(|e| Cause::Internal { message: format!("compiled code cannot be kept: {e}") })
+/// Makes a module of bytes what tasks can run: looked at, warmed, compiled, kept.
+///
+/// # Errors
+/// The [`Cause`] with which it is refused.
+pub(crate) fn build(
+    engines: &Engines,
+    limits: &Limits,
+    cache: &Cache,
+    compiler: &Engine,
+    hash: ModuleHash,
+    wasm: &[u8],
+) -> Result<Artifact, Cause> {
+    let started = std::time::Instant::now();
+    let facts = Facts::of(wasm, limits)?;
+    if facts.kind == Kind::Program {
+        let reason = "it is a WASI program (it exports `_start`); this version runs task \
+                      modules and plain modules";
+        return Err(Cause::Rejected { reason: reason.into() });
     }
+    sandbox::imports::check(&facts)?;
+    let (compiled, warmed) = match warm(engines, wasm, &facts, limits)? {
+        Warmed::Snapshot(snapshot) => (compile(compiler, &snapshot)?, true),
+        Warmed::Nothing => (compile(compiler, wasm)?, true),
+        Warmed::Not(why) => {
+            tracing::warn!(module = %hash, why, "a module is not warmed: its tasks start slower");
+            (compile(compiler, wasm)?, false)
+        }
+    };
+    let stored = cache.put(hash, facts, warmed, &compiled);
+    let elapsed = started.elapsed();
+    tracing::info!(module = %hash, bytes = wasm.len(), ?elapsed, warmed, "module loaded");
+    stored.map_err(|e| Cause::Internal { message: format!("compiled code cannot be kept: {e}") })
 }
 
 fn compile(engine: &Engine, wasm: &[u8]) -> Result<Vec<u8>, Cause> {

@@ -1,5 +1,6 @@
 //! How much memory and how large tables a sandbox may have.
 
+use crate::raw::Huge;
 use dpfw_protocol::error::{Cause, Limit};
 use wasmtime::ResourceLimiter;
 
@@ -10,12 +11,24 @@ pub(crate) struct Limiter {
     memory: u64,
     table: usize,
     refused: Option<Limit>,
+    /// Where the memory begins, once it is known.
+    base: Option<usize>,
+    /// Bounded by the growths of [`LARGE`] bytes that the limit on memory allows.
+    huge: Vec<Huge>,
 }
+
+/// Memory that grows by so much at once is about to hold a large payload.
+const LARGE: usize = 4 << 20;
 
 impl Limiter {
     /// Allows this much.
     pub(crate) fn new(memory: u64, table: usize) -> Self {
-        Self { memory, table, refused: None }
+        Self { memory, table, refused: None, base: None, huge: Vec::new() }
+    }
+
+    /// Says where the memory begins.
+    pub(crate) fn set_base(&mut self, base: *const u8) {
+        self.base = Some(base.expose_provenance());
     }
 
     /// The limit that was hit last, as an error.
@@ -32,7 +45,7 @@ impl Limiter {
 impl ResourceLimiter for Limiter {
     fn memory_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {

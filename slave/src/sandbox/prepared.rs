@@ -6,7 +6,7 @@ use super::imports;
 use crate::engine::Engines;
 use crate::module::facts::{Facts, Kind};
 use crate::module::load::Loaded;
-use crate::module::mapped;
+use crate::raw;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::signature::EXPORT_PREFIX;
 use std::sync::Arc;
@@ -88,7 +88,7 @@ impl SlotEngines {
 impl Prepared {
     fn new(engine: &Engine, linker: &Linker<Host>, loaded: &Loaded) -> Result<Self, Cause> {
         let facts = loaded.facts();
-        let module = mapped::map(engine, &loaded.artifact).map_err(internal)?;
+        let module = raw::map(engine, &loaded.artifact).map_err(internal)?;
         let instances = linker.instantiate_pre(&module).map_err(|e| rejected(format!("{e:#}")))?;
         let functions = functions(&module, facts)?;
         let (memory, alloc) = match facts.kind {

@@ -69,13 +69,18 @@ impl Sandbox {
             Some(export) => instance.get_module_export(&mut *store, export),
             None => None,
         };
+        let memory = memory.and_then(wasmtime::Extern::into_memory);
+        if let Some(memory) = memory {
+            let base = memory.data_ptr(&*store);
+            store.data_mut().limiter.set_base(base);
+        }
         if let Some(export) = &prepared.initialize
             && let Some(initialize) = instance.get_module_export(&mut *store, export)
             && let Some(initialize) = initialize.into_func()
         {
             initialize.typed::<(), ()>(&*store)?.call(&mut *store, ())?;
         }
-        Ok((instance, memory.and_then(wasmtime::Extern::into_memory)))
+        Ok((instance, memory))
     }
 
     /// Calls a function.

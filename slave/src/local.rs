@@ -1,0 +1,106 @@
+//! Tasks on the calling thread, without any link: to try a guest, and to measure what a
+//! sandbox costs by itself.
+
+use crate::core::Core;
+use crate::engine::Engines;
+use crate::job::{Bound, Target};
+use crate::limits::Limits;
+use crate::module::cache::Cache;
+use crate::module::load::{Loaded, build};
+use crate::sandbox::host::{Host, Lent};
+use crate::sandbox::prepared::{Prepared, SlotEngines};
+use crate::sandbox::run::{Ended, Sandbox};
+use crate::session::Session;
+use crate::watch::Watch;
+use dpfw_link::{Outbox, identity};
+use dpfw_protocol::error::Cause;
+use dpfw_protocol::ids::{AttemptId, BindId, ModuleHash};
+use dpfw_protocol::message::Bind;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// A module whose tasks run on the calling thread, each in a fresh sandbox.
+///
+/// There is no deadline and nobody to cancel: a guest that does not return does not return.
+/// What it logs goes nowhere.
+pub struct Local {
+    lent: Arc<Lent>,
+    session: Arc<Session>,
+    hash: ModuleHash,
+    module: Arc<Loaded>,
+    engines: SlotEngines,
+    /// Keeps the compiled code on disk.
+    _cache: Cache,
+}
+
+/// A task of a [`Local`] module, found.
+pub struct LocalTask {
+    target: Target,
+    prepared: Arc<Prepared>,
+}
+
+impl Local {
+    /// Loads a module as a slave does: checked, warmed, compiled.
+    ///
+    /// # Errors
+    /// The [`Cause`] with which a slave would refuse it.
+    pub fn new(wasm: &[u8], limits: Limits) -> Result<Self, Cause> {
+        let internal = |e: std::io::Error| Cause::Internal { message: e.to_string() };
+        let engines = Engines::new(limits);
+        let core = Arc::new(Core::new(limits, engines, 1).map_err(internal)?);
+        let cache = Cache::temporary().map_err(internal)?;
+        let hash = ModuleHash::of(wasm);
+        let artifact = build(&engines, &limits, &cache, &engines.pooled()?, hash, wasm)?;
+        let engines = SlotEngines::new(engines)?;
+        let module = Arc::new(Loaded { number: 0, artifact });
+        let lent = Arc::new(Lent { core, watch: Arc::new(Watch::default()) });
+        let session = Arc::new(Session::detached(identity("local").0, Outbox::nowhere()));
+        Ok(Self { lent, session, hash, module, engines, _cache: cache })
+    }
+
+    /// Finds a task, or a plain module's function.
+    ///
+    /// # Errors
+    /// [`Cause::MissingTask`] if there is none of that name.
+    pub fn task(&mut self, name: &str) -> Result<LocalTask, Cause> {
+        let prepared = self.engines.prepare(&self.module)?;
+        let bind = Bind { bind: BindId(0), module: self.hash, task: name.into(), expects: None };
+        let target = Bound::new(bind).find(Arc::clone(&self.module)).clone()?;
+        Ok(LocalTask { target, prepared })
+    }
+
+    /// Runs a task with encoded arguments; gives the encoded result.
+    ///
+    /// # Errors
+    /// The [`Cause`] that a caller would get.
+    pub fn call(&self, task: &LocalTask, args: &[u8]) -> Result<Vec<u8>, Cause> {
+        let host = Host::new(&self.lent, &self.session, AttemptId(1));
+        let (engine, time) = (&task.prepared.engine, self.lent.core.limits.time);
+        let watch = &self.lent.watch;
+        watch.enter(&self.session, AttemptId(1), engine, Instant::now(), None, time);
+        let mut sandbox = Sandbox::new(&task.prepared, host, || None)?;
+        let result = match sandbox.call(task.target.function, args) {
+            Ended::Returned(returned) => {
+                let mut out = Vec::new();
+                sandbox.result(&returned)?.append_to(&mut out);
+                Ok(out)
+            }
+            Ended::Broken(error) => Err(sandbox.cause(&error, None)),
+            Ended::Refused(cause) => Err(cause),
+        };
+        watch.leave();
+        result
+    }
+}
+
+impl std::fmt::Debug for Local {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Local")
+    }
+}
+
+impl std::fmt::Debug for LocalTask {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LocalTask")
+    }
+}
