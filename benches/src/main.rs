@@ -1,0 +1,43 @@
+//! Measures dpfw beside the limits of the platform, in one run.
+//!
+//! Each metric is one line of JSON: `{"metric", "unit", "min", "median", "max", "limit",
+//! "ratio"}`. The limit is the median of what the platform allows, measured in turn with
+//! the metric itself; the ratio is the metric's median by that.
+
+mod measure;
+mod process;
+mod report;
+mod tcp;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Measures dpfw beside the limits of the platform.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    /// Rounds of each measurement.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Only metrics whose names contain this.
+    #[arg(long)]
+    only: Option<String>,
+    #[command(subcommand)]
+    role: Option<Role>,
+}
+
+/// The other ends; started by the benchmark itself.
+#[derive(Subcommand)]
+enum Role {
+    /// Echoes frames, takes and gives bulk over bare TCP.
+    #[command(hide = true)]
+    Tcp,
+}
+
+fn main() -> Result<()> {
+    let cli = Cli::parse();
+    match cli.role {
+        Some(Role::Tcp) => tcp::serve(),
+        None => measure::all(cli.rounds, cli.only.as_deref()),
+    }
+}

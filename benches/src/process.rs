@@ -1,0 +1,69 @@
+//! Other processes: ended when dropped.
+
+use anyhow::{Context, Result, bail};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// A process that said where it listens.
+pub(crate) struct Process {
+    child: Child,
+    pub(crate) address: String,
+}
+
+impl Process {
+    /// Starts a program and reads its address: the last word of its first line.
+    pub(crate) fn start(program: &Path, args: &[&str]) -> Result<Self> {
+        let child = Command::new(program).args(args).stdout(Stdio::piped()).spawn();
+        let mut child = child.with_context(|| format!("{} cannot start", program.display()))?;
+        let mut line = String::new();
+        if let Some(stdout) = child.stdout.take() {
+            BufReader::new(stdout).read_line(&mut line)?;
+        }
+        match line.split_whitespace().last() {
+            Some(address) => Ok(Self { address: address.to_owned(), child }),
+            None => {
+                // It may have ended already.
+                let _ = child.kill();
+                bail!("{} did not say where it listens", program.display())
+            }
+        }
+    }
+
+    /// The other end of bare TCP: this program.
+    pub(crate) fn tcp() -> Result<Self> {
+        Self::start(&std::env::current_exe()?, &["tcp"])
+    }
+
+    /// A slave with one slot.
+    pub(crate) fn slave(cache: &Path) -> Result<Self> {
+        let cache = cache.display().to_string();
+        let args = ["slave", "--listen", "127.0.0.1:0", "--slots", "1", "--cache", &cache];
+        Self::start(&dpfw()?, &args)
+    }
+
+    /// Resident memory in MiB.
+    pub(crate) fn resident_mib(&self) -> Result<f64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|rest| rest.split_whitespace().next()).context("no VmRSS")?;
+        Ok(kib.parse::<f64>()? / 1024.0)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The program `dpfw`, built beside this one.
+fn dpfw() -> Result<PathBuf> {
+    let program = std::env::current_exe()?.with_file_name("dpfw");
+    if !program.exists() {
+        bail!("{} is not there: build dpfw-cli in the same profile", program.display());
+    }
+    Ok(program)
+}

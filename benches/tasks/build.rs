@@ -1,0 +1,5 @@
+//! Embeds the tasks as WebAssembly.
+
+fn main() {
+    dpfw_guest_build::build();
+}

@@ -1,0 +1,27 @@
+//! The tasks that are measured.
+
+use dpfw_guest::task;
+pub use dpfw_guest::Bytes;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+dpfw_guest::module!();
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// Adds, and says how often a task has run in this memory: once, if the sandbox is fresh.
+#[task]
+pub fn fresh_add(a: i64, b: i64) -> (u32, i64) {
+    (COUNT.fetch_add(1, Ordering::Relaxed) + 1, a + b)
+}
+
+/// Takes bytes; gives their number.
+#[task]
+pub fn take(bytes: Bytes) -> u64 {
+    bytes.len() as u64
+}
+
+/// Gives so many bytes.
+#[task]
+pub fn give(len: u64) -> Bytes {
+    vec![7u8; len as usize].into()
+}
