@@ -55,7 +55,9 @@ pub(crate) fn all(rounds: usize, only: Option<&str>) -> Result<()> {
 
 impl Bench {
     fn wants(&self, metric: &str) -> bool {
-        self.only.as_ref().is_none_or(|only| metric.contains(only.as_str()) || only.contains(metric))
+        self.only
+            .as_ref()
+            .is_none_or(|only| metric.contains(only.as_str()) || only.contains(metric))
     }
 
     fn slave(&self) -> Result<Process> {
@@ -99,7 +101,8 @@ impl Bench {
             let start = Instant::now();
             for i in 0..TASKS as i64 {
                 // The arguments as the master encodes them: an array of two integers.
-                let args = [0x92, 0xd2, (i >> 24) as u8, (i >> 16) as u8, (i >> 8) as u8, i as u8, 1];
+                let args =
+                    [0x92, 0xd2, (i >> 24) as u8, (i >> 16) as u8, (i >> 8) as u8, i as u8, 1];
                 let result = local.call(&add, &args)?;
                 ensure!(result.get(1) == Some(&1), "a sandbox was used twice");
             }

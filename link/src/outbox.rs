@@ -32,6 +32,8 @@ struct Inner {
     writer: Option<Box<dyn AsyncWrite + Send + Unpin>>,
     /// The pump, which goes on where a flush could not.
     pump: Waker,
+    /// Who waits until there are fewer unwritten bytes of payloads than this.
+    below: Option<(usize, Waker)>,
     /// Whether the stream may hold bytes that it was not told to pass on.
     unflushed: bool,
     /// Bytes written since the last heartbeat asked.
@@ -50,6 +52,7 @@ impl Outbox {
             queue: SendQueue::new(dpfw_protocol::limits::WINDOW),
             writer: Some(writer),
             pump: Waker::noop().clone(),
+            below: None,
             unflushed: false,
             written: 0,
             failure: None,
@@ -116,6 +119,19 @@ impl Outbox {
     /// Bytes of payloads that are not written yet.
     pub fn bulk_bytes(&self) -> usize {
         self.lock().queue.bulk_bytes()
+    }
+
+    /// Waits until no more than `most` bytes of payloads are unwritten. One at a time.
+    pub async fn bulk_below(&self, most: usize) {
+        std::future::poll_fn(|cx| {
+            let mut inner = self.lock();
+            if inner.queue.bulk_bytes() <= most {
+                return Poll::Ready(());
+            }
+            inner.below = Some((most, cx.waker().clone()));
+            Poll::Pending
+        })
+        .await;
     }
 
     /// Writes what the stream takes now. Never waits; the pump does the rest.
@@ -205,6 +221,9 @@ impl Inner {
         match self.poll_write(cx) {
             Poll::Pending | Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(error)) => self.fail(LinkError::Io(error)),
+        }
+        if let Some((_, waker)) = self.below.take_if(|(most, _)| self.queue.bulk_bytes() <= *most) {
+            waker.wake();
         }
         let waiting = self.queue.control_bytes();
         if waiting > MOST {

@@ -18,9 +18,10 @@ use dpfw_dispatch::{
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::{AttemptId, BindId, ConversationId, ModuleHash};
+use dpfw_protocol::limits::MAX_BINDS;
 use dpfw_protocol::message::{
-    Bind, Cancel, Dispatch, Log, ModuleBytes, Recall, Release, Reserve, Status, TaskFlags, Timing,
-    close,
+    Bind, Cancel, Dispatch, Log, MessageError, ModuleBytes, Recall, Release, Reserve, Status,
+    TaskFlags, Timing, close,
 };
 use dpfw_protocol::module::Module;
 use dpfw_protocol::payload::Payload;
@@ -57,8 +58,14 @@ struct Told {
     /// By kind.
     binds: Vec<Option<BindId>>,
     bound: u32,
+    /// How often it asked for a module's bytes. Bounded by the modules there are.
+    asked: HashMap<ModuleHash, u32>,
     is_dirty: bool,
 }
+
+/// How often a slave is sent the bytes of one module. It asks once, and again where a
+/// transfer was abandoned; one that goes on asking does not mean to run it.
+const OFFERS: u32 = 8;
 
 /// The result that the event being handled carries.
 struct Carried {
@@ -80,6 +87,8 @@ pub(crate) struct Driver {
     reserving: IdMap<ReservationId, oneshot::Sender<ReserveOutcome>>,
     sources: usize,
     effects: Vec<Effect>,
+    /// Attempts that could not be sent, to be reported when the effects are carried out.
+    unsent: Vec<(SlaveId, AttemptId, Cause)>,
     carried: Option<Carried>,
 }
 
@@ -105,6 +114,7 @@ impl Driver {
             reserving: IdMap::default(),
             sources: 0,
             effects: Vec::new(),
+            unsent: Vec::new(),
             carried: None,
         }
     }
@@ -192,6 +202,9 @@ impl Driver {
             self.carry_out(effect);
         }
         self.effects = effects;
+        while let Some((slave, attempt, cause)) = self.unsent.pop() {
+            self.handle(Event::Finished { slave, attempt, end: End::Failed { cause } });
+        }
     }
 
     fn submit(&mut self, task: TaskId, submission: Submission) {
@@ -231,7 +244,8 @@ impl Driver {
         let (slave, hello) = (linked.id, &linked.hello);
         let (slots, attempts) = (hello.slots.max(1), hello.limits.attempts);
         self.registry.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&linked));
-        let told = Told { linked, binds: Vec::new(), bound: 0, is_dirty: false };
+        let told =
+            Told { linked, binds: Vec::new(), bound: 0, asked: HashMap::new(), is_dirty: false };
         self.slaves.insert(slave, told);
         self.handle(Event::SlaveJoined { slave, slots, attempts });
     }
@@ -252,7 +266,7 @@ impl Driver {
                 self.handle(Event::Finished { slave, attempt, end: End::Done { run } });
                 self.carried = None;
             }
-            FromSlave::Failed(attempt, _, cause) => {
+            FromSlave::Failed(attempt, cause) => {
                 self.handle(Event::Finished { slave, attempt, end: End::Failed { cause } });
             }
             FromSlave::Started(attempts) => self.handle(Event::Started { slave, attempts }),
@@ -355,14 +369,15 @@ impl Driver {
             return;
         };
         entry.sent = Some(Instant::now());
-        let bind = told.bind(entry.kind, &self.kinds);
         let budget_us = budget.map(|b| u64::try_from(b.as_micros()).unwrap_or(u64::MAX));
         let payload = entry.args.len() as u64;
-        let dispatch = Dispatch { bind, flags: entry.flags, budget_us, payload };
-        let args = entry.args.clone();
-        let told_of = told.linked.outbox.message_with(attempt.conversation(), &dispatch, args);
-        if let Err(error) = told_of {
-            tracing::error!(%error, "a task cannot be sent");
+        let sent = told.bind(entry.kind, &self.kinds).and_then(|bind| {
+            let dispatch = Dispatch { bind, flags: entry.flags, budget_us, payload };
+            let (conversation, args) = (attempt.conversation(), entry.args.clone());
+            told.linked.outbox.message_with(conversation, &dispatch, args).map_err(unsendable)
+        });
+        if let Err(cause) = sent {
+            self.unsent.push((slave, attempt, cause));
         }
         told.mark(slave, &mut self.dirty);
     }
@@ -372,6 +387,11 @@ impl Driver {
         let Some(told) = self.slaves.get_mut(&slave) else {
             return;
         };
+        let asked = told.asked.entry(hash).or_default();
+        *asked += 1;
+        if *asked > OFFERS {
+            return tracing::warn!(slave = %told.linked.hello.peer, module = %hash, "asked again");
+        }
         let has_bytes = |kind: &&Kind| kind.module.hash() == hash && kind.module.bytes().is_some();
         let module = self.kinds.iter().find(has_bytes).map(|kind| kind.module.clone());
         let bytes = module.and_then(|module| module.bytes().cloned()).unwrap_or_default();
@@ -462,29 +482,37 @@ impl Told {
     }
 
     /// The slave's number for a task function, which it is told the first time.
-    fn bind(&mut self, kind: KindId, kinds: &[Kind]) -> BindId {
+    ///
+    /// # Errors
+    /// [`Cause::Rejected`] if the function cannot be declared to a slave.
+    fn bind(&mut self, kind: KindId, kinds: &[Kind]) -> Result<BindId, Cause> {
         let index = kind.0 as usize;
         if let Some(Some(bind)) = self.binds.get(index) {
-            return *bind;
+            return Ok(*bind);
+        }
+        let rejected = |reason: &str| Cause::Rejected { reason: reason.into() };
+        let function = kinds.get(index).ok_or_else(|| rejected("nobody knows the task"))?;
+        if self.bound as usize >= MAX_BINDS {
+            return Err(rejected("the link has seen as many different tasks as it may"));
         }
         let bind = BindId(self.bound);
-        let Some(function) = kinds.get(index) else {
-            return bind;
-        };
         let message = Bind {
             bind,
             module: function.module.hash(),
             task: function.name.to_string(),
             expects: function.expects.clone(),
         };
-        if let Err(error) = self.linked.outbox.message(ConversationId::LINK, &message) {
-            tracing::error!(%error, "a task cannot be declared");
-        }
+        self.linked.outbox.message(ConversationId::LINK, &message).map_err(unsendable)?;
         self.bound += 1;
         if self.binds.len() <= index {
             self.binds.resize(index + 1, None);
         }
         self.binds[index] = Some(bind);
-        bind
+        Ok(bind)
     }
+}
+
+/// A task whose name or types do not fit a frame.
+fn unsendable(error: MessageError) -> Cause {
+    Cause::Rejected { reason: format!("the task cannot be told to a slave: {error}") }
 }

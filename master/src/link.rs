@@ -9,10 +9,10 @@ use crate::slave::Linked;
 use dpfw_dispatch::SlaveId;
 use dpfw_link::{Inbox, LinkError};
 use dpfw_protocol::Bytes;
-use dpfw_protocol::error::Cause;
+use dpfw_protocol::error::{Cause, Limit};
 use dpfw_protocol::frame::{END, Frame};
 use dpfw_protocol::ids::{AttemptId, ConversationId};
-use dpfw_protocol::limits::WINDOW;
+use dpfw_protocol::limits::{MAX_PAYLOAD, WINDOW};
 use dpfw_protocol::message::{
     self, Abandon, Close, Credit, Done, Draining, Failed, Heartbeat, Log, MessageError, NeedModule,
     Reserved, Returned, Started, Status, StoreReply, Timing, decode, kind,
@@ -24,7 +24,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(crate) enum FromSlave {
     Done(AttemptId, Timing, Bytes),
-    Failed(AttemptId, Timing, Cause),
+    Failed(AttemptId, Cause),
     Started(Vec<AttemptId>),
     Returned(Vec<AttemptId>),
     Status(Status),
@@ -48,10 +48,15 @@ pub(crate) async fn read(linked: Arc<Linked>, driver: Arc<Driver>, inbox: &mut I
     let arrivals = Arrivals::new(WINDOW, MOST_ARRIVING);
     let mut reader = Reader { linked, driver, arrivals, said: Vec::new() };
     loop {
-        if let Err(error) = inbox.fill().await {
-            return error;
-        }
-        let outcome = reader.frames(inbox);
+        let arrived = match inbox.fill_payloads(&mut reader.arrivals).await {
+            Ok(arrived) => arrived,
+            Err(error) => return error,
+        };
+        let outcome = match arrived {
+            Some((conversation, step)) => reader.arrived(conversation, step),
+            None => Ok(()),
+        };
+        let outcome = outcome.and_then(|()| reader.frames(inbox));
         reader.pass_on();
         if let Err(error) = outcome {
             return error;
@@ -92,25 +97,38 @@ impl Reader {
         match frame.header.kind {
             kind::DONE => {
                 let (Done { timing, payload }, inline) = decode(frame)?;
-                return self.arrived(conversation, |arrivals| {
-                    arrivals.begin(conversation, payload, inline, last, Arriving::Result(timing))
-                });
+                let arriving = Arriving::Result(timing);
+                if payload > MAX_PAYLOAD {
+                    let cause = Cause::Limit { limit: Limit::Result, allowed: MAX_PAYLOAD };
+                    return self.refuse(conversation, arriving, cause);
+                }
+                return self.begin(conversation, payload, inline, last, arriving);
             }
             kind::CHUNK => {
-                return self.arrived(conversation, |a| a.chunk(conversation, frame.body, last));
+                return {
+                    let step = self.arrivals.chunk(conversation, frame.body, last);
+                    self.arrived(conversation, step)
+                };
             }
             kind::STORE_REPLY => {
                 let (reply, inline) = decode::<StoreReply>(frame)?;
                 let payload = reply.payload;
-                return self.arrived(conversation, |arrivals| {
-                    arrivals.begin(conversation, payload, inline, last, Arriving::Value(reply))
-                });
+                if reply.failure.is_some() {
+                    // What of the value is not sent yet is not wanted any more.
+                    self.abandon_sending(conversation)?;
+                }
+                if payload > MAX_PAYLOAD {
+                    let cause = Cause::Limit { limit: Limit::Result, allowed: MAX_PAYLOAD };
+                    return self.refuse(conversation, Arriving::Value(reply), cause);
+                }
+                return self.begin(conversation, payload, inline, last, Arriving::Value(reply));
             }
             kind::FAILED => {
-                let Failed { timing, failure } = decode(frame)?.0;
+                let Failed { failure, .. } = decode(frame)?.0;
                 // What of the arguments is not sent yet is not wanted any more.
                 self.abandon_sending(conversation)?;
-                self.said.push(FromSlave::Failed(attempt, timing, failure.into()));
+                self.arrivals.abandon(conversation);
+                self.said.push(FromSlave::Failed(attempt, failure.into()));
             }
             kind::STARTED => {
                 self.said.push(FromSlave::Started(decode::<Started>(frame)?.0.attempts));
@@ -152,8 +170,11 @@ impl Reader {
                 self.linked.outbox.flush();
             }
             kind::ABANDON => {
-                decode::<Abandon>(frame)?;
-                self.arrivals.abandon(conversation);
+                let cause = decode::<Abandon>(frame)?.0.failure.into();
+                self.abandon_sending(conversation)?;
+                if let Some(arriving) = self.arrivals.abandon(conversation) {
+                    self.fail(conversation, arriving, cause);
+                }
             }
             kind::HEARTBEAT => drop(decode::<Heartbeat>(frame)?),
             kind::CLOSE => {
@@ -173,12 +194,26 @@ impl Reader {
         Ok(())
     }
 
+    /// A message announces a payload.
+    fn begin(
+        &mut self,
+        conversation: ConversationId,
+        payload: u64,
+        inline: &[u8],
+        last: bool,
+        arriving: Arriving,
+    ) -> Result<(), LinkError> {
+        let step = self.arrivals.begin(conversation, payload, inline, last, arriving);
+        self.arrived(conversation, step)
+    }
+
+    /// Goes on with what has arrived, or grants credit for what is arriving.
     fn arrived(
         &mut self,
         conversation: ConversationId,
-        step: impl FnOnce(&mut Arrivals<Arriving>) -> Result<Step<Arriving>, ArrivalError<Arriving>>,
+        step: Result<Step<Arriving>, ArrivalError<Arriving>>,
     ) -> Result<(), LinkError> {
-        match step(&mut self.arrivals) {
+        match step {
             Ok(Step::Complete(Arriving::Result(timing), bytes)) => {
                 self.said.push(FromSlave::Done(conversation.attempt(), timing, bytes));
             }
@@ -190,17 +225,39 @@ impl Reader {
                 self.linked.outbox.flush();
             }
             Ok(Step::More(None) | Step::Stray) => {}
-            Err(ArrivalError::NoRoom(Arriving::Result(timing))) => {
-                let cause = Cause::Busy { what: "the master has no room for the result".into() };
-                self.said.push(FromSlave::Failed(conversation.attempt(), timing, cause));
-            }
-            Err(ArrivalError::NoRoom(Arriving::Value(mut reply))) => {
-                let what = "the master has no room for the value".into();
-                reply.failure = Some(Cause::Busy { what }.into());
-                self.linked.pending.answer(conversation, reply, Bytes::new());
+            Err(ArrivalError::NoRoom(arriving)) => {
+                let cause = Cause::Busy { what: "the master has no room for the payload".into() };
+                return self.refuse(conversation, arriving, cause);
             }
             Err(error) => return Err(LinkError::Broken(error.to_string())),
         }
         Ok(())
+    }
+
+    /// Does not take a payload: whoever waits for it learns why, and the slave stops sending.
+    fn refuse(
+        &mut self,
+        conversation: ConversationId,
+        arriving: Arriving,
+        cause: Cause,
+    ) -> Result<(), LinkError> {
+        let abandon = Abandon { failure: cause.clone().into() };
+        self.linked.outbox.message(conversation, &abandon)?;
+        self.linked.outbox.flush();
+        self.fail(conversation, arriving, cause);
+        Ok(())
+    }
+
+    /// Tells whoever waits for a payload that it does not come.
+    fn fail(&mut self, conversation: ConversationId, arriving: Arriving, cause: Cause) {
+        match arriving {
+            Arriving::Result(_) => {
+                self.said.push(FromSlave::Failed(conversation.attempt(), cause));
+            }
+            Arriving::Value(mut reply) => {
+                reply.failure = Some(cause.into());
+                self.linked.pending.answer(conversation, reply, Bytes::new());
+            }
+        }
     }
 }

@@ -215,8 +215,15 @@ impl Store {
         let mut found: Vec<Listed> = Vec::new();
         let mut after = None;
         loop {
+            let behind = after.clone();
             let op = StoreOp::List { prefix: prefix.into(), after, limit: u32::MAX };
             let (reply, _) = self.ask(op, Payload::default()).await?;
+            // Each listing goes on behind the last, or a slave could make this endless.
+            let keys = behind.iter().chain(reply.entries.iter().map(|entry| &entry.key));
+            if !keys.is_sorted_by(|a, b| a < b) {
+                let message = "the slave lists its keys out of order".into();
+                return Err(self.error(Cause::BadResult { message }));
+            }
             after = reply.entries.last().map(|entry| entry.key.clone());
             found.extend(reply.entries.into_iter().map(listed));
             if !reply.more || after.is_none() {

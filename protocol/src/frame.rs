@@ -178,6 +178,27 @@ impl FrameDecoder {
         Ok(Some(Frame { header, body: &self.buffer[body..end] }))
     }
 
+    /// The header of a frame that has not arrived whole, after
+    /// [`next_frame`](Self::next_frame) has checked it.
+    pub fn begun(&self) -> Option<Header> {
+        self.peek().and_then(Result::ok)
+    }
+
+    /// Takes what there is of the body of the frame that has [`begun`](Self::begun). The
+    /// rest of it is the caller's to read.
+    pub fn split(&mut self) -> &[u8] {
+        let body = (self.start + HEADER).min(self.end);
+        self.start = self.end;
+        &self.buffer[body..self.end]
+    }
+
+    /// Passes over as many of the next `n` bytes as have arrived; how many that were.
+    pub fn skip(&mut self, n: usize) -> usize {
+        let skipped = n.min(self.buffered());
+        self.start += skipped;
+        skipped
+    }
+
     /// Takes `n` bytes that precede all frames: the preface.
     pub fn take(&mut self, n: usize) -> Option<&[u8]> {
         let from = self.start;
@@ -222,6 +243,21 @@ mod tests {
             }
         }
         out
+    }
+
+    #[test]
+    fn a_frame_that_has_begun_can_be_read_elsewhere() {
+        let mut decoder = FrameDecoder::new(100);
+        let bytes = frame(4, 9, b"twelve bytes");
+        assert!(feed(&mut decoder, &bytes[..HEADER + 6], 7).is_empty());
+        assert_eq!(decoder.begun().map(|header| header.len), Some(12));
+        assert_eq!(decoder.split(), b"twelve");
+        assert_eq!((decoder.begun(), decoder.buffered()), (None, 0));
+        let then = frame(1, 0, b"x");
+        assert_eq!(feed(&mut decoder, &then, 100).len(), 1);
+        decoder.space()[..3].copy_from_slice(b"abc");
+        decoder.filled(3);
+        assert_eq!((decoder.skip(2), decoder.skip(5)), (2, 1));
     }
 
     #[test]

@@ -53,6 +53,14 @@ impl Payload {
     }
 }
 
+impl FromIterator<Bytes> for Payload {
+    fn from_iter<I: IntoIterator<Item = Bytes>>(pieces: I) -> Self {
+        let mut payload = Self::default();
+        pieces.into_iter().for_each(|piece| payload.push(piece));
+        payload
+    }
+}
+
 impl From<Bytes> for Payload {
     fn from(first: Bytes) -> Self {
         Self { first, rest: Vec::new() }
@@ -98,14 +106,20 @@ pub fn share(piece: &Bytes) {
 /// # Errors
 /// What the value's `Serialize` returns.
 pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Payload, rmp_serde::encode::Error> {
-    let outer = SHARED.replace(Some(Vec::new()));
+    let _sharing = Sharing(SHARED.replace(Some(Vec::new())));
     let mut rope = Rope { payload: Payload::default(), tail: Vec::with_capacity(64) };
-    let outcome = {
-        let mut serializer = rmp_serde::Serializer::new(&mut rope).with_struct_map();
-        value.serialize(&mut serializer)
-    };
-    SHARED.set(outer);
-    outcome.map(|()| rope.finish())
+    let mut serializer = rmp_serde::Serializer::new(&mut rope).with_struct_map();
+    value.serialize(&mut serializer)?;
+    Ok(rope.finish())
+}
+
+/// Puts back what was announced to the [`encode`] around this one, even if a value panics.
+struct Sharing(Option<Vec<Bytes>>);
+
+impl Drop for Sharing {
+    fn drop(&mut self) {
+        SHARED.set(self.0.take());
+    }
 }
 
 struct Rope {

@@ -118,24 +118,59 @@ impl<T> Arrivals<T> {
         body: &[u8],
         last: bool,
     ) -> Result<Step<T>, ArrivalError<T>> {
+        let Some(room) = self.room(conversation, body.len())? else {
+            return Ok(Step::Stray);
+        };
+        room.extend_from_slice(body);
+        self.appended(conversation, body.len(), last)
+    }
+
+    /// Where `len` bytes of a chunk are to be appended, followed by
+    /// [`appended`](Self::appended): so that they can be read right into their payload.
+    /// `None` if nobody wants them. The room is there; the buffer need not grow.
+    ///
+    /// # Errors
+    /// [`ArrivalError::Broken`] if they exceed the credit or the announced length.
+    pub fn room(
+        &mut self,
+        conversation: ConversationId,
+        len: usize,
+    ) -> Result<Option<&mut Vec<u8>>, ArrivalError<T>> {
         let broken = |what| ArrivalError::Broken { conversation, what };
+        let Some(arriving) = self.arriving.get_mut(&conversation) else {
+            return Ok(None);
+        };
+        if len == 0 {
+            return Err(broken("an empty chunk"));
+        }
+        if len as u64 > arriving.allowance {
+            return Err(broken("more bytes than were granted"));
+        }
+        if arriving.bytes.len() + len > arriving.expected {
+            return Err(broken("more bytes than were announced"));
+        }
+        Ok(Some(&mut arriving.bytes))
+    }
+
+    /// `len` bytes were appended to what [`room`](Self::room) gave; `last` if they end the
+    /// payload's last chunk.
+    ///
+    /// # Errors
+    /// [`ArrivalError::Broken`] if the payload has another length than announced.
+    pub fn appended(
+        &mut self,
+        conversation: ConversationId,
+        len: usize,
+        last: bool,
+    ) -> Result<Step<T>, ArrivalError<T>> {
         let Some(arriving) = self.arriving.get_mut(&conversation) else {
             return Ok(Step::Stray);
         };
-        let len = body.len() as u64;
-        if body.is_empty() {
-            return Err(broken("an empty chunk"));
-        }
-        if len > arriving.allowance {
-            return Err(broken("more bytes than were granted"));
-        }
-        if arriving.bytes.len() + body.len() > arriving.expected {
-            return Err(broken("more bytes than were announced"));
-        }
-        arriving.allowance -= len;
-        arriving.bytes.extend_from_slice(body);
+        let len = len as u64;
+        arriving.allowance = arriving.allowance.saturating_sub(len);
         if last != (arriving.bytes.len() == arriving.expected) {
-            return Err(broken("a payload has another length than announced"));
+            let what = "a payload has another length than announced";
+            return Err(ArrivalError::Broken { conversation, what });
         }
         if !last {
             return Ok(Step::More(arriving.grant(len)));
@@ -224,6 +259,26 @@ mod tests {
         greedy.begin(ID, 10 * GRANT, &[], false, "greedy").expect("begins");
         assert!(broken(greedy.chunk(ID, &vec![0; 2 * GRANT as usize + 1], false)));
         assert!(broken(greedy.chunk(ID, &[], false)));
+    }
+
+    #[test]
+    fn a_chunk_may_be_appended_in_parts() {
+        let mut arrivals = arrivals();
+        arrivals.begin(ID, 10, &[], false, "parts").expect("begins");
+        assert_eq!(arrivals.room(ConversationId(8), 3), Ok(None));
+        for (part, last) in [(&b"0123"[..], false), (b"456789", true)] {
+            let room = arrivals.room(ID, 6.min(part.len())).expect("granted").expect("wanted");
+            room.extend_from_slice(part);
+            match arrivals.appended(ID, part.len(), last).expect("in order") {
+                Step::Complete(context, bytes) => {
+                    assert!(last);
+                    assert_eq!((context, &bytes[..]), ("parts", &b"0123456789"[..]));
+                }
+                step => assert_eq!((step, last), (Step::More(None), false)),
+            }
+        }
+        arrivals.begin(ID, 10, &[], false, "long").expect("begins");
+        assert!(matches!(arrivals.room(ID, 11), Err(ArrivalError::Broken { .. })));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::session::{Session, give_back, refuse, tell_reserved};
 use crate::store::Store;
 use crate::watch::{Seen, Watch};
 use dpfw_protocol::Bytes;
-use dpfw_protocol::error::{Cause, Limit};
+use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::{AttemptId, ConversationId, ModuleHash};
 use dpfw_protocol::message::{Draining, Started, Status};
 use std::fmt;
@@ -169,18 +169,15 @@ impl Core {
         refuse(job, cause);
     }
 
-    /// A master sent a module's bytes.
-    pub(crate) fn module_offered(&self, from: &Arc<Session>, module: ModuleHash, bytes: Bytes) {
+    /// A master sent a module's bytes, or they will not come.
+    pub(crate) fn module_offered(
+        &self,
+        from: &Arc<Session>,
+        module: ModuleHash,
+        bytes: Result<Bytes, Cause>,
+    ) {
         if let Some((modules, release)) = self.modules() {
-            modules.offered(from, module, Ok(bytes), release);
-        }
-    }
-
-    /// A master offered a module that is too large.
-    pub(crate) fn too_large(&self, from: &Arc<Session>, module: ModuleHash, allowed: u64) {
-        if let Some((modules, release)) = self.modules() {
-            let cause = Cause::Limit { limit: Limit::Module, allowed };
-            modules.offered(from, module, Err(cause), release);
+            modules.offered(from, module, bytes, release);
         }
     }
 

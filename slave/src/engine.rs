@@ -13,8 +13,8 @@ use wasmtime::{
 };
 
 /// Sandboxes that an engine's pool holds: the one that runs, the one that is being cleared
-/// up, and room for those that will wait.
-const POOLED: u32 = 16;
+/// up, those whose results are being sent, and room for those that will wait.
+pub(crate) const POOLED: u32 = 16;
 
 /// Bytes of a memory that stay resident from task to task and are reset page by page.
 /// Above it the kernel drops the pages, which costs a fault for each when next touched.

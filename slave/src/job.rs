@@ -2,7 +2,7 @@
 
 use crate::module::facts::Kind;
 use crate::module::load::Loaded;
-use crate::session::Session;
+use crate::session::{Held, Session};
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::{AttemptId, ModuleHash};
@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) session: Arc<Session>,
+    pub(crate) _held: Held,
     pub(crate) attempt: AttemptId,
     pub(crate) bound: Arc<Bound>,
     pub(crate) args: Bytes,

@@ -67,6 +67,15 @@ pub(crate) struct Released {
     pub(crate) granted: Option<Reservation>,
 }
 
+/// What follows from a slot that is free again.
+#[derive(Debug)]
+pub(crate) struct Freed {
+    /// The reservation that is granted by it.
+    pub(crate) granted: Option<Reservation>,
+    /// Whether jobs wait.
+    pub(crate) waiting: bool,
+}
+
 /// What a slot does next.
 #[derive(Debug)]
 pub(crate) enum Next {
@@ -145,13 +154,13 @@ impl Queue {
         self.lock().leader = None;
     }
 
-    /// A job of the session gave its slot back. Gives a reservation that is granted by it.
-    pub(crate) fn done(&self, session: &Arc<Session>) -> Option<Reservation> {
+    /// A job of the session gave its slot back.
+    pub(crate) fn done(&self, session: &Arc<Session>) -> Freed {
         let mut inner = self.lock();
         if let Some(at) = inner.running.iter().position(|s| Arc::ptr_eq(s, session)) {
             inner.running.swap_remove(at);
         }
-        inner.grant()
+        Freed { granted: inner.grant(), waiting: inner.len > 0 }
     }
 
     /// A session wishes for all slots.
@@ -247,6 +256,9 @@ impl Inner {
 
     /// Whether the session's attempts may start now.
     fn is_admitted(&self, session: &Arc<Session>) -> bool {
+        if session.is_clogged() {
+            return false;
+        }
         match (&self.reservation, self.wishes.front()) {
             (Some(held), _) => Arc::ptr_eq(&held.session, session),
             (None, Some(wish)) => Arc::ptr_eq(&wish.session, session),

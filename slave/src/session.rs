@@ -13,9 +13,9 @@ use dpfw_link::{Inbox, Link, LinkError, Outbox};
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::{Cause, Limit};
 use dpfw_protocol::frame::{END, Frame};
-use dpfw_protocol::hello::Namespace;
+use dpfw_protocol::hello::{Hello, Namespace};
 use dpfw_protocol::ids::{AttemptId, ConversationId, PeerId, SessionId};
-use dpfw_protocol::limits::{MAX_BINDS, WINDOW};
+use dpfw_protocol::limits::{MAX_ATTEMPTS, MAX_BINDS, WINDOW};
 use dpfw_protocol::message::{
     Abandon, Bind, Cancel, Close, Credit, Dispatch, Heartbeat, MessageError, ModuleBytes, Recall,
     Release, Reserve, Reserved, Returned, StoreReply, StoreRequest, Timing, close, decode, kind,
@@ -24,8 +24,9 @@ use dpfw_protocol::receive::{ArrivalError, Arrivals, Step};
 use dpfw_protocol::store::Principal;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 
 /// What everybody in the slave may know of a session.
 pub(crate) struct Session {
@@ -33,10 +34,44 @@ pub(crate) struct Session {
     pub(crate) outbox: Outbox,
     pub(crate) namespace: Namespace,
     pub(crate) principal: Principal,
+    /// The largest result that the master takes.
+    pub(crate) most: u64,
     open: AtomicBool,
+    /// Attempts that are not over.
+    held: AtomicUsize,
+    /// Set while the master does not take what it asked for.
+    clogged: AtomicBool,
+    clog: Notify,
+}
+
+/// Bytes of results and values that may wait for a master. While more wait, nothing of its
+/// session is started: it asks for results faster than it takes them.
+const MOST_UNSENT: usize = 256 << 20;
+
+/// Attempts of a session in the slave. More than were announced, because a master counts an
+/// attempt as over when it reads the answer, which may be before the slave has cleared up.
+const MOST_HELD: usize = 2 * MAX_ATTEMPTS;
+
+/// An attempt is counted for as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Held(Arc<Session>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.held.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Session {
+    fn of(theirs: &Hello, outbox: Outbox) -> Self {
+        Self {
+            id: theirs.session,
+            namespace: theirs.namespace.clone(),
+            most: theirs.limits.payload,
+            ..Self::detached(theirs.peer.clone(), outbox)
+        }
+    }
+
     /// A session without a master.
     pub(crate) fn detached(principal: PeerId, outbox: Outbox) -> Self {
         Self {
@@ -44,7 +79,39 @@ impl Session {
             outbox,
             namespace: Namespace::default(),
             principal: Principal(principal),
+            most: u64::MAX,
             open: AtomicBool::new(true),
+            held: AtomicUsize::new(0),
+            clogged: AtomicBool::new(false),
+            clog: Notify::new(),
+        }
+    }
+
+    /// Counts an attempt; `None` if the session has as many as it may.
+    pub(crate) fn hold(self: &Arc<Self>) -> Option<Held> {
+        let held = Held(Arc::clone(self));
+        (self.held.fetch_add(1, Ordering::Relaxed) < MOST_HELD).then_some(held)
+    }
+
+    /// Whether the master does not take what it asked for.
+    pub(crate) fn is_clogged(&self) -> bool {
+        self.clogged.load(Ordering::Acquire)
+    }
+
+    /// Called when a large payload was queued.
+    pub(crate) fn look_for_clog(&self) {
+        if self.outbox.bulk_bytes() > MOST_UNSENT && !self.clogged.swap(true, Ordering::AcqRel) {
+            self.clog.notify_one();
+        }
+    }
+
+    /// Lets the session's attempts start again whenever its master has taken enough.
+    async fn unclog(&self, core: &Core) -> LinkError {
+        loop {
+            self.clog.notified().await;
+            self.outbox.bulk_below(MOST_UNSENT).await;
+            self.clogged.store(false, Ordering::Release);
+            core.queue.rouse();
         }
     }
 
@@ -76,13 +143,7 @@ fn most_arriving(core: &Core) -> u64 {
 /// The link's task: reads what the master says until the link ends.
 pub(crate) async fn serve(core: Arc<Core>, link: Link) {
     let Link { theirs, peer, mut inbox, outbox, .. } = link;
-    let session = Arc::new(Session {
-        id: theirs.session,
-        outbox: outbox.clone(),
-        namespace: theirs.namespace.clone(),
-        principal: Principal(theirs.peer.clone()),
-        open: AtomicBool::new(true),
-    });
+    let session = Arc::new(Session::of(&theirs, outbox.clone()));
     tracing::info!(master = %theirs.peer, %peer, "a master is linked");
     if !core.join(&session) {
         outbox.close(close::REFUSED, "the slave is draining or has too many links");
@@ -96,6 +157,7 @@ pub(crate) async fn serve(core: Arc<Core>, link: Link) {
     let error = tokio::select! {
         error = reader.read(&mut inbox) => error,
         error = pump => error.unwrap_or(LinkError::Ended),
+        error = session.unclog(&core) => error,
     };
     session.open.store(false, Ordering::Release);
     core.leave(&session);
@@ -124,11 +186,16 @@ impl Reader {
 
     async fn read(&mut self, inbox: &mut Inbox) -> LinkError {
         loop {
-            if let Err(error) = inbox.fill().await {
-                return error;
-            }
+            let arrived = match inbox.fill_payloads(&mut self.arrivals).await {
+                Ok(arrived) => arrived,
+                Err(error) => return error,
+            };
             let now = Instant::now();
-            let outcome = self.frames(inbox, now);
+            let outcome = match arrived {
+                Some((conversation, step)) => self.arrived(conversation, step),
+                None => Ok(()),
+            };
+            let outcome = outcome.and_then(|()| self.frames(inbox, now));
             self.core.admit(&mut self.batch);
             if let Err(error) = outcome {
                 return error;
@@ -151,7 +218,10 @@ impl Reader {
                 let (dispatch, inline) = decode::<Dispatch>(frame)?;
                 self.dispatch(conversation.attempt(), dispatch, inline, last, now)
             }
-            kind::CHUNK => self.arrived(conversation, |a| a.chunk(conversation, frame.body, last)),
+            kind::CHUNK => {
+                let step = self.arrivals.chunk(conversation, frame.body, last);
+                self.arrived(conversation, step)
+            }
             kind::BIND => self.bind(decode::<Bind>(frame)?.0),
             kind::CANCEL => {
                 decode::<Cancel>(frame)?;
@@ -192,8 +262,12 @@ impl Reader {
                 Ok(())
             }
             kind::ABANDON => {
-                decode::<Abandon>(frame)?;
-                self.arrivals.abandon(conversation);
+                let cause = decode::<Abandon>(frame)?.0.failure.into();
+                if let Some(arriving) = self.arrivals.abandon(conversation) {
+                    self.fail(conversation, arriving, cause);
+                }
+                // What it will not take need not be sent.
+                self.stop_sending(conversation);
                 Ok(())
             }
             kind::HEARTBEAT => Ok(decode::<Heartbeat>(frame).map(drop)?),
@@ -228,9 +302,12 @@ impl Reader {
         let Some(bound) = self.binds.get(dispatch.bind.0 as usize) else {
             return Err(LinkError::Broken(format!("task {} is not bound", dispatch.bind)));
         };
+        let busy = || LinkError::Broken(format!("more than {MOST_HELD} attempts are under way"));
+        let held = self.session.hold().ok_or_else(busy)?;
         let deadline = dispatch.budget_us.and_then(|us| now.checked_add(Duration::from_micros(us)));
         let job = Job {
             session: Arc::clone(&self.session),
+            _held: held,
             attempt,
             bound: Arc::clone(bound),
             args: Bytes::new(),
@@ -244,9 +321,7 @@ impl Reader {
             return Ok(());
         }
         let conversation = attempt.conversation();
-        self.arrived(conversation, |arrivals| {
-            arrivals.begin(conversation, dispatch.payload, inline, last, Arriving::Args(job))
-        })
+        self.begin(conversation, dispatch.payload, inline, last, Arriving::Args(job))
     }
 
     fn module(
@@ -256,14 +331,13 @@ impl Reader {
         inline: &[u8],
         last: bool,
     ) -> Result<(), LinkError> {
-        if offer.payload > self.core.limits.module {
-            let allowed = self.core.limits.module;
-            self.core.too_large(&self.session, offer.module, allowed);
+        let allowed = self.core.limits.module;
+        if offer.payload > allowed {
+            let cause = Cause::Limit { limit: Limit::Module, allowed };
+            self.refuse(conversation, Arriving::Module(offer), cause);
             return Ok(());
         }
-        self.arrived(conversation, |arrivals| {
-            arrivals.begin(conversation, offer.payload, inline, last, Arriving::Module(offer))
-        })
+        self.begin(conversation, offer.payload, inline, last, Arriving::Module(offer))
     }
 
     fn store(
@@ -275,28 +349,45 @@ impl Reader {
     ) -> Result<(), LinkError> {
         let allowed = self.core.limits.store_bytes;
         if request.payload > allowed {
-            self.reply(conversation, Err(Cause::Limit { limit: Limit::Quota, allowed }));
+            let cause = Cause::Limit { limit: Limit::Quota, allowed };
+            self.refuse(conversation, Arriving::Value(request), cause);
+            return Ok(());
+        }
+        if self.session.is_clogged() {
+            let cause = Cause::Busy { what: "the master does not take what it asked for".into() };
+            self.refuse(conversation, Arriving::Value(request), cause);
             return Ok(());
         }
         let payload = request.payload;
-        self.arrived(conversation, |arrivals| {
-            arrivals.begin(conversation, payload, inline, last, Arriving::Value(request))
-        })
+        self.begin(conversation, payload, inline, last, Arriving::Value(request))
+    }
+
+    /// A message announces a payload.
+    fn begin(
+        &mut self,
+        conversation: ConversationId,
+        payload: u64,
+        inline: &[u8],
+        last: bool,
+        arriving: Arriving,
+    ) -> Result<(), LinkError> {
+        let step = self.arrivals.begin(conversation, payload, inline, last, arriving);
+        self.arrived(conversation, step)
     }
 
     /// Goes on with what has arrived, or grants credit for what is arriving.
     fn arrived(
         &mut self,
         conversation: ConversationId,
-        step: impl FnOnce(&mut Arrivals<Arriving>) -> Result<Step<Arriving>, ArrivalError<Arriving>>,
+        step: Result<Step<Arriving>, ArrivalError<Arriving>>,
     ) -> Result<(), LinkError> {
-        match step(&mut self.arrivals) {
+        match step {
             Ok(Step::Complete(Arriving::Args(mut job), bytes)) => {
                 job.args = bytes;
                 self.batch.push(job);
             }
             Ok(Step::Complete(Arriving::Module(offer), bytes)) => {
-                self.core.module_offered(&self.session, offer.module, bytes);
+                self.core.module_offered(&self.session, offer.module, Ok(bytes));
             }
             Ok(Step::Complete(Arriving::Value(request), value)) => {
                 let Session { namespace, principal, .. } = &*self.session;
@@ -308,22 +399,39 @@ impl Reader {
                 self.session.outbox.flush();
             }
             Ok(Step::More(None) | Step::Stray) => {}
-            Err(ArrivalError::NoRoom(arriving)) => self.no_room(conversation, arriving),
+            Err(ArrivalError::NoRoom(arriving)) => {
+                let cause = Cause::Busy { what: "no room for another payload".into() };
+                self.refuse(conversation, arriving, cause);
+            }
             Err(error) => return Err(LinkError::Broken(error.to_string())),
         }
         Ok(())
     }
 
-    fn no_room(&mut self, conversation: ConversationId, arriving: Arriving) {
-        let busy = || Cause::Busy { what: "no room for another payload".into() };
+    /// Does not take a payload, and lets the master stop sending it.
+    fn refuse(&self, conversation: ConversationId, arriving: Arriving, cause: Cause) {
+        let abandon = Abandon { failure: cause.clone().into() };
+        // It always fits a frame: causes are cut when they become failures.
+        let _ = self.session.outbox.message(conversation, &abandon);
+        self.fail(conversation, arriving, cause);
+        self.session.outbox.flush();
+    }
+
+    /// Ends what waits for a payload that does not come.
+    fn fail(&self, conversation: ConversationId, arriving: Arriving, cause: Cause) {
         match arriving {
-            Arriving::Args(job) => self.core.refuse(&job, busy()),
-            Arriving::Value(_) => self.reply(conversation, Err(busy())),
+            Arriving::Args(job) => self.core.refuse(&job, cause),
+            Arriving::Value(_) => self.reply(conversation, Err(cause)),
             Arriving::Module(offer) => {
-                let allowed = most_arriving(&self.core);
-                self.core.too_large(&self.session, offer.module, allowed);
+                self.core.module_offered(&self.session, offer.module, Err(cause));
             }
         }
+    }
+
+    /// Forgets what of a payload is not sent yet; whether there was any.
+    fn stop_sending(&self, conversation: ConversationId) -> bool {
+        let stopped = self.session.outbox.append(|queue| Ok(queue.abandon(conversation)));
+        stopped.unwrap_or(false)
     }
 
     fn reply(&self, conversation: ConversationId, answer: Result<crate::store::Answer, Cause>) {
@@ -343,6 +451,7 @@ impl Reader {
         if let Err(error) = outbox.message_with(conversation, &reply, answer.value.into()) {
             tracing::error!(%error, "an answer of the store cannot be told");
         }
+        self.session.look_for_clog();
         outbox.flush();
     }
 
@@ -354,11 +463,13 @@ impl Reader {
         } else {
             self.core.cancel(&self.session, attempt);
         }
-        // A result that is being sent is not wanted any more.
-        let _ = self.session.outbox.append(|queue| {
-            queue.abandon(conversation);
-            Ok(())
-        });
+        // A result that is being sent is not wanted any more. The attempt ends all the same.
+        if self.stop_sending(conversation) {
+            let abandon = Abandon { failure: Cause::Cancelled.into() };
+            // It always fits a frame.
+            let _ = self.session.outbox.message(conversation, &abandon);
+            self.session.outbox.flush();
+        }
     }
 
     fn reserve(&mut self, conversation: ConversationId, wait: bool) {

@@ -2,18 +2,18 @@
 
 use crate::core::Core;
 use crate::job::{Job, Target};
-use crate::queue::Next;
+use crate::queue::{Freed, Next};
 use crate::sandbox::abi::Given;
 use crate::sandbox::host::{Host, Lent};
 use crate::sandbox::prepared::{Prepared, SlotEngines};
-use crate::sandbox::run::{Ended, Sandbox};
+use crate::sandbox::run::{Ended, Returned, Sandbox};
 use crate::session::Session;
 use crate::watch::Watch;
 use dpfw_protocol::batch;
 use dpfw_protocol::error::{Cause, Limit};
 use dpfw_protocol::limits::INLINE;
-use dpfw_protocol::message::{Done, Failed, TaskFlags, Timing};
-use dpfw_protocol::recycle::Recycler;
+use dpfw_protocol::message::{Done, Failed, MessageError, TaskFlags, Timing};
+use dpfw_protocol::payload::Payload;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,6 +27,16 @@ const SHORT: Duration = Duration::from_micros(50);
 /// A slot that has work looks at the network this often.
 const TURN: Duration = Duration::from_micros(200);
 
+/// A result of this size is sent from the memory of its sandbox. Below it a copy costs less
+/// than a sandbox that is cleared up on another thread.
+const LARGE: u64 = 1 << 20;
+
+/// Sandboxes of a slot that may wait for their results to be sent: half of its pool.
+const KEPT: usize = crate::engine::POOLED as usize / 2;
+
+/// A sandbox that has run.
+type Spent = Option<Sandbox>;
+
 /// One slot's own state; nothing in it is shared with another slot.
 pub(crate) struct Slot {
     core: Arc<Core>,
@@ -37,8 +47,8 @@ pub(crate) struct Slot {
     dirty: Vec<Arc<Session>>,
     dirty_since: Instant,
     turned: Instant,
-    /// For results that leave in chunks.
-    buffers: Recycler,
+    /// Shared with the sandboxes whose memory holds a result that is being sent.
+    kept: Arc<()>,
 }
 
 impl Slot {
@@ -56,7 +66,7 @@ impl Slot {
             dirty: Vec::new(),
             dirty_since: now,
             turned: now,
-            buffers: Recycler::default(),
+            kept: Arc::default(),
         })
     }
 
@@ -67,8 +77,10 @@ impl Slot {
             match core.queue.next() {
                 Next::Run(job) => {
                     self.before(&job);
-                    self.run(&job);
+                    let spent = self.run(&job);
                     self.after(job);
+                    // Nobody waits for it to be cleared up.
+                    drop(spent);
                 }
                 Next::Nothing => {
                     self.flush();
@@ -99,7 +111,8 @@ impl Slot {
 
     /// Accounts for the job, and looks after what it kept from being done.
     fn after(&mut self, job: Job) {
-        if let Some(granted) = self.core.queue.done(&job.session) {
+        let Freed { granted, waiting } = self.core.queue.done(&job.session);
+        if let Some(granted) = granted {
             self.core.granted(&granted);
         }
         let now = Instant::now();
@@ -109,7 +122,7 @@ impl Slot {
         if !self.dirty.last().is_some_and(|last| Arc::ptr_eq(last, &job.session)) {
             self.dirty.push(job.session);
         }
-        if now.duration_since(self.dirty_since) > BATCH {
+        if !waiting || now.duration_since(self.dirty_since) > BATCH {
             self.flush();
         }
         if now.duration_since(self.turned) > TURN {
@@ -124,15 +137,15 @@ impl Slot {
         self.dirty.drain(..).for_each(|session| session.outbox.flush());
     }
 
-    /// Runs an attempt and queues its answer.
-    fn run(&mut self, job: &Job) {
+    /// Runs an attempt and queues its answer. Gives the sandbox that is to be cleared up.
+    fn run(&mut self, job: &Job) -> Spent {
         let started = Instant::now();
         let mut timing = Timing {
             queued_us: micros(started.saturating_duration_since(job.arrived)),
             ..Timing::default()
         };
         if !job.session.is_open() {
-            return;
+            return None;
         }
         let time = self.core.limits.time;
         let engine = self.engines.engine();
@@ -140,13 +153,19 @@ impl Slot {
         let attempt = AssertUnwindSafe(|| self.attempt(job, started, &mut timing));
         let outcome = catch_unwind(attempt).unwrap_or_else(|panic| Err(internal(&*panic)));
         self.watch.leave();
-        if let Err(cause) = outcome {
+        outcome.unwrap_or_else(|cause| {
             fail(job, timing, cause);
-        }
+            None
+        })
     }
 
-    /// Runs the guest and queues its result; the sandbox is cleared up after that.
-    fn attempt(&mut self, job: &Job, started: Instant, timing: &mut Timing) -> Result<(), Cause> {
+    /// Runs the guest and queues its result.
+    fn attempt(
+        &mut self,
+        job: &Job,
+        started: Instant,
+        timing: &mut Timing,
+    ) -> Result<Spent, Cause> {
         if job.deadline.is_some_and(|deadline| deadline <= started) {
             return Err(Cause::DeadlineExceeded);
         }
@@ -160,7 +179,7 @@ impl Slot {
             self.watch.move_to(&prepared.engine);
         }
         match job.flags.has(TaskFlags::BATCH) {
-            true => self.batch(job, &target, &prepared, started, timing),
+            true => self.batch(job, &target, &prepared, started, timing).map(|()| None),
             false => self.single(job, &target, &prepared, started, timing),
         }
     }
@@ -177,7 +196,7 @@ impl Slot {
         prepared: &Arc<Prepared>,
         started: Instant,
         timing: &mut Timing,
-    ) -> Result<(), Cause> {
+    ) -> Result<Spent, Cause> {
         let mut sandbox = self.sandbox(job, prepared)?;
         let entered = Instant::now();
         timing.init_us = micros(entered - started);
@@ -188,10 +207,7 @@ impl Slot {
         job.bound.learn(started.elapsed());
         sandbox.finish();
         match ended {
-            Ended::Returned(returned) => {
-                let given = sandbox.result(&returned)?;
-                self.send(job, *timing, &given)
-            }
+            Ended::Returned(returned) => self.send(job, *timing, sandbox, &returned),
             Ended::Broken(error) => Err(sandbox.cause(&error, self.watch.stop_of())),
             Ended::Refused(cause) => Err(cause),
         }
@@ -253,30 +269,61 @@ impl Slot {
         }
         timing.run_us = micros(started.elapsed());
         job.bound.learn(started.elapsed() / calls.max(1));
-        self.send(job, *timing, &Given::Whole(&outcomes))
+        self.check(job, outcomes.len() as u64)?;
+        tell(job, *timing, outcomes.into())
     }
 
-    /// Queues a result, straight from the guest's memory if it is small.
-    fn send(&self, job: &Job, timing: Timing, given: &Given<'_>) -> Result<(), Cause> {
-        let (payload, most) = (given.len(), self.core.limits.result);
-        if payload > most {
-            return Err(too_large(most));
+    /// Queues a result: a small one is copied into its frame, a large one stays where it
+    /// is, and its sandbox with it.
+    fn send(
+        &self,
+        job: &Job,
+        timing: Timing,
+        sandbox: Sandbox,
+        returned: &Returned,
+    ) -> Result<Spent, Cause> {
+        let given = sandbox.result(returned)?;
+        let payload = given.len();
+        self.check(job, payload)?;
+        if payload >= LARGE && Arc::strong_count(&self.kept) <= KEPT {
+            let result = sandbox.into_result(returned, Arc::clone(&self.kept))?;
+            return tell(job, timing, result).map(|()| None);
         }
-        let (done, conversation) = (Done { timing, payload }, job.attempt.conversation());
-        let outbox = &job.session.outbox;
-        let sent = match given {
-            Given::Whole(bytes) if bytes.len() <= INLINE => {
-                outbox.append(|queue| queue.message_with_slice(conversation, &done, bytes))
-            }
-            given => {
-                let no_room = |_| Cause::Busy { what: "no memory for the result".into() };
-                let mut bytes = self.buffers.take(payload as usize).map_err(no_room)?;
-                given.append_to(&mut bytes);
-                outbox.message_with(conversation, &done, self.buffers.share(bytes).into())
-            }
-        };
-        sent.map_err(|e| Cause::Internal { message: e.to_string() })
+        if let Given::Whole(bytes) = given
+            && bytes.len() <= INLINE
+        {
+            let (done, conversation) = (Done { timing, payload }, job.attempt.conversation());
+            let outbox = &job.session.outbox;
+            outbox
+                .append(|queue| queue.message_with_slice(conversation, &done, bytes))
+                .map_err(untold)?;
+            return Ok(Some(sandbox));
+        }
+        let mut bytes = Vec::with_capacity(payload as usize);
+        given.append_to(&mut bytes);
+        tell(job, timing, bytes.into())?;
+        Ok(Some(sandbox))
     }
+
+    fn check(&self, job: &Job, payload: u64) -> Result<(), Cause> {
+        let allowed = self.core.limits.result.min(job.session.most);
+        match payload <= allowed {
+            true => Ok(()),
+            false => Err(too_large(allowed)),
+        }
+    }
+}
+
+/// Queues a result.
+fn tell(job: &Job, timing: Timing, result: Payload) -> Result<(), Cause> {
+    let done = Done { timing, payload: result.len() as u64 };
+    let told = job.session.outbox.message_with(job.attempt.conversation(), &done, result);
+    job.session.look_for_clog();
+    told.map_err(untold)
+}
+
+fn untold(error: MessageError) -> Cause {
+    Cause::Internal { message: error.to_string() }
 }
 
 fn too_large(allowed: u64) -> Cause {

@@ -72,7 +72,8 @@ impl Store {
     }
 
     /// Entries, and what they cost in bytes.
-    pub(crate) fn size(&self) -> (u64, u64) {
+    #[cfg(test)]
+    fn size(&self) -> (u64, u64) {
         (self.count.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
     }
 

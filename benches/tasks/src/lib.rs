@@ -1,7 +1,7 @@
 //! The tasks that are measured.
 
-use dpfw_guest::task;
 pub use dpfw_guest::Bytes;
+use dpfw_guest::task;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 dpfw_guest::module!();

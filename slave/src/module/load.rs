@@ -18,8 +18,9 @@ use dpfw_protocol::ids::{ConversationId, ModuleHash};
 use dpfw_protocol::message::NeedModule;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use wasmtime::Engine;
 
 /// A module that tasks can run.
@@ -50,15 +51,60 @@ pub(crate) struct Modules {
 enum State {
     /// The cache is being asked.
     Looking(Vec<Job>),
-    /// A master is being asked for the bytes.
-    Asked {
-        whom: Arc<Session>,
-        waiting: Vec<Job>,
-    },
+    /// Masters are being asked for the bytes, one after the other.
+    Asked(Asked),
     /// It is being compiled.
     Loading(Vec<Job>),
     Ready(Arc<Loaded>),
     Refused(Cause),
+}
+
+/// Who was asked for a module's bytes, and who waits for them.
+#[derive(Debug)]
+struct Asked {
+    /// Those who have not answered, the last asked last.
+    whom: Vec<Arc<Session>>,
+    since: Instant,
+    waiting: Vec<Job>,
+}
+
+/// When a master has not sent a module in this time, another one is asked as well, so that
+/// its silence holds up nobody's tasks but its own.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl Asked {
+    /// Asks the first of those whose attempts wait and who were not asked before. Whether
+    /// anybody has been asked who may still answer.
+    fn ask(&mut self, hash: ModuleHash) -> bool {
+        let is_new = |session: &Arc<Session>| {
+            session.is_open() && !self.whom.iter().any(|asked| Arc::ptr_eq(asked, session))
+        };
+        let next = self.waiting.iter().map(|job| &job.session).find(|s| is_new(s)).cloned();
+        if let Some(session) = next {
+            // It always fits a frame.
+            let _ = session.outbox.message(ConversationId::LINK, &NeedModule { module: hash });
+            session.outbox.flush();
+            self.whom.push(session);
+        }
+        self.since = Instant::now();
+        !self.whom.is_empty()
+    }
+
+    /// A session does not answer any more; its attempts.
+    fn without(&mut self, session: &Arc<Session>) -> Vec<Job> {
+        self.whom.retain(|asked| !Arc::ptr_eq(asked, session));
+        self.waiting.extract_if(.., |job| Arc::ptr_eq(&job.session, session)).collect()
+    }
+}
+
+impl State {
+    fn waiting(&mut self) -> Option<&mut Vec<Job>> {
+        match self {
+            Self::Looking(waiting) | Self::Loading(waiting) => Some(waiting),
+            Self::Asked(asked) => Some(&mut asked.waiting),
+            Self::Ready(_) | Self::Refused(_) => None,
+        }
+    }
 }
 
 /// What the loader is to do.
@@ -108,11 +154,6 @@ impl Modules {
         self.cells.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many are ready.
-    pub(crate) fn ready(&self) -> usize {
-        self.ready.load(Ordering::Relaxed)
-    }
-
     fn give(&self, work: Work) -> Result<(), Cause> {
         let loader = self.loader.lock().unwrap_or_else(PoisonError::into_inner);
         let busy = || Cause::Busy { what: "the loader has too many modules to load".into() };
@@ -123,30 +164,11 @@ impl Modules {
     pub(crate) fn find(&self, job: Job, release: &Release) {
         let mut cells = self.lock();
         let hash = job.bound.module;
-        let is_full = cells.len() >= self.limits.modules;
-        let decided = match cells.get_mut(&hash) {
+        let decided = match cells.get(&hash) {
             Some(State::Ready(loaded)) => Ok(Arc::clone(loaded)),
             Some(State::Refused(cause)) => Err(cause.clone()),
-            Some(State::Looking(waiting) | State::Loading(waiting)) => {
-                waiting.push(job);
-                return;
-            }
-            Some(State::Asked { whom, waiting }) => {
-                if !whom.is_open() {
-                    *whom = Arc::clone(&job.session);
-                    ask(whom, hash);
-                }
-                waiting.push(job);
-                return;
-            }
-            None if is_full => {
-                Err(Cause::Busy { what: format!("{} modules are loaded", self.limits.modules) })
-            }
-            None => match self.give(Work::Look(hash)) {
-                Ok(()) => {
-                    cells.insert(hash, State::Looking(vec![job]));
-                    return;
-                }
+            Some(_) | None => match self.wait(&mut cells, hash) {
+                Ok(waiting) => return waiting.push(job),
                 Err(cause) => Err(cause),
             },
         };
@@ -154,7 +176,29 @@ impl Modules {
         release(job, decided);
     }
 
-    /// A master sent the bytes, or says that it has none; or it cannot send them.
+    /// Where a job waits for a module that is not decided.
+    fn wait<'a>(
+        &self,
+        cells: &'a mut HashMap<ModuleHash, State>,
+        hash: ModuleHash,
+    ) -> Result<&'a mut Vec<Job>, Cause> {
+        let busy = |what: String| Cause::Busy { what };
+        let waiting: usize = cells.values_mut().filter_map(|c| c.waiting().map(|w| w.len())).sum();
+        if waiting >= self.limits.queued {
+            return Err(busy(format!("{waiting} attempts wait for modules")));
+        }
+        if !cells.contains_key(&hash) {
+            if cells.len() >= self.limits.modules {
+                return Err(busy(format!("{} modules are loaded", self.limits.modules)));
+            }
+            self.give(Work::Look(hash))?;
+        }
+        let cell = cells.entry(hash).or_insert_with(|| State::Looking(Vec::new()));
+        cell.waiting().ok_or_else(|| busy("the module is being decided".into()))
+    }
+
+    /// A master sent the bytes, or says that it has none; or it cannot send them. What is
+    /// wrong with the answer is told to that master's attempts alone; others are asked next.
     pub(crate) fn offered(
         &self,
         from: &Arc<Session>,
@@ -164,53 +208,42 @@ impl Modules {
     ) {
         let mut cells = self.lock();
         // Bytes that were asked of nobody, or of somebody else, are not looked at.
-        let asked =
-            |state: &State| matches!(state, State::Asked { whom, .. } if Arc::ptr_eq(whom, from));
-        if !cells.get(&hash).is_some_and(asked) {
-            return;
-        }
-        let Some(State::Asked { waiting, .. }) = cells.remove(&hash) else {
+        let Some(State::Asked(asked)) = cells.get_mut(&hash) else {
             return;
         };
+        if !asked.whom.iter().any(|whom| Arc::ptr_eq(whom, from)) {
+            return;
+        }
         let outcome = bytes.and_then(|bytes| genuine(bytes, hash));
         let cause = match outcome.and_then(|bytes| self.give(Work::Load(hash, bytes))) {
             Ok(()) => {
+                let waiting = std::mem::take(&mut asked.waiting);
                 cells.insert(hash, State::Loading(waiting));
                 return;
             }
             Err(cause) => cause,
         };
         // Only what was found out of the module itself is remembered.
+        let failed = asked.without(from);
+        if asked.whom.is_empty() && !asked.ask(hash) {
+            cells.remove(&hash);
+        }
         drop(cells);
-        waiting.into_iter().for_each(|job| release(job, Err(cause.clone())));
+        failed.into_iter().for_each(|job| release(job, Err(cause.clone())));
     }
 
-    /// A session is gone: its waiting jobs with it; others ask on.
+    /// A session is gone: its waiting jobs with it; others are asked.
     pub(crate) fn session_gone(&self, gone: &Arc<Session>) -> Vec<Job> {
         let mut dropped = Vec::new();
-        let mut cells = self.lock();
-        cells.retain(|hash, state| {
-            let is_gone = |job: &mut Job| Arc::ptr_eq(&job.session, gone);
-            match state {
-                State::Looking(waiting) | State::Loading(waiting) => {
-                    dropped.extend(waiting.extract_if(.., is_gone));
-                    true
-                }
-                State::Asked { whom, waiting } => {
-                    dropped.extend(waiting.extract_if(.., is_gone));
-                    if !Arc::ptr_eq(whom, gone) {
-                        return true;
-                    }
-                    match waiting.first() {
-                        Some(next) => {
-                            *whom = Arc::clone(&next.session);
-                            ask(whom, *hash);
-                            true
-                        }
-                        None => false,
-                    }
-                }
-                State::Ready(_) | State::Refused(_) => true,
+        self.lock().retain(|hash, state| match state {
+            State::Asked(asked) => {
+                dropped.extend(asked.without(gone));
+                !asked.whom.is_empty() || asked.ask(*hash)
+            }
+            other => {
+                let is_gone = |job: &mut Job| Arc::ptr_eq(&job.session, gone);
+                dropped.extend(other.waiting().into_iter().flat_map(|w| w.extract_if(.., is_gone)));
+                true
             }
         });
         dropped
@@ -219,13 +252,8 @@ impl Modules {
     /// Takes waiting jobs out for which `is_meant` holds.
     pub(crate) fn take(&self, mut is_meant: impl FnMut(&Job) -> bool) -> Vec<Job> {
         let mut taken = Vec::new();
-        for state in self.lock().values_mut() {
-            if let State::Looking(waiting)
-            | State::Loading(waiting)
-            | State::Asked { waiting, .. } = state
-            {
-                taken.extend(waiting.extract_if(.., |job| is_meant(job)));
-            }
+        for waiting in self.lock().values_mut().filter_map(State::waiting) {
+            taken.extend(waiting.extract_if(.., |job| is_meant(job)));
         }
         taken
     }
@@ -236,12 +264,28 @@ impl Modules {
         let Some(State::Looking(waiting)) = cells.remove(&hash) else {
             return;
         };
-        let Some(job) = waiting.iter().find(|job| job.session.is_open()) else {
-            return;
-        };
-        let whom = Arc::clone(&job.session);
-        ask(&whom, hash);
-        cells.insert(hash, State::Asked { whom, waiting });
+        let mut asked = Asked { whom: Vec::new(), since: Instant::now(), waiting };
+        if asked.ask(hash) {
+            cells.insert(hash, State::Asked(asked));
+        }
+    }
+
+    /// Asks others where a master has not answered for long. When to look again, if any
+    /// answer is awaited.
+    fn ask_others(&self) -> Option<Duration> {
+        let mut cells = self.lock();
+        let mut next = None;
+        for (hash, state) in cells.iter_mut() {
+            let State::Asked(asked) = state else {
+                continue;
+            };
+            if asked.since.elapsed() >= PATIENCE {
+                asked.ask(*hash);
+            }
+            let left = PATIENCE.saturating_sub(asked.since.elapsed());
+            next = Some(next.map_or(left, |next: Duration| next.min(left)));
+        }
+        next
     }
 
     /// The loader is done with a module.
@@ -284,12 +328,6 @@ fn genuine(bytes: Bytes, hash: ModuleHash) -> Result<Bytes, Cause> {
     Err(Cause::Rejected { reason })
 }
 
-fn ask(session: &Session, module: ModuleHash) {
-    // It always fits a frame.
-    let _ = session.outbox.message(ConversationId::LINK, &NeedModule { module });
-    session.outbox.flush();
-}
-
 /// The loader's thread.
 struct Loader {
     modules: Arc<Modules>,
@@ -300,9 +338,24 @@ struct Loader {
 }
 
 impl Loader {
+    /// The next work; meanwhile nobody waits for ever for a master that does not answer.
+    fn next(&self, work: &Receiver<Work>) -> Option<Work> {
+        loop {
+            let next = match self.modules.ask_others() {
+                None => return work.recv().ok(),
+                Some(left) => work.recv_timeout(left),
+            };
+            match next {
+                Ok(work) => return Some(work),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+    }
+
     fn run(&self, work: &Receiver<Work>) {
         let compiler = self.engines.pooled();
-        while let Ok(work) = work.recv() {
+        while let Some(work) = self.next(work) {
             let (hash, outcome) = match work {
                 Work::Look(hash) => match self.cache.get(hash) {
                     Some(artifact) => (hash, Ok(artifact)),
@@ -339,7 +392,7 @@ pub(crate) fn build(
     hash: ModuleHash,
     wasm: &[u8],
 ) -> Result<Artifact, Cause> {
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     let facts = Facts::of(wasm, limits)?;
     if facts.kind == Kind::Program {
         let reason = "it is a WASI program (it exports `_start`); this version runs task \

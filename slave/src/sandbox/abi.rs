@@ -2,6 +2,7 @@
 
 use super::imports::{Abi, slice};
 use dpfw_protocol::error::Cause;
+use std::ops::Range;
 
 /// The tags at the beginning of a region that a task returns.
 mod tag {
@@ -26,6 +27,18 @@ impl Given<'_> {
         match self {
             Self::Whole(bytes) => bytes.len() as u64,
             Self::Pieces(pieces) => pieces.iter().map(|p| p.len() as u64).sum(),
+        }
+    }
+
+    /// Where its pieces are within the memory that they were read from.
+    pub(crate) fn ranges(&self, memory: &[u8]) -> Vec<Range<usize>> {
+        let range = |piece: &[u8]| {
+            let start = piece.as_ptr().addr().saturating_sub(memory.as_ptr().addr());
+            start..start + piece.len()
+        };
+        match self {
+            Self::Whole(bytes) => vec![range(bytes)],
+            Self::Pieces(pieces) => pieces.iter().map(|piece| range(piece)).collect(),
         }
     }
 
@@ -104,6 +117,15 @@ mod tests {
         assert!(matches!(read(&data, packed(8, 4)), Ok(Given::Whole([1, 2, 3]))));
         let error = read(&data, packed(16, 4)).err();
         assert_eq!(error, Some(Cause::Failed { message: "why".into() }));
+    }
+
+    #[test]
+    fn pieces_are_found_where_they_are() {
+        let mut data = vec![0u8; 64];
+        data[1..17].copy_from_slice(&[32, 0, 0, 0, 4, 0, 0, 0, 8, 0, 0, 0, 2, 0, 0, 0]);
+        data[0] = 3;
+        let given = read(&data, packed(0, 17)).expect("in order");
+        assert_eq!((given.ranges(&data), given.len()), (vec![32..36, 8..10], 6));
     }
 
     #[test]

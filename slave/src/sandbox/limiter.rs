@@ -52,6 +52,11 @@ impl ResourceLimiter for Limiter {
         let allowed = desired as u64 <= self.memory;
         if !allowed || maximum.is_some_and(|most| desired > most) {
             self.refused = Some(Limit::Memory);
+            return Ok(allowed);
+        }
+        if desired - current >= LARGE {
+            let huge = self.base.and_then(|base| Huge::within(base, current, desired));
+            self.huge.extend(huge);
         }
         Ok(allowed)
     }

@@ -8,7 +8,9 @@ use super::prepared::Prepared;
 use super::trap;
 use crate::module::facts::Kind;
 use crate::watch::Stop;
+use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
+use dpfw_protocol::payload::Payload;
 use std::sync::Arc;
 use wasmtime::{Instance, Memory, Store};
 
@@ -18,6 +20,19 @@ pub(crate) struct Sandbox {
     instance: Instance,
     memory: Option<Memory>,
     prepared: Arc<Prepared>,
+}
+
+/// A sandbox that has run, and whose memory holds a result that is being sent.
+struct Kept {
+    sandbox: Sandbox,
+    memory: Memory,
+    _held: Arc<()>,
+}
+
+impl AsRef<[u8]> for Kept {
+    fn as_ref(&self) -> &[u8] {
+        self.memory.data(&self.sandbox.store)
+    }
 }
 
 /// How a call ended, as far as the sandbox is concerned.
@@ -148,6 +163,22 @@ impl Sandbox {
                 Err(Cause::GuestAbi { message: "its memory is gone".into() })
             }
         }
+    }
+
+    /// The bytes of what was returned, where they are: the sandbox is thrown away when the
+    /// last of them is dropped, and `held` with it.
+    ///
+    /// # Errors
+    /// The guest's own error, or that it broke the ABI.
+    pub(crate) fn into_result(self, returned: &Returned, held: Arc<()>) -> Result<Payload, Cause> {
+        let (Some(memory), Returned::Packed(packed)) = (self.memory, returned) else {
+            let mut bytes = Vec::new();
+            self.result(returned)?.append_to(&mut bytes);
+            return Ok(bytes.into());
+        };
+        let ranges = read(memory.data(&self.store), *packed)?.ranges(memory.data(&self.store));
+        let whole = Bytes::from_owner(Kept { sandbox: self, memory, _held: held });
+        Ok(ranges.into_iter().map(|range| whole.slice(range)).collect())
     }
 
     /// Why the guest ended.
