@@ -2,7 +2,9 @@
 
 use dpfw_protocol::frame::FrameError;
 use dpfw_protocol::hello::HelloError;
+use dpfw_protocol::limits::MAX_TEXT;
 use dpfw_protocol::message::{MessageError, close};
+use dpfw_protocol::text::printable;
 use std::io;
 use std::time::Duration;
 
@@ -51,6 +53,11 @@ pub enum LinkError {
 }
 
 impl LinkError {
+    /// The peer's goodbye; its words are shown as they may be.
+    pub fn closed(code: u16, reason: &str) -> Self {
+        Self::Closed { code, reason: printable(reason, MAX_TEXT) }
+    }
+
     /// The code and words with which the peer is told, if it is to be told at all.
     pub fn goodbye(&self) -> Option<(u16, String)> {
         match self {

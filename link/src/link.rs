@@ -101,7 +101,7 @@ fn hello_of(frame: &Frame<'_>) -> Result<Hello, LinkError> {
         kind::HELLO => Ok(Hello::from_body(frame.body)?),
         Close::KIND => {
             let (Close { code, reason }, _) = decode(frame)?;
-            Err(LinkError::Closed { code, reason })
+            Err(LinkError::closed(code, &reason))
         }
         other => Err(HelloError::Malformed(format!("a frame of kind {other} came first")).into()),
     }

@@ -18,7 +18,7 @@ use dpfw_dispatch::{
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::{AttemptId, BindId, ConversationId, ModuleHash};
-use dpfw_protocol::limits::MAX_BINDS;
+use dpfw_protocol::limits::{MAX_BINDS, MAX_NAME, MAX_TEXT};
 use dpfw_protocol::message::{
     Bind, Cancel, Dispatch, Log, MessageError, ModuleBytes, Recall, Release, Reserve, Status,
     TaskFlags, Timing, close,
@@ -26,6 +26,7 @@ use dpfw_protocol::message::{
 use dpfw_protocol::module::Module;
 use dpfw_protocol::payload::Payload;
 use dpfw_protocol::signature::Signature;
+use dpfw_protocol::text::printable;
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -297,7 +298,8 @@ impl Driver {
         };
         let task = self.kinds.get(entry.kind.0 as usize).map_or("?", |kind| &kind.name);
         let slave = &told.linked.hello.peer;
-        let (target, text) = (&log.target, &log.text);
+        // A slave of ours has escaped them; this one may not be.
+        let (target, text) = (printable(&log.target, MAX_NAME), printable(&log.text, MAX_TEXT));
         macro_rules! say {
             ($level:ident) => {
                 tracing::event!(

@@ -18,6 +18,7 @@ use dpfw_protocol::message::{
     Reserved, Returned, Started, Status, StoreReply, Timing, decode, kind,
 };
 use dpfw_protocol::receive::{ArrivalError, Arrivals, Step};
+use dpfw_protocol::recycle::Recycler;
 use std::sync::Arc;
 
 /// What a slave said that the driver has to know.
@@ -44,8 +45,13 @@ enum Arriving {
 const MOST_ARRIVING: u64 = 4 << 30;
 
 /// Reads a slave's messages until the link ends.
-pub(crate) async fn read(linked: Arc<Linked>, driver: Arc<Driver>, inbox: &mut Inbox) -> LinkError {
-    let arrivals = Arrivals::new(WINDOW, MOST_ARRIVING);
+pub(crate) async fn read(
+    linked: Arc<Linked>,
+    driver: Arc<Driver>,
+    buffers: Recycler,
+    inbox: &mut Inbox,
+) -> LinkError {
+    let arrivals = Arrivals::new(WINDOW, MOST_ARRIVING, buffers);
     let mut reader = Reader { linked, driver, arrivals, said: Vec::new() };
     loop {
         let arrived = match inbox.fill_payloads(&mut reader.arrivals).await {
@@ -179,7 +185,7 @@ impl Reader {
             kind::HEARTBEAT => drop(decode::<Heartbeat>(frame)?),
             kind::CLOSE => {
                 let Close { code, reason } = decode(frame)?.0;
-                return Err(LinkError::Closed { code, reason });
+                return Err(LinkError::closed(code, &reason));
             }
             kind => return Err(MessageError::OutOfTurn { kind }.into()),
         }

@@ -19,6 +19,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 /// The results of a [`Master::map`], a stream.
 ///
@@ -40,6 +41,7 @@ pub struct Map<S, T> {
     size: Option<u32>,
     isolated: bool,
     window: Option<usize>,
+    timeout: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +55,7 @@ struct Gathering<T> {
     task: Task<T>,
     batch: Vec<u8>,
     items: u32,
-    first: Payload,
+    first: Result<Payload, String>,
 }
 
 /// A chunk that is out.
@@ -83,6 +85,7 @@ impl<S: Stream<Item = Call<T>>, T: DeserializeOwned> Map<S, T> {
             size: None,
             isolated: false,
             window: None,
+            timeout: None,
         }
     }
 
@@ -108,6 +111,14 @@ impl<S: Stream<Item = Call<T>>, T: DeserializeOwned> Map<S, T> {
     /// At most so many chunks are out at once; three for each slot unless told.
     pub fn window(mut self, chunks: usize) -> Self {
         self.window = Some(chunks.max(1));
+        self
+    }
+
+    /// A call may take so long from its dispatch to its end. Calls do not go together then,
+    /// so that a slow one takes no other with it; with [`chunk`](Self::chunk) they do, and
+    /// the time is the chunk's.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
         self
     }
 
@@ -151,7 +162,11 @@ impl<S: Stream<Item = Call<T>>, T: DeserializeOwned> Map<S, T> {
         let slots = self.slots();
         let window = self.window.unwrap_or(PER_SLOT * slots);
         while self.out.len() < window {
-            let most = self.size.unwrap_or_else(|| self.chunker.next(self.left(), slots as u32));
+            let most = match (self.size, self.timeout) {
+                (Some(size), _) => size,
+                (None, Some(_)) => 1,
+                (None, None) => self.chunker.next(self.left(), slots as u32),
+            };
             match self.gather(cx, most) {
                 Poll::Ready(Some(chunk)) => self.send(chunk),
                 Poll::Ready(None) => return false,
@@ -195,30 +210,31 @@ impl<S: Stream<Item = Call<T>>, T: DeserializeOwned> Map<S, T> {
         }
     }
 
-    /// Adds a call to the chunk; gives the chunk if the call is of another task.
+    /// Adds a call to the chunk; gives the chunk if the call cannot be in it.
     fn add(&mut self, call: Call<T>) -> Option<Gathering<T>> {
-        let is_other = |g: &Gathering<T>| !g.task.is_same(call.task());
+        let is_broken = call.args().is_err();
+        let is_other = |g: &Gathering<T>| is_broken || !g.task.is_same(call.task());
         if self.gathering.as_ref().is_some_and(is_other) {
             self.next = Some(call);
             return self.gathering.take();
         }
         let (task, args) = call.into_parts();
-        // A call that cannot be encoded fails in the guest's place.
-        let args = args.unwrap_or_default();
-        match &mut self.gathering {
-            Some(chunk) => {
-                if chunk.items == 1 {
-                    let first = std::mem::take(&mut chunk.first);
-                    push(&mut chunk.batch, &first);
+        match (&mut self.gathering, args) {
+            (Some(chunk), Ok(args)) => {
+                if chunk.items == 1
+                    && let Ok(first) = &mut chunk.first
+                {
+                    push(&mut chunk.batch, &std::mem::take(first));
                 }
                 push(&mut chunk.batch, &args);
                 chunk.items += 1;
             }
-            None => {
+            (_, args) => {
                 self.gathering = Some(Gathering { task, batch: Vec::new(), items: 1, first: args });
             }
         }
-        None
+        // One that cannot be encoded fails alone.
+        self.gathering.take_if(|_| is_broken)
     }
 
     fn send(&mut self, chunk: Gathering<T>) {
@@ -231,10 +247,10 @@ impl<S: Stream<Item = Call<T>>, T: DeserializeOwned> Map<S, T> {
                 if self.isolated {
                     flags = flags.with(TaskFlags::ISOLATED);
                 }
-                batch.into()
+                Ok(batch.into())
             }
         };
-        let handle = self.master.dispatch_batch(&task, args, flags, items);
+        let handle = self.master.dispatch_batch(&task, args, flags, items, self.timeout);
         let task = task.name().to_owned();
         self.out.push_back(Chunk { handle, task, items, outcome: None });
     }

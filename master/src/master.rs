@@ -23,7 +23,7 @@ use serde::de::DeserializeOwned;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
@@ -81,20 +81,20 @@ impl Master {
         if once {
             flags = flags.with(TaskFlags::ONCE);
         }
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let name = task.shared_name();
-        let raw = self.submit(&task, args, flags, 1, deadline, placement);
+        let raw = self.submit(&task, args, flags, 1, deadline(timeout), placement);
         TaskHandle::new(raw, name)
     }
 
     pub(crate) fn dispatch_batch<T>(
         &self,
         task: &Task<T>,
-        args: Payload,
+        args: Result<Payload, String>,
         flags: TaskFlags,
         calls: u32,
+        timeout: Option<Duration>,
     ) -> Raw {
-        self.submit(task, Ok(args), flags, calls, None, Placement::Anywhere)
+        self.submit(task, args, flags, calls, deadline(timeout), Placement::Anywhere)
     }
 
     fn submit<T>(
@@ -159,13 +159,13 @@ impl Master {
     pub fn map<I, A, T>(
         &self,
         inputs: I,
-        mut call: impl FnMut(A) -> Call<T>,
+        call: impl FnMut(A) -> Call<T>,
     ) -> Map<impl Stream<Item = Call<T>>, T>
     where
         I: IntoIterator<Item = A>,
         T: DeserializeOwned,
     {
-        let calls = inputs.into_iter().map(move |input| call(input));
+        let calls = inputs.into_iter().map(call);
         Map::new(self.clone(), futures_util::stream::iter(calls))
     }
 
@@ -237,6 +237,11 @@ impl Master {
         while driver.changed().await.is_ok() {}
         self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
     }
+}
+
+/// When a task has to have ended that is dispatched now.
+fn deadline(timeout: Option<Duration>) -> Option<Instant> {
+    Instant::now().checked_add(timeout?)
 }
 
 impl fmt::Debug for Master {

@@ -1,11 +1,11 @@
 //! Several tasks at once, their results in order.
 
 use crate::error::TaskError;
-use crate::handle::TaskHandle;
 use crate::master::Master;
 use crate::placed::Placed;
 use dpfw_protocol::call::Call;
 use dpfw_protocol::error::Cause;
+use futures_util::future::try_join_all;
 use serde::de::DeserializeOwned;
 
 /// Calls that [`Master::parallel`] takes: an array or a vector of them.
@@ -22,7 +22,8 @@ impl<C: IsCall> Calls for Vec<C> {
 
     fn run(self, master: &Master) -> impl Future<Output = Result<Self::Results, TaskError>> + Send {
         let dispatch = |call: C| master.dispatch(call.into_placed());
-        all(self.into_iter().map(dispatch).collect())
+        let handles: Vec<_> = self.into_iter().map(dispatch).collect();
+        try_join_all(handles)
     }
 }
 
@@ -30,9 +31,9 @@ impl<C: IsCall, const N: usize> Calls for [C; N] {
     type Results = [C::Result; N];
 
     fn run(self, master: &Master) -> impl Future<Output = Result<Self::Results, TaskError>> + Send {
-        let handles = self.map(|call| master.dispatch(call.into_placed())).into();
+        let handles = self.map(|call| master.dispatch(call.into_placed()));
         async move {
-            let results = all(handles).await?;
+            let results = try_join_all(handles).await?;
             results.try_into().map_err(|_| {
                 let message = "as many results as calls were expected".into();
                 TaskError::new("parallel", None, 0, Cause::Internal { message })
@@ -62,13 +63,4 @@ impl<T: DeserializeOwned + Send + 'static> IsCall for Placed<T> {
     fn into_placed(self) -> Placed<T> {
         self
     }
-}
-
-/// The results in order; on the first failure the rest is cancelled.
-async fn all<T: DeserializeOwned>(handles: Vec<TaskHandle<T>>) -> Result<Vec<T>, TaskError> {
-    let mut results = Vec::with_capacity(handles.len());
-    for handle in handles {
-        results.push(handle.await?);
-    }
-    Ok(results)
 }

@@ -11,6 +11,7 @@ use dpfw_link::{Link, LinkError, Stream};
 use dpfw_protocol::hello::Hello;
 use dpfw_protocol::ids::SessionId;
 use dpfw_protocol::message::close;
+use dpfw_protocol::recycle::Recycler;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::oneshot;
@@ -24,6 +25,8 @@ pub(crate) struct Sources {
     inbox: Arc<Inbox>,
     hello: Arc<Hello>,
     next: Arc<AtomicU64>,
+    /// For results that arrive.
+    buffers: Recycler,
 }
 
 /// How the first try of a source went.
@@ -64,7 +67,12 @@ impl Drop for Counted {
 
 impl Sources {
     pub(crate) fn new(inbox: Arc<Inbox>, hello: Hello) -> Self {
-        Self { inbox, hello: Arc::new(hello), next: Arc::new(AtomicU64::new(1)) }
+        Self {
+            inbox,
+            hello: Arc::new(hello),
+            next: Arc::new(AtomicU64::new(1)),
+            buffers: Recycler::default(),
+        }
     }
 
     /// Dials an address, and again whenever the link is lost, until the tries are used up.
@@ -175,7 +183,7 @@ impl Sources {
         let outbox = linked.outbox.clone();
         let inbox = Arc::clone(&self.inbox);
         let error = tokio::select! {
-            error = read(Arc::clone(&linked), inbox, &mut link.inbox) => error,
+            error = read(Arc::clone(&linked), inbox, self.buffers.clone(), &mut link.inbox) => error,
             error = Link::pump(&outbox) => error,
         };
         match error.goodbye() {

@@ -4,6 +4,7 @@
 //! A number that this version does not know becomes [`Cause::Unknown`] and keeps its text.
 
 use crate::limits::{MAX_BACKTRACE, MAX_TEXT};
+use crate::text::printable;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -257,8 +258,10 @@ words! {
         Data = "data segments",
         /// Bytes of log lines of a task.
         Log = "log bytes",
-        /// Bytes or entries of the keyed store.
+        /// Bytes of the keyed store.
         Quota = "quota",
+        /// Entries of the keyed store.
+        Entries = "entries of the store",
         /// Bytes of a key.
         Key = "key",
     }
@@ -271,6 +274,7 @@ impl Limit {
             Self::Time => format!("{allowed} ms"),
             Self::Table => format!("{allowed} elements"),
             Self::Functions => format!("{allowed} functions"),
+            Self::Entries => format!("{allowed} entries"),
             Self::Other(_) => allowed.to_string(),
             _ => format!("{allowed} bytes"),
         }
@@ -339,13 +343,9 @@ impl Failure {
     }
 }
 
-/// What a decoder says of a peer's bytes, which may quote them: short and without
-/// characters that act on a terminal.
+/// What a decoder says of a peer's bytes, which may quote them.
 pub(crate) fn quoted(error: &impl fmt::Display) -> String {
-    let text = error.to_string();
-    let printable =
-        |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
-    cut(text.chars().take(MAX_LINE).map(printable).collect())
+    printable(&error.to_string(), MAX_LINE)
 }
 
 /// Cuts a text to [`MAX_TEXT`] bytes at a character's edge.

@@ -25,5 +25,6 @@ pub mod recycle;
 pub mod send;
 pub mod signature;
 pub mod store;
+pub mod text;
 
 pub use bytes::Bytes;

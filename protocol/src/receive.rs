@@ -60,9 +60,9 @@ pub enum ArrivalError<T> {
 }
 
 impl<T> Arrivals<T> {
-    /// Takes payloads with `window` bytes of credit each and `most` bytes in all.
-    pub fn new(window: u64, most: u64) -> Self {
-        let buffers = Recycler::default();
+    /// Takes payloads with `window` bytes of credit each and `most` bytes in all. The links
+    /// of a process share `buffers`, so that idle ones do not keep one each.
+    pub fn new(window: u64, most: u64, buffers: Recycler) -> Self {
         Self { arriving: HashMap::new(), window, reserved: 0, most_reserved: most, buffers }
     }
 
@@ -220,7 +220,7 @@ mod tests {
     const ID: ConversationId = ConversationId(7);
 
     fn arrivals() -> Arrivals<&'static str> {
-        Arrivals::new(2 * GRANT, 100 * GRANT)
+        Arrivals::new(2 * GRANT, 100 * GRANT, Recycler::default())
     }
 
     #[test]

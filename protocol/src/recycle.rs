@@ -45,14 +45,15 @@ impl Recycler {
     /// If there is no memory for it.
     pub fn take(&self, len: usize) -> Result<Vec<u8>, std::collections::TryReserveError> {
         let mut shelf = lock(&self.0);
-        let fits = |buffer: &Vec<u8>| buffer.capacity() >= len && len >= WORTH;
+        // A small payload may be kept for long, and must not keep a large buffer with it.
+        let fits = |buffer: &Vec<u8>| len >= WORTH && (len..=2 * len).contains(&buffer.capacity());
         if shelf.buffer.as_ref().is_some_and(fits) {
             shelf.unused = 0;
             let mut buffer = shelf.buffer.take().unwrap_or_default();
             buffer.clear();
             return Ok(buffer);
         }
-        shelf.unused += 1;
+        shelf.unused = shelf.unused.saturating_add(1);
         if shelf.unused > PATIENCE {
             shelf.buffer = None;
         }

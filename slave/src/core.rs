@@ -14,7 +14,9 @@ use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::{AttemptId, ConversationId, ModuleHash};
 use dpfw_protocol::message::{Draining, Started, Status};
+use dpfw_protocol::recycle::Recycler;
 use std::fmt;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
@@ -28,12 +30,14 @@ pub(crate) struct Core {
     pub(crate) pacer: Pacer,
     pub(crate) store: Store,
     pub(crate) started: Instant,
+    /// For payloads that arrive.
+    pub(crate) buffers: Recycler,
     watches: Vec<Arc<Watch>>,
     modules: OnceLock<(Arc<Modules>, Release)>,
     sessions: Mutex<Vec<Arc<Session>>>,
     phase: AtomicU8,
-    /// Notified whenever something ends that a drain may wait for.
-    pub(crate) ended: tokio::sync::Notify,
+    /// Notified when an attempt ends while the slave drains.
+    ended: tokio::sync::Notify,
 }
 
 /// What a slave does with new work.
@@ -55,6 +59,7 @@ impl Core {
             pacer: Pacer::new()?,
             store: Store::new(&limits),
             started: Instant::now(),
+            buffers: Recycler::default(),
             watches: (0..slots).map(|_| Arc::default()).collect(),
             modules: OnceLock::new(),
             sessions: Mutex::default(),
@@ -96,8 +101,7 @@ impl Core {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A master is linked; whether it may stay. A newer session of the same peer takes
-    /// the older one's place.
+    /// A master is linked; whether it may stay.
     pub(crate) fn join(&self, session: &Arc<Session>) -> bool {
         let mut sessions = self.sessions();
         if self.is_draining() || sessions.len() >= self.limits.links {
@@ -120,7 +124,6 @@ impl Core {
             watch.cancel_session(session);
         });
         self.release(session);
-        self.ended.notify_waiters();
     }
 
     /// Takes attempts that have arrived whole.
@@ -307,17 +310,34 @@ impl Core {
         }
     }
 
-    /// Whether anything still runs.
-    pub(crate) fn is_busy(&self) -> bool {
-        self.queue.counts().1 > 0
+    /// Waits until nothing runs.
+    pub(crate) async fn idle(&self) {
+        loop {
+            let mut ended = pin!(self.ended.notified());
+            ended.as_mut().enable();
+            if self.queue.counts().1 == 0 {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    /// A slot is free again.
+    pub(crate) fn freed(&self) {
+        if self.is_draining() {
+            self.ended.notify_waiters();
+        }
+    }
+
+    /// Stops the guests that run; how many there are.
+    pub(crate) fn interrupt(&self) -> usize {
+        self.watches.iter().filter(|watch| watch.shut_down()).count()
     }
 
     /// Ends everything: guests are interrupted, links closed, threads let go.
     pub(crate) fn end(&self, code: u16, reason: &str) {
         self.phase.fetch_max(Phase::Ended as u8, Ordering::AcqRel);
-        self.watches.iter().for_each(|watch| {
-            watch.shut_down();
-        });
+        self.interrupt();
         for session in self.sessions().clone() {
             session.outbox.close(code, reason);
         }

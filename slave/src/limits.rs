@@ -29,7 +29,7 @@ pub struct Limits {
     pub warm: Duration,
     /// `quota`: bytes of the keyed store.
     pub store_bytes: u64,
-    /// `quota`: entries of the keyed store.
+    /// `entries of the store`: entries of the keyed store.
     pub store_entries: u64,
     /// Attempts that wait for a slot, of all sessions together.
     pub queued: usize,

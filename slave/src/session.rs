@@ -180,7 +180,7 @@ struct Reader {
 
 impl Reader {
     fn new(core: Arc<Core>, session: Arc<Session>) -> Self {
-        let arrivals = Arrivals::new(WINDOW, most_arriving(&core));
+        let arrivals = Arrivals::new(WINDOW, most_arriving(&core), core.buffers.clone());
         Self { core, session, binds: Vec::new(), last: AttemptId(0), arrivals, batch: Vec::new() }
     }
 
@@ -273,7 +273,7 @@ impl Reader {
             kind::HEARTBEAT => Ok(decode::<Heartbeat>(frame).map(drop)?),
             kind::CLOSE => {
                 let Close { code, reason } = decode::<Close>(frame)?.0;
-                Err(LinkError::Closed { code, reason })
+                Err(LinkError::closed(code, &reason))
             }
             kind => Err(MessageError::OutOfTurn { kind }.into()),
         }

@@ -262,15 +262,11 @@ impl Slave {
 
 async fn drain(core: &Core, limit: Duration) -> Drained {
     core.begin_drain();
-    let idle = async {
-        // Ends are not announced one by one; a drain may take a tick longer.
-        let mut pause = tokio::time::interval(Duration::from_millis(5));
-        while core.is_busy() {
-            pause.tick().await;
-        }
-    };
-    let in_time = tokio::time::timeout(limit, idle).await.is_ok();
-    let left = if in_time { 0 } else { core.watches().iter().filter(|w| w.is_busy()).count() };
+    let in_time = tokio::time::timeout(limit, core.idle()).await.is_ok();
+    let left = if in_time { 0 } else { core.interrupt() };
+    if left > 0 && tokio::time::timeout(FAREWELL, core.idle()).await.is_err() {
+        tracing::error!("guests do not stop, though they were interrupted");
+    }
     let flush = async {
         for session in core.linked() {
             // A link that fails now has nothing more to say.
@@ -286,7 +282,8 @@ async fn drain(core: &Core, limit: Duration) -> Drained {
     }
 }
 
-/// How long a drained slave waits for its last words to be written.
+/// How long a drained slave waits for guests that were interrupted, and then for its last
+/// words to be written.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 async fn accept(core: Arc<Core>, hello: Arc<Hello>, listener: Listener) {

@@ -125,6 +125,7 @@ impl Slot {
         if !waiting || now.duration_since(self.dirty_since) > BATCH {
             self.flush();
         }
+        self.core.freed();
         if now.duration_since(self.turned) > TURN {
             self.turned = now;
             if let Some(lead) = self.core.helm.try_lead() {

@@ -139,10 +139,10 @@ impl Store {
 
     /// Takes the room for an entry, or says that there is none.
     fn account(&self, old: u64, new: u64) -> Result<(), Cause> {
-        let over = |allowed| Err(Cause::Limit { limit: Limit::Quota, allowed });
+        let over = |limit, allowed| Err(Cause::Limit { limit, allowed });
         if old == 0 && self.count.fetch_add(1, Ordering::Relaxed) >= self.most_entries {
             self.count.fetch_sub(1, Ordering::Relaxed);
-            return over(self.most_entries);
+            return over(Limit::Entries, self.most_entries);
         }
         let total = self.bytes.fetch_add(new, Ordering::Relaxed) + new;
         if new > old && total - old > self.most_bytes {
@@ -150,7 +150,7 @@ impl Store {
             if old == 0 {
                 self.count.fetch_sub(1, Ordering::Relaxed);
             }
-            return over(self.most_bytes);
+            return over(Limit::Quota, self.most_bytes);
         }
         self.bytes.fetch_sub(old, Ordering::Relaxed);
         Ok(())

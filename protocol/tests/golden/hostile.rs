@@ -19,6 +19,7 @@ use dpfw_protocol::message::{
 };
 use dpfw_protocol::payload;
 use dpfw_protocol::receive::{ArrivalError, Arrivals};
+use dpfw_protocol::recycle::Recycler;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -129,8 +130,13 @@ fn a_payload_that_is_cut_short_is_found_out() {
         let header = frame(&bytes).header;
         let frame = Frame { header, body: &short[HEADER..] };
         let (dispatch, inline) = decode::<Dispatch>(&frame).expect("the message is whole");
-        let begun =
-            Arrivals::new(1, 1).begin(ConversationId(1), dispatch.payload, inline, true, ());
+        let begun = Arrivals::new(1, 1, Recycler::default()).begin(
+            ConversationId(1),
+            dispatch.payload,
+            inline,
+            true,
+            (),
+        );
         assert!(matches!(begun, Err(ArrivalError::Broken { .. })), "{cut} bytes are missing");
     }
 }

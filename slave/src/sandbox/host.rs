@@ -7,6 +7,7 @@ use crate::watch::Watch;
 use dpfw_protocol::error::{Cause, Location};
 use dpfw_protocol::ids::AttemptId;
 use dpfw_protocol::message::{Log, Progress};
+use dpfw_protocol::text::printable;
 use std::sync::Arc;
 
 /// What a slot lends to the sandboxes that run in it.
@@ -96,7 +97,7 @@ impl Host {
             return;
         }
         let most = dpfw_protocol::limits::MAX_TEXT;
-        let (target, mut text) = (clean(target, 256), clean(text, most));
+        let (target, mut text) = (printable(target, 256), printable(text, most));
         match self.log_left.checked_sub(text.len() as u64 + 1) {
             Some(left) if left > 0 => self.log_left = left,
             _ => {
@@ -159,30 +160,3 @@ const LOG_WATERMARK: usize = 1 << 20;
 
 /// A line that is not ended is sent when it is this long.
 const LONGEST_LINE: usize = 4096;
-
-/// A text without control characters, which could act on a terminal; cut to `most` bytes.
-fn clean(text: &str, most: usize) -> String {
-    let mut out = String::with_capacity(text.len().min(most));
-    for c in text.chars() {
-        if out.len() + 8 > most {
-            break;
-        }
-        match c {
-            '\t' => out.push(c),
-            c if c.is_control() => out.extend(c.escape_default()),
-            c => out.push(c),
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn control_characters_are_shown_not_obeyed() {
-        assert_eq!(clean("a\u{1b}[31mb\tc", 100), "a\\u{1b}[31mb\tc");
-        assert!(clean(&"ä".repeat(100), 50).len() <= 50);
-    }
-}

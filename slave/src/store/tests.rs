@@ -77,7 +77,7 @@ fn over_quota_the_old_value_stays() {
     assert_eq!(store.get("a").as_deref(), Some("1"));
     store.apply(StoreOp::Put { key: key("b") }, "2").expect("fits");
     let error = store.apply(StoreOp::Put { key: key("c") }, "3").expect_err("too many");
-    assert!(matches!(error, Cause::Limit { limit: Limit::Quota, allowed: 2 }), "{error}");
+    assert!(matches!(error, Cause::Limit { limit: Limit::Entries, allowed: 2 }), "{error}");
     store.apply(StoreOp::Remove { key: key("b") }, "").expect("done");
     store.apply(StoreOp::Put { key: key("c") }, "3").expect("fits again");
 }
