@@ -78,7 +78,13 @@ async fn hands(
         queue.raw(&hello);
         Ok(())
     })?;
-    outbox.flushed().await?;
+    // Both at once: on a narrow stream each side's hello waits until the other reads.
+    let ((), agreed) = tokio::try_join!(outbox.flushed(), hear(inbox, ours))?;
+    Ok(agreed)
+}
+
+/// Hears the peer's preface and hello, and gives the version to speak with it.
+async fn hear(inbox: &mut Inbox, ours: &Hello) -> Result<(Hello, u16), LinkError> {
     loop {
         match inbox.take(PREFACE.len()) {
             Some(bytes) if bytes == PREFACE => break,
