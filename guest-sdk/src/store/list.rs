@@ -91,7 +91,9 @@ impl List {
             self.page = wire::decode(answer.bytes)
                 .map_err(|reason| StoreError::Decode { key: self.prefix.clone(), reason })?;
         }
-        self.last = self.page.len() < PAGE as usize;
+        // A page may be shorter than asked for, when its keys are long: only an empty one is
+        // the last.
+        self.last = self.page.is_empty();
         if let Some((key, ..)) = self.page.back() {
             self.after.clone_from(key);
         }
