@@ -8,13 +8,15 @@
 //! than a tick of the pacer. Invariant: one leads at a time.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::Notify;
 
 /// The runtime of a slave's links, and the right to drive it.
 pub(crate) struct Helm {
-    runtime: Option<Runtime>,
+    /// Taken when the slave ends.
+    runtime: RwLock<Option<Runtime>>,
+    handle: Handle,
     lead: Mutex<()>,
     /// Counts the times that somebody led: that it grows means that the network is served.
     led: AtomicU64,
@@ -46,8 +48,10 @@ impl Helm {
     /// # Errors
     /// An I/O error if the system has no descriptors left.
     pub(crate) fn new() -> std::io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
         Ok(Self {
-            runtime: Some(Builder::new_current_thread().enable_all().build()?),
+            handle: runtime.handle().clone(),
+            runtime: RwLock::new(Some(runtime)),
             lead: Mutex::new(()),
             led: AtomicU64::new(0),
             wanted: AtomicBool::new(false),
@@ -57,14 +61,9 @@ impl Helm {
         })
     }
 
-    fn runtime(&self) -> &Runtime {
-        // It is taken only by `drop`.
-        self.runtime.as_ref().unwrap_or_else(|| unreachable!("the runtime lives as the helm"))
-    }
-
     /// To spawn what runs on the links' runtime.
     pub(crate) fn handle(&self) -> &Handle {
-        self.runtime().handle()
+        &self.handle
     }
 
     /// Takes the lead if nobody has it.
@@ -119,6 +118,16 @@ impl Helm {
         self.ask_way();
     }
 
+    /// Drops all that runs on the links' runtime, and with it what that holds: ports,
+    /// streams, the slave's core. For when the threads that lead have ended.
+    pub(crate) fn shut(&self) {
+        let runtime = self.runtime.write().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(runtime) = runtime {
+            // It may happen on a thread of another runtime, which must not block.
+            runtime.shutdown_background();
+        }
+    }
+
     /// The link thread: leads when it is sent for.
     pub(crate) fn run_link_thread(&self, after: impl Fn()) {
         loop {
@@ -147,7 +156,9 @@ impl Helm {
 impl Lead<'_> {
     /// Drives the links until the future completes.
     pub(crate) fn until<T>(&self, future: impl Future<Output = T>) -> T {
-        self.helm.runtime().block_on(future)
+        let runtime = self.helm.runtime.read().unwrap_or_else(PoisonError::into_inner);
+        // It is taken when every thread that leads has ended.
+        runtime.as_ref().unwrap_or_else(|| unreachable!("the slave has ended")).block_on(future)
     }
 
     /// Serves the links without waiting.
@@ -162,10 +173,7 @@ impl Lead<'_> {
 
 impl Drop for Helm {
     fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            // It may happen on a thread of another runtime, which must not block.
-            runtime.shutdown_background();
-        }
+        self.shut();
     }
 }
 

@@ -334,5 +334,7 @@ impl Drop for Slave {
                 tracing::error!("a thread of the slave panicked");
             }
         }
+        // Who listens or dials holds the core, which holds the runtime that they run on.
+        self.core.helm.shut();
     }
 }
