@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// A slave all of whose slots are held for this holder: nothing else runs there.
 ///
 /// It is a [`Slave`]. Dropping it gives the slots back; calls that were dispatched through
-/// it and have not ended then fail.
+/// it and wait then fail, those that were sent to the slave go on.
 #[must_use = "dropping a reservation gives the slots back"]
 pub struct Reserved {
     slave: Slave,
