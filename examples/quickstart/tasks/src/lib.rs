@@ -26,6 +26,19 @@ pub fn count_words(text: String) -> BTreeMap<String, u64> {
     counts
 }
 
+/// The word at a place in a text, counted from 0.
+///
+/// # Panics
+/// If there is none: the caller gets the message, the file and the line.
+#[task(effect_free)]
+pub fn word_at(text: String, at: u32) -> String {
+    let words: Vec<_> = text.split_whitespace().collect();
+    match words.get(at as usize) {
+        Some(word) => (*word).to_owned(),
+        None => panic!("no word {at} in a text of {}", words.len()),
+    }
+}
+
 /// Divides two numbers, rounding down.
 ///
 /// # Errors

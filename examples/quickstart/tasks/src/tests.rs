@@ -15,6 +15,13 @@ fn tasks_are_functions() {
 }
 
 #[test]
+#[should_panic(expected = "no word 7 in a text of 2")]
+fn a_word_that_is_not_there_panics() {
+    assert_eq!(word_at("one two".into(), 1), "two");
+    word_at("one two".into(), 7);
+}
+
+#[test]
 fn a_frame_is_around_all_points() {
     let points = [(1.0, 5.0), (-2.0, 0.5), (0.0, 1.0)].map(|(x, y)| Point { x, y });
     let around = Frame { low: Point { x: -2.0, y: 0.5 }, high: Point { x: 1.0, y: 5.0 } };
@@ -53,6 +60,7 @@ fn the_embedded_module_describes_its_tasks() {
             "frame(points: Vec<Point>) -> Option<Frame>",
             "remember(name: String, text: String) -> Result<Option<String>, _>",
             "sum_below(limit: u64) -> u64",
+            "word_at(text: String, at: u32) -> String",
         ]
     );
     let add = table.task("add").expect("there");

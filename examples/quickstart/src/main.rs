@@ -1,0 +1,43 @@
+//! The master of the quickstart: `cargo run -p quickstart`.
+//!
+//! It runs a slave within the process, so there is nothing to start by hand.
+
+#![forbid(unsafe_code)]
+
+use dpfw::Master;
+use quickstart_tasks::{add, count_words, divide, remember, word_at};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> anyhow::Result<()> {
+    let master = Master::builder().build().await?;
+
+    // A handle at once; the result when it is awaited.
+    let task = master.dispatch(add::call(2, 3));
+    println!("2 + 3 = {}", task.await?);
+
+    // Several tasks at once, their results in order.
+    let [x, y] = master.parallel([add::call(2, 1), add::call(5, 5)]).await?;
+    println!("2 + 1 = {x}, 5 + 5 = {y}");
+
+    // One task over many inputs, with bounded memory.
+    let texts = ["to be", "or not to be"].map(String::from);
+    for counts in master.map(texts, count_words::call).all().await? {
+        println!("{counts:?}");
+    }
+
+    // A task that returns an error, and one that panics: nothing else is disturbed.
+    if let Err(error) = master.dispatch(divide::call(7, 0)).await {
+        println!("{}", error.cause());
+    }
+    if let Err(error) = master.dispatch(word_at::call("one two".into(), 7)).await {
+        println!("{}", error.cause());
+    }
+
+    // A slave of our own for a while, and its keyed store: tasks and masters share it.
+    let slave = master.reserve().await?;
+    slave.store().put("remembered/colour", "blue").await?;
+    let before = slave.dispatch(remember::call("colour".into(), "green".into())).await?;
+    let now: Option<String> = slave.store().get("remembered/colour").await?;
+    println!("{before:?}, then {now:?}");
+    Ok(())
+}
