@@ -1,0 +1,216 @@
+//! Map and reduce: batches of files are counted, counts are merged, on whatever slave is
+//! free.
+//!
+//! Owns: what is in flight and what waits to be merged. Invariant: both are bounded, so
+//! that memory does not grow with the number of files.
+
+use crate::bar::Bar;
+use crate::input::Input;
+use crate::kill::{self, Killed};
+use crate::report::{self, Report};
+use crate::slaves::Slaves;
+use anyhow::{Context as _, Result};
+use dpfw::{Master, Progress, Receipt, Stats, TaskError, TaskHandle};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use tokio::time::MissedTickBehavior;
+use wordcount::Batches;
+use wordcount_tasks::{Counts, count, merge};
+
+/// Bytes of a batch: large enough to be killed while it is counted, small enough that there
+/// are a hundred.
+const BATCH: usize = 1 << 20;
+
+/// Tasks in flight: each slave counts one, has one there, and one is on its way.
+const IN_FLIGHT: usize = 6;
+
+/// So many counts are merged by a task.
+const FAN_IN: usize = 4;
+
+/// So many wait before they are merged when a slave is to be killed, for which all slaves
+/// have to be counting.
+const HELD_BACK: usize = 4 * FAN_IN;
+
+/// A task in flight.
+#[derive(Debug)]
+pub(crate) struct Flight {
+    /// Counted from 1, in the order of dispatch.
+    pub(crate) number: usize,
+    /// The bytes that it counts; none if it merges.
+    bytes: u64,
+    handle: TaskHandle<Counts>,
+}
+
+/// A task that has ended; what awaiting a flight gives.
+pub(crate) struct Landed {
+    number: usize,
+    bytes: u64,
+    result: Result<Counts, TaskError>,
+    receipt: Option<Receipt>,
+}
+
+impl Flight {
+    pub(crate) fn progress(&self) -> Progress {
+        self.handle.progress()
+    }
+}
+
+impl Future for Flight {
+    type Output = Landed;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Landed> {
+        Pin::new(&mut self.handle).poll(cx).map(|result| {
+            let receipt = self.handle.receipt();
+            Landed { number: self.number, bytes: self.bytes, result, receipt }
+        })
+    }
+}
+
+/// The job, done.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) counts: Counts,
+    tasks: usize,
+    merges: usize,
+    elapsed: Duration,
+    killed: Option<Killed>,
+    /// The tasks that were started more than once.
+    again: Vec<(usize, Receipt)>,
+}
+
+/// The job under way.
+struct Job<'a> {
+    master: &'a Master,
+    batches: Batches,
+    flights: FuturesUnordered<Flight>,
+    /// Waiting to be merged; no more than [`HELD_BACK`] and what is in flight.
+    parts: Vec<Counts>,
+    tasks: usize,
+    merges: usize,
+    counted: u64,
+    again: Vec<(usize, Receipt)>,
+}
+
+/// Counts the input, and kills one of the slaves in the middle.
+pub(crate) async fn run(master: &Master, input: &Input, slaves: &mut Slaves) -> Result<Done> {
+    let begun = Instant::now();
+    let bar = Bar::new(input.files.bytes);
+    let mut job = Job {
+        master,
+        batches: Batches::new(input.files.paths.clone(), BATCH),
+        flights: FuturesUnordered::new(),
+        parts: Vec::new(),
+        tasks: 0,
+        merges: 0,
+        counted: 0,
+        again: Vec::new(),
+    };
+    let mut killed = None;
+    let mut look = tokio::time::interval(kill::LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let is_time = killed.is_none() && job.counted * 2 >= input.files.bytes;
+        job.dispatch(if is_time { HELD_BACK } else { FAN_IN })?;
+        tokio::select! {
+            landed = job.flights.next() => match landed {
+                Some(landed) => job.land(landed, &bar)?,
+                None => break,
+            },
+            _ = look.tick(), if is_time => {
+                killed = kill::try_kill(job.flights.iter(), slaves)?;
+                if let Some(killed) = &killed {
+                    bar.say(&format!("the slave at {} is killed with SIGKILL", killed.address));
+                }
+            }
+        }
+    }
+    bar.finish();
+    let counts = job.parts.pop().context("nothing was counted")?;
+    let Job { tasks, merges, again, .. } = job;
+    Ok(Done { counts, tasks, merges, elapsed: begun.elapsed(), killed, again })
+}
+
+impl Job<'_> {
+    /// Dispatches as much as may be in flight: merges first if so many counts wait, since
+    /// they free memory.
+    fn dispatch(&mut self, most: usize) -> Result<()> {
+        while self.flights.len() < IN_FLIGHT {
+            if self.parts.len() >= most {
+                self.merge();
+            } else if let Some(batch) = self.batches.next().transpose()? {
+                let bytes = batch.iter().map(|text| text.len() as u64).sum();
+                self.fly(self.master.dispatch(count::call(batch)), bytes);
+            } else if self.flights.is_empty() && self.parts.len() > 1 {
+                self.merge();
+            } else {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn merge(&mut self) {
+        self.merges += 1;
+        let parts = self.parts.drain(..self.parts.len().min(FAN_IN)).collect();
+        self.fly(self.master.dispatch(merge::call(parts)), 0);
+    }
+
+    fn fly(&mut self, handle: TaskHandle<Counts>, bytes: u64) {
+        self.tasks += 1;
+        self.flights.push(Flight { number: self.tasks, bytes, handle });
+    }
+
+    fn land(&mut self, landed: Landed, bar: &Bar) -> Result<()> {
+        let Landed { number, bytes, result, receipt } = landed;
+        self.parts.push(result.with_context(|| format!("task {number} failed"))?);
+        self.counted += bytes;
+        bar.advance(bytes);
+        if let Some(receipt) = receipt.filter(|receipt| receipt.attempts > 1) {
+            bar.say(&format!("task {number} was done again on {}", receipt.slave));
+            self.again.push((number, receipt));
+        }
+        Ok(())
+    }
+}
+
+impl Done {
+    /// How many tasks were started more than once: their first slave was lost meanwhile.
+    pub(crate) fn started_again(&self) -> usize {
+        self.again.len()
+    }
+
+    pub(crate) fn tell(&self, report: &mut Report) {
+        let seconds = self.elapsed.as_secs_f64();
+        let counts = self.tasks - self.merges;
+        report.row("words", report::grouped(self.counts.all_words()));
+        report.row("identifiers", report::grouped(self.counts.all_identifiers()));
+        report.row("tasks", format!("{} ({counts} count, {} merge)", self.tasks, self.merges));
+        report.row("time", format!("{seconds:.2} s"));
+        report.row("tasks per second", format!("{:.1}", self.tasks as f64 / seconds));
+        let rate = self.counts.bytes as f64 / 1e6 / seconds;
+        report.row("megabytes per second", format!("{rate:.1}"));
+    }
+
+    pub(crate) fn tell_loss(&self, stats: &Stats, report: &mut Report) {
+        match &self.killed {
+            None => report.row("killed", "no slave: they were never all counting at once"),
+            Some(killed) => {
+                report.row("killed", format!("the slave at {}, with SIGKILL", killed.address));
+                for (number, done, total) in &killed.begun {
+                    let how = format!("task {number}, {done} of {total} files done");
+                    report.row("begun then", how);
+                }
+            }
+        }
+        for (number, receipt) in &self.again {
+            let (attempts, slave) = (receipt.attempts, &receipt.slave);
+            report.row("done again", format!("task {number}, attempt {attempts}, on {slave}"));
+        }
+        report.row("dispatched again", format!("{} in all, begun or not", stats.retried));
+        report.row("late results dropped", stats.stale);
+        report.row("slaves left", stats.slaves);
+    }
+}
