@@ -1,1 +1,99 @@
-fn main() {}
+//! The project's own tool: `cargo xtask demo`, `test`, `bench`, `ci`.
+//!
+//! Owns: which programs are run, in which order, and what is said when one cannot be. Does
+//! not: depend on dpfw, so that it is there in seconds. Invariant: everything is run from
+//! the root of the workspace, whatever the caller's directory.
+
+#![forbid(unsafe_code)]
+
+mod bars;
+mod bench;
+mod ci;
+mod command;
+mod demo;
+mod targets;
+mod test;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Runs, tests and measures dpfw.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Runs the demo: a real job on two slaves, one of which is killed in the middle.
+    Demo {
+        /// For the demo itself: `--dir DIR`, `--top N`, `--help`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Runs all tests, with cargo-nextest if it is there, and the doc tests.
+    Test {
+        /// For the test runner, in place of the whole: `-p dpfw-dispatch`, a test's name.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Measures dpfw beside the limits of the platform; one JSON object a line.
+    Bench {
+        /// Fails if a figure is beyond its bar twice in a row.
+        #[arg(long)]
+        check: bool,
+        /// For the benchmark itself: `--rounds N`, `--only METRIC`, `--help`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Runs everything that CI runs, most telling first.
+    Ci(ci::Options),
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().what) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(what: What) -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask has no workspace")?;
+    std::env::set_current_dir(root)
+        .with_context(|| format!("{} is not there any more", root.display()))?;
+    match what {
+        What::Demo { args } => demo::run(&args),
+        What::Test { args } => test::run(&args),
+        What::Bench { check: false, args } => bench::run(&args),
+        What::Bench { check: true, args } => bench::check(&args),
+        What::Ci(options) => ci::run(&options),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_passed_on() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+
+        let parse = |line: &str| Cli::try_parse_from(line.split(' ')).expect("well-formed").what;
+        let What::Bench { check, args } = parse("xtask bench --check --rounds 3") else {
+            panic!("another command");
+        };
+        assert_eq!((check, args), (true, ["--rounds", "3"].map(String::from).to_vec()));
+        let What::Demo { args } = parse("xtask demo --dir --help") else {
+            panic!("another command");
+        };
+        assert_eq!(args, ["--dir", "--help"]);
+    }
+}

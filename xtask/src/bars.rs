@@ -1,0 +1,125 @@
+//! The bars that figures have to clear.
+//!
+//! Owns: the bars and reading the benchmark's lines. Invariant: a bar whose figure is
+//! missing is not cleared.
+
+use std::fmt;
+
+/// One figure and its bar.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Bar {
+    /// The metric's name.
+    pub(crate) metric: &'static str,
+    /// Which of its figures: `median` or `ratio`.
+    field: &'static str,
+    bound: Bound,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Bound {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+const fn bar(metric: &'static str, field: &'static str, bound: Bound) -> Bar {
+    Bar { metric, field, bound }
+}
+
+/// The first bars.
+pub(crate) const BARS: [Bar; 5] = [
+    bar("fresh_tasks_per_s", "median", Bound::AtLeast(60_000.0)),
+    bar("payload_in_mb_per_s", "ratio", Bound::AtLeast(0.5)),
+    bar("payload_out_mb_per_s", "ratio", Bound::AtLeast(0.5)),
+    bar("first_result_ms", "median", Bound::AtMost(300.0)),
+    bar("idle_rss_mib", "median", Bound::AtMost(40.0)),
+];
+
+impl Bar {
+    /// The bar's figure among the benchmark's lines, the last if there are several.
+    pub(crate) fn figure(&self, lines: &[String]) -> Option<f64> {
+        let mut of_metric =
+            lines.iter().rev().filter(|line| text(line, "metric") == Some(self.metric));
+        of_metric.find_map(|line| value(line, self.field)?.parse().ok())
+    }
+
+    /// Whether a figure clears the bar.
+    pub(crate) fn is_cleared(&self, figure: Option<f64>) -> bool {
+        figure.is_some_and(|figure| match self.bound {
+            Bound::AtLeast(least) => figure >= least,
+            Bound::AtMost(most) => figure <= most,
+        })
+    }
+
+    /// The bar beside its figure.
+    pub(crate) fn beside(&self, figure: Option<f64>) -> String {
+        let verdict = if self.is_cleared(figure) { "ok" } else { "BEYOND" };
+        match figure {
+            Some(figure) => format!("{verdict:6} {self}: {figure}"),
+            None => format!("{verdict:6} {self}: not measured"),
+        }
+    }
+}
+
+impl fmt::Display for Bar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (bound, figure) = match self.bound {
+            Bound::AtLeast(least) => ("at least", least),
+            Bound::AtMost(most) => ("at most", most),
+        };
+        write!(f, "{} {} {bound} {figure}", self.metric, self.field)
+    }
+}
+
+/// The value of a field in a flat JSON object, as it stands there. The benchmark writes
+/// nothing that needs more of a parser.
+fn value<'a>(line: &'a str, field: &str) -> Option<&'a str> {
+    let (_, rest) = line.split_once(&format!("\"{field}\":"))?;
+    let end = rest.find([',', '}']).unwrap_or(rest.len());
+    Some(rest[..end].trim())
+}
+
+/// The same without quotes.
+fn text<'a>(line: &'a str, field: &str) -> Option<&'a str> {
+    value(line, field)?.strip_prefix('"')?.strip_suffix('"')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(median: &str, ratio: &str) -> Vec<String> {
+        let line = |metric: &str| {
+            format!(
+                r#"{{"metric":"{metric}","unit":"x","min":1.0,"median":{median},"max":9e9,"limit":null,"ratio":{ratio}}}"#
+            )
+        };
+        BARS.iter().map(|bar| line(bar.metric)).collect()
+    }
+
+    #[test]
+    fn figures_are_held_against_their_bars() {
+        let verdicts = |lines: &[String]| BARS.map(|bar| bar.is_cleared(bar.figure(lines)));
+        assert_eq!(verdicts(&lines("60000.0", "0.5")), [true, true, true, false, false]);
+        assert_eq!(verdicts(&lines("40.0", "0.499")), [false, false, false, true, true]);
+    }
+
+    #[test]
+    fn a_figure_that_is_missing_is_not_cleared() {
+        for missing in [Vec::new(), lines("null", "null"), vec!["panicked".into()]] {
+            assert!(BARS.iter().all(|bar| !bar.is_cleared(bar.figure(&missing))), "{missing:?}");
+        }
+    }
+
+    #[test]
+    fn the_last_of_several_measurements_counts() {
+        let both = [lines("1.0", "1.0"), lines("70000.0", "1.0")].concat();
+        let bar = BARS[0];
+        assert_eq!(bar.figure(&both), Some(70_000.0));
+        let told = bar.beside(bar.figure(&both));
+        assert_eq!(told, "ok     fresh_tasks_per_s median at least 60000: 70000");
+        assert_eq!(
+            bar.beside(None),
+            "BEYOND fresh_tasks_per_s median at least 60000: not measured"
+        );
+    }
+}

@@ -1,0 +1,78 @@
+//! Other programs.
+//!
+//! Owns: how they are started and what is said when they fail. Invariant: a person can
+//! repeat what failed, for the command is shown.
+
+use anyhow::{Context, Result, bail};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+/// The cargo that runs this tool.
+pub(crate) fn cargo() -> Command {
+    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// `cargo` with arguments.
+pub(crate) fn cargo_with(args: &[&str]) -> Command {
+    let mut command = cargo();
+    command.args(args);
+    command
+}
+
+/// A program that the same build has put beside this one, in this profile's directory.
+pub(crate) fn built(profile: &str, name: &str) -> Result<PathBuf> {
+    let this = std::env::current_exe().context("where this program is cannot be told")?;
+    // TARGET/debug/xtask; TARGET is wherever the caller's settings put it.
+    let target = this.parent().and_then(|dir| dir.parent());
+    Ok(target.context("this program is in no target directory")?.join(profile).join(name))
+}
+
+/// Shows a command and runs it to its end.
+///
+/// # Errors
+/// It cannot be started, or does not end with success.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let shown = shown(command);
+    eprintln!("$ {shown}");
+    let status = command.status().with_context(|| format!("`{shown}` cannot be started"))?;
+    if !status.success() {
+        bail!("`{shown}` failed ({status})");
+    }
+    Ok(())
+}
+
+/// Whether a command runs and ends with success; nothing is shown.
+pub(crate) fn succeeds(command: &mut Command) -> bool {
+    let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    quiet.status().is_ok_and(|status| status.success())
+}
+
+/// A command as a person would type it.
+pub(crate) fn shown(command: &Command) -> String {
+    let program = PathBuf::from(command.get_program());
+    let program = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned();
+    let environment = command.get_envs().filter_map(|(name, value)| {
+        Some(format!("{}='{}'", name.to_string_lossy(), value?.to_string_lossy()))
+    });
+    let args = command.get_args().map(|arg| arg.to_string_lossy().into_owned());
+    environment.chain([program]).chain(args).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_shown_as_it_would_be_typed() {
+        let mut command = Command::new("/usr/bin/cargo");
+        command.args(["doc", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
+        assert_eq!(shown(&command), "RUSTDOCFLAGS='-D warnings' cargo doc --no-deps");
+    }
+
+    #[test]
+    fn what_failed_is_named() {
+        let error = run(&mut Command::new("/nowhere/tool")).expect_err("not there");
+        assert!(error.to_string().contains("`tool` cannot be started"), "{error}");
+        assert!(!succeeds(&mut Command::new("/nowhere/tool")));
+    }
+}
