@@ -4,6 +4,7 @@
 //! "ratio"}`. The limit is the median of what the platform allows, measured in turn with
 //! the metric itself; the ratio is the metric's median by that.
 
+mod apart;
 mod measure;
 mod process;
 mod report;

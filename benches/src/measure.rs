@@ -1,5 +1,6 @@
 //! The measurements.
 
+use crate::apart::Apart;
 use crate::process::Process;
 use crate::report::{percentile, print};
 use crate::tcp::{self, BULK};
@@ -66,7 +67,7 @@ impl Bench {
 
     /// One task at a time, beside a bare echo of as many bytes.
     async fn round_trips(&self) -> Result<()> {
-        let (slave, echo) = (self.slave()?, Process::tcp()?);
+        let ((slave, echo), _apart) = Apart::start(|| Ok((self.slave()?, Process::tcp()?)))?;
         let master = Master::builder().slave(&slave.address).build().await?;
         let (mut p50, mut p99, mut limit50, mut limit99) = (vec![], vec![], vec![], vec![]);
         for round in 0..=self.rounds {
@@ -121,33 +122,39 @@ impl Bench {
     async fn payloads(&self) -> Result<()> {
         let (slave, bare) = (self.slave()?, Process::tcp()?);
         let master = Master::builder().slave(&slave.address).build().await?;
-        let limit = rates(&tcp::send_bulk(&bare.address, self.rounds).await?);
         let bytes: dpfw_bench_tasks::Bytes = vec![5u8; BULK].into();
-        let mut times = Vec::new();
+        let (mut times, mut limits) = (Vec::new(), Vec::new());
         for _ in 0..=self.rounds {
+            limits.extend(tcp::send_bulk(&bare.address, 1).await?);
             let start = Instant::now();
             let len = master.dispatch(take::call(bytes.clone())).await?;
             times.push(start.elapsed());
             ensure!(len == BULK as u64, "{len} bytes arrived");
         }
-        print("payload_in_mb_per_s", "MB/s", &rates(&times[1..]), &limit);
+        print("payload_in_mb_per_s", "MB/s", &rates(&times[1..]), &rates(&limits[1..]));
 
-        let limit = rates(&tcp::receive_bulk(&bare.address, self.rounds).await?);
-        let mut times = Vec::new();
+        let (mut times, mut limits) = (Vec::new(), Vec::new());
         for _ in 0..=self.rounds {
+            limits.extend(tcp::receive_bulk(&bare.address, 1).await?);
             let start = Instant::now();
             let bytes = master.dispatch(give::call(BULK as u64)).await?;
             times.push(start.elapsed());
             ensure!(bytes.len() == BULK && bytes.iter().step_by(4096).all(|b| *b == 7), "not 7s");
         }
-        print("payload_out_mb_per_s", "MB/s", &rates(&times[1..]), &limit);
+        print("payload_out_mb_per_s", "MB/s", &rates(&times[1..]), &rates(&limits[1..]));
         Ok(())
     }
 
-    /// From starting a slave's process to its first result, its module in the cache.
+    /// From starting a slave's process to its first result, its module in the cache; beside
+    /// a bare echo's process and its first answer.
     async fn first_result(&self) -> Result<()> {
-        let mut times = Vec::new();
+        let (mut times, mut limits) = (Vec::new(), Vec::new());
         for _ in 0..=self.rounds {
+            let start = Instant::now();
+            let echo = Process::tcp()?;
+            tcp::round_trips(&echo.address, FRAME, 1).await?;
+            limits.push(start.elapsed().as_secs_f64() * 1e3);
+            drop(echo);
             let start = Instant::now();
             let slave = self.slave()?;
             let master = Master::builder().slave(&slave.address).build().await?;
@@ -155,21 +162,25 @@ impl Bench {
             times.push(start.elapsed().as_secs_f64() * 1e3);
             master.shutdown().await;
         }
-        print("first_result_ms", "ms", &times[1..], &[]);
+        print("first_result_ms", "ms", &times[1..], &limits[1..]);
         Ok(())
     }
 
-    /// The memory of a slave that waits for work.
+    /// The memory of a slave that waits for work, beside that of a bare echo.
     async fn idle(&self) -> Result<()> {
-        let mut values = Vec::new();
+        let (mut values, mut limits) = (Vec::new(), Vec::new());
         for _ in 0..self.rounds {
+            let echo = Process::tcp()?;
+            tcp::round_trips(&echo.address, FRAME, 1).await?;
+            limits.push(echo.resident_mib()?);
+            drop(echo);
             let slave = self.slave()?;
             let master = Master::builder().slave(&slave.address).build().await?;
             check(master.dispatch(fresh_add::call(2, 3)).await?, 5)?;
             values.push(slave.resident_mib()?);
             master.shutdown().await;
         }
-        print("idle_rss_mib", "MiB", &values, &[]);
+        print("idle_rss_mib", "MiB", &values, &limits);
         Ok(())
     }
 }

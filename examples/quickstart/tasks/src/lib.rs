@@ -3,7 +3,8 @@
 //! Owns: what slaves run. Does not: know masters; they call `add::call(2, 3)` and dispatch
 //! it. Invariant: each task is a plain function, tested like any other.
 
-use dpfw_guest::{Shape, store, store::StoreError, task};
+use dpfw_guest::task;
+use dpfw_guest::{Shape, store, store::StoreError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
