@@ -41,4 +41,5 @@ pub use placed::{CallExt, Placed};
 pub use receipt::{Progress, Receipt};
 pub use reserve::Reserved;
 pub use slave::Slave;
+pub use source::FirstError;
 pub use store::{Listed, Store, StoreError, Stored};
