@@ -8,7 +8,7 @@ use crate::module::load::{Modules, Release};
 use crate::session::serve;
 use crate::slot::Slot;
 use dpfw_link::address::Network;
-use dpfw_link::dial::Dial;
+use dpfw_link::dial::{Dial, DialError};
 use dpfw_link::listen::{ListenError, Listener};
 use dpfw_link::{Link, Stream, identity};
 use dpfw_protocol::error::Cause;
@@ -43,8 +43,19 @@ pub struct Builder {
     slots: Option<usize>,
     limits: Limits,
     name: Option<PeerId>,
-    cache: Option<PathBuf>,
+    cache: Kept,
     network: Network,
+}
+
+/// Where compiled modules are kept.
+#[derive(Clone, Debug, Default)]
+enum Kept {
+    /// In [`cache_directory`].
+    #[default]
+    Usual,
+    In(PathBuf),
+    /// Not beyond the slave's end.
+    Nowhere,
 }
 
 /// A slave cannot be.
@@ -103,7 +114,13 @@ impl Builder {
 
     /// Where compiled modules are kept; see [`cache_directory`].
     pub fn cache(mut self, directory: impl Into<PathBuf>) -> Self {
-        self.cache = Some(directory.into());
+        self.cache = Kept::In(directory.into());
+        self
+    }
+
+    /// Compiled modules are not kept beyond the slave's end.
+    pub fn no_cache(mut self) -> Self {
+        self.cache = Kept::Nowhere;
         self
     }
 
@@ -126,8 +143,11 @@ impl Builder {
         let engines = Engines::new(self.limits);
         let core = Arc::new(Core::new(self.limits, engines, slots)?);
         let configuration = engines.fingerprint().map_err(StartError::Engine)?;
-        let cache = self.cache.or_else(cache_directory);
-        let cache = Cache::open(cache.as_deref(), configuration)?;
+        let cache = match self.cache {
+            Kept::Usual => Cache::open(cache_directory().as_deref(), configuration),
+            Kept::In(directory) => Cache::open(Some(&directory), configuration),
+            Kept::Nowhere => Cache::temporary(),
+        }?;
         let release = release(Arc::downgrade(&core));
         let (modules, loader) = Modules::start(engines, self.limits, cache, Arc::clone(&release))?;
         core.set_modules(modules, release);
@@ -227,8 +247,19 @@ impl Slave {
     /// used up. Returns at once; what happens is in the log.
     pub fn dial(&self, dial: Dial) {
         let (core, hello) = (Arc::clone(&self.core), Arc::clone(&self.hello));
-        self.core.helm.handle().spawn(redial(core, hello, dial));
+        self.core.helm.handle().spawn(async move {
+            if let Some(error) = redial(core, hello, dial).await {
+                tracing::error!(%error, "dialling is given up");
+            }
+        });
         self.core.queue.rouse();
+    }
+
+    /// The same, and resolves when dialling is given up, with the reason, or when the slave
+    /// ends. Dropping the future does not stop it.
+    pub async fn dial_until(&self, dial: Dial) -> Option<DialError> {
+        let (core, hello) = (Arc::clone(&self.core), Arc::clone(&self.hello));
+        self.on_links(redial(core, hello, dial)).await.flatten()
     }
 
     /// Serves one master over any byte stream. Returns at once.
@@ -311,17 +342,16 @@ async fn meet(core: Arc<Core>, hello: &Hello, stream: Stream) {
     }
 }
 
-async fn redial(core: Arc<Core>, hello: Arc<Hello>, dial: Dial) {
+/// Dials until the slave drains; otherwise says why it does not any more.
+async fn redial(core: Arc<Core>, hello: Arc<Hello>, dial: Dial) -> Option<DialError> {
     while !core.is_draining() {
         match dial.connect().await {
             Ok(stream) => meet(Arc::clone(&core), &hello, stream).await,
-            Err(error) => {
-                tracing::error!(%error, "dialling is given up");
-                return;
-            }
+            Err(error) => return Some(error),
         }
         tokio::time::sleep(dial.pause).await;
     }
+    None
 }
 
 impl Drop for Slave {
