@@ -15,14 +15,28 @@ pub(crate) fn arguments(ty: &FuncType, args: &[u8]) -> Result<Vec<Val>, Cause> {
     let Arguments(numbers) = Arguments::deserialize(&mut given)
         .map_err(|e| bad(format!("they are no list of numbers: {e}")))?;
     if numbers.len() != ty.params().len() {
-        let message = format!("{} were given, it takes {}", numbers.len(), ty.params().len());
-        return Err(bad(message));
+        let (given, takes) = (numbers.len(), ty.params().len());
+        return Err(bad(format!("it takes {takes}, not {given}: {}", line(ty))));
     }
-    let one = |(index, (number, ty)): (usize, (&Given, ValType))| {
-        let message = || format!("argument {}: {number} is no {ty}", index + 1);
-        number.to_value(&ty).ok_or_else(|| bad(message()))
+    let one = |(index, (number, wanted)): (usize, (&Given, ValType))| {
+        let no_such =
+            || bad(format!("argument {}: {number} is no {wanted}; it is {}", index + 1, line(ty)));
+        number.to_value(&wanted).ok_or_else(no_such)
     };
     numbers.iter().zip(ty.params()).enumerate().map(one).collect()
+}
+
+/// A signature for people: `(i32, i32) -> i32`.
+fn line(ty: &FuncType) -> String {
+    let list = |types: &mut dyn Iterator<Item = ValType>| {
+        types.map(|ty| ty.to_string()).collect::<Vec<_>>().join(", ")
+    };
+    let (takes, gives) = (list(&mut ty.params()), list(&mut ty.results()));
+    match ty.results().len() {
+        0 => format!("({takes})"),
+        1 => format!("({takes}) -> {gives}"),
+        _ => format!("({takes}) -> ({gives})"),
+    }
 }
 
 /// wasm allows a function no more parameters.
@@ -207,7 +221,7 @@ mod tests {
     fn what_does_not_fit_is_named() {
         let i32s = [ValType::I32, ValType::I32];
         let error = |args| given(&i32s, &args).expect_err("refused");
-        assert!(error(serde_json::json!([1])).contains("1 were given, it takes 2"));
+        assert!(error(serde_json::json!([1])).contains("it takes 2, not 1: (i32, i32)"));
         assert!(error(serde_json::json!([1, 2.5])).contains("argument 2: 2.5 is no i32"));
         assert!(error(serde_json::json!([1, 1u64 << 40])).contains("argument 2"));
         assert!(error(serde_json::json!([1, "a"])).contains("no list of numbers"));
