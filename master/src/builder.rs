@@ -23,6 +23,20 @@ use tokio::task::JoinSet;
 const QUEUE: usize = 200_000;
 
 /// Configures a [`Master`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use dpfw::{Master, Slave};
+/// use quickstart_tasks::add;
+///
+/// let slave = Slave::builder().slots(1).build()?;
+/// let address = slave.listen("127.0.0.1:0").await?;
+/// let master = Master::builder().slave(address.to_string()).queue(1000).build().await?;
+/// assert_eq!(master.dispatch(add::call(2, 3)).await?, 5);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "a builder does nothing until it builds"]
 pub struct Builder {
@@ -172,7 +186,7 @@ impl Builder {
     }
 
     /// Builds the master on the current tokio runtime, and waits until the slaves that are
-    /// dialled are linked.
+    /// dialled or attached are linked.
     ///
     /// # Errors
     /// [`BuildError`] if an address is not allowed, cannot be reached or is no slave's.
@@ -203,7 +217,9 @@ impl Builder {
             firsts.push(outcome);
         }
         for stream in self.streams {
-            tasks.spawn(sources.attach(stream));
+            let (first, outcome) = oneshot::channel();
+            tasks.spawn(sources.attach(stream, Some(first)));
+            firsts.push(outcome);
         }
         let driver = Driver::new(self.policy, Arc::clone(&inbox), Arc::clone(&registry));
         let (ended, driver_ended) = watch::channel(());

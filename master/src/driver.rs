@@ -166,7 +166,13 @@ impl Driver {
             Command::Submit(task, submission) => self.submit(task, *submission),
             Command::Cancel(task) => self.handle(Event::Cancel { task }),
             Command::Said(slave, said) => said.into_iter().for_each(|one| self.hear(slave, one)),
-            Command::Joined(linked) => self.joined(linked),
+            Command::Joined(linked, first) => {
+                self.joined(linked);
+                if let Some(first) = first {
+                    // Nobody may wait for it any more.
+                    let _ = first.send(Ok(()));
+                }
+            }
             Command::Lost(slave, loss) => self.lost(slave, loss),
             Command::NeedsModule(slave, module) => self.send_module(slave, module),
             Command::Reserve { reservation, slave, wait, answer } => {

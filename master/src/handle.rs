@@ -23,6 +23,26 @@ use std::task::{Context, Poll, Wake, Waker};
 ///
 /// What is promised: a handle resolves, by the task's deadline if it has one; at most one
 /// result is accepted, however often the task was tried.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let master = dpfw::Master::builder().build().await?;
+/// use dpfw::Cause;
+/// use quickstart_tasks::{add, sum_below};
+///
+/// let mut task = master.dispatch(add::call(2, 3));
+/// assert_eq!((&mut task).await?, 5);
+/// let receipt = task.receipt().expect("it has ended with a result");
+/// println!("{} ran it in {:?}", receipt.slave, receipt.executed);
+///
+/// let task = master.dispatch(sum_below::call(u64::MAX));
+/// println!("{} steps so far", task.progress().done);
+/// task.cancel();
+/// assert_eq!(task.await.expect_err("it was cancelled").cause(), &Cause::Cancelled);
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "dropping a handle cancels its task"]
 pub struct TaskHandle<T> {
     raw: Raw,
@@ -84,7 +104,8 @@ impl<T> TaskHandle<T> {
         self.raw.cancel();
     }
 
-    /// Lets the task run to its end although nobody waits for it.
+    /// Lets the task run to its end although nobody waits for it. It ends with its master,
+    /// as every task does.
     pub fn detach(mut self) {
         self.raw.is_owner = false;
     }
@@ -112,6 +133,16 @@ impl<T: DeserializeOwned> TaskHandle<T> {
     /// thread that runs no asynchronous code, for instance in a program that made its
     /// master with `build_blocking`, or inside `tokio::task::spawn_blocking`. In
     /// asynchronous code `.await` the handle.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use quickstart_tasks::add;
+    ///
+    /// let master = dpfw::Master::builder().build_blocking()?;
+    /// assert_eq!(master.dispatch(add::call(2, 3)).join()?, 5);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`TaskError`] if the task ended without a result, or it does not decode.

@@ -6,6 +6,7 @@
 
 use crate::link::FromSlave;
 use crate::slave::Linked;
+use crate::source::First;
 use crate::ticket::Ticket;
 use dpfw_dispatch::{Loss, Placement, ReservationId, SlaveId, TaskId, Wait};
 use dpfw_protocol::ids::ModuleHash;
@@ -48,7 +49,8 @@ pub(crate) enum Command {
         answer: oneshot::Sender<ReserveOutcome>,
     },
     Release(ReservationId),
-    Joined(Arc<Linked>),
+    /// Whoever waits for it is told when it is registered.
+    Joined(Arc<Linked>, Option<First>),
     Said(SlaveId, Vec<FromSlave>),
     NeedsModule(SlaveId, ModuleHash),
     Lost(SlaveId, Loss),

@@ -26,6 +26,22 @@ use std::time::Duration;
 /// Results come in the order of the inputs, or [`unordered`](Self::unordered) as they are
 /// ready. A call that fails gives its error in its place; the others go on. Dropping the
 /// stream cancels what is out.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let master = dpfw::Master::builder().build().await?;
+/// use futures_util::StreamExt;
+/// use quickstart_tasks::divide;
+///
+/// let mut results = master.map([4, 0, 2], |by| divide::call(8, by)).chunk(2);
+/// assert_eq!(results.next().await.expect("the first")?, 2);
+/// let error = results.next().await.expect("the second").expect_err("there is no such number");
+/// println!("{error}");
+/// assert_eq!(results.next().await.expect("the third")?, 4);
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "a map does nothing unless it is polled"]
 pub struct Map<S, T> {
     master: Master,

@@ -31,6 +31,20 @@ use tokio::task::JoinSet;
 ///
 /// When the last clone is dropped, or at [`shutdown`](Self::shutdown), every task that has
 /// not ended is cancelled and its handle resolves with [`Cause::Shutdown`].
+///
+/// Users have it from the crate `dpfw`, whose `Master` can have slaves within the process:
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use quickstart_tasks::add;
+///
+/// let master = dpfw::Master::builder().build().await?;
+/// assert_eq!(master.dispatch(add::call(2, 3)).await?, 5);
+/// master.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Master(pub(crate) Arc<Shared>);
 
@@ -69,6 +83,24 @@ impl Master {
     ///
     /// When the queue is full, the handle resolves with [`Cause::Busy`];
     /// [`ready`](Self::ready) waits for room instead.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let master = dpfw::Master::builder().build().await?;
+    /// use quickstart_tasks::divide;
+    /// use std::time::Duration;
+    /// use dpfw::{CallExt, Cause};
+    ///
+    /// let task = master.dispatch(divide::call(7, 2));
+    /// assert_eq!(task.await?, 3);
+    ///
+    /// let error = master.dispatch(divide::call(7, 0).timeout(Duration::from_secs(10))).await;
+    /// let error = error.expect_err("there is no such number");
+    /// assert!(matches!(error.cause(), Cause::Failed { message } if message.contains("by zero")));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Promises
     /// A task whose slave is lost is dispatched to another one (at least once), unless the
@@ -142,11 +174,39 @@ impl Master {
 
     /// Waits until the queue has room for a task. Others may be quicker to take it; then
     /// the next handle resolves with [`Cause::Busy`]. Cancel safe.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let master = dpfw::Master::builder().build().await?;
+    /// use quickstart_tasks::add;
+    ///
+    /// for i in 0..10 {
+    ///     master.ready().await;
+    ///     master.dispatch(add::call(i, 1)).detach();
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn ready(&self) {
         self.0.inbox.room().await;
     }
 
     /// Runs several calls at once; the results come in the order of the calls.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let master = dpfw::Master::builder().build().await?;
+    /// use quickstart_tasks::add;
+    ///
+    /// let [x, y] = master.parallel([add::call(2, 1), add::call(5, 5)]).await?;
+    /// assert_eq!((x, y), (3, 10));
+    /// let sums = master.parallel((0..4).map(|i| add::call(i, i)).collect::<Vec<_>>()).await?;
+    /// assert_eq!(sums, [0, 2, 4, 6]);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// The first failure; the other tasks are cancelled then.
@@ -156,6 +216,18 @@ impl Master {
 
     /// Runs a task over inputs, with bounded memory: inputs are taken as results are
     /// consumed. Small calls go together as one task, see [`Map::chunk`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let master = dpfw::Master::builder().build().await?;
+    /// use quickstart_tasks::add;
+    ///
+    /// let sums = master.map(0..1000, |i| add::call(i, 1)).all().await?;
+    /// assert_eq!(sums.iter().sum::<i64>(), 500_500);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn map<I, A, T>(
         &self,
         inputs: I,
@@ -170,6 +242,24 @@ impl Master {
     }
 
     /// The same over a stream of inputs.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let master = dpfw::Master::builder().build().await?;
+    /// use futures_util::{StreamExt, stream};
+    /// use quickstart_tasks::add;
+    ///
+    /// let inputs = stream::iter([1, 2, 3]);
+    /// let mut results = master.map_stream(inputs, |i| add::call(i, i)).unordered();
+    /// let mut sum = 0;
+    /// while let Some(result) = results.next().await {
+    ///     sum += result?;
+    /// }
+    /// assert_eq!(sum, 12);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn map_stream<S, A, T>(
         &self,
         inputs: S,
@@ -183,6 +273,20 @@ impl Master {
     }
 
     /// The slaves that are linked now.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let master = dpfw::Master::builder().build().await?;
+    /// use dpfw::CallExt;
+    /// use quickstart_tasks::add;
+    ///
+    /// let slave = master.slaves().pop().expect("the one within the process");
+    /// println!("{slave}: {} slots", slave.slots());
+    /// assert_eq!(master.dispatch(add::call(2, 3).on(&slave)).await?, 5);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn slaves(&self) -> Vec<Slave> {
         let registry = self.0.registry.lock().unwrap_or_else(PoisonError::into_inner);
         registry.iter().map(|linked| Slave(Arc::clone(linked))).collect()
@@ -192,6 +296,20 @@ impl Master {
     ///
     /// Waits while all are busy, first come first served. Cancel safe.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let master = dpfw::Master::builder().build().await?;
+    /// use quickstart_tasks::remember;
+    ///
+    /// let slave = master.reserve().await?;
+    /// slave.dispatch(remember::call("colour".into(), "blue".into())).await?;
+    /// let before = slave.dispatch(remember::call("colour".into(), "red".into())).await?;
+    /// assert_eq!(before.as_deref(), Some("blue"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`ReserveError::NoSlaves`] if no slave is linked and none is expected.
     pub async fn reserve(&self) -> Result<Reserved, ReserveError> {
@@ -199,6 +317,18 @@ impl Master {
     }
 
     /// Reserves an idle slave if there is one now.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let master = dpfw::Master::builder().build().await?;
+    /// let slave = master.try_reserve().await?;
+    /// let error = master.try_reserve().await.expect_err("the only one is reserved");
+    /// assert_eq!(error, dpfw::ReserveError::NoneIdle);
+    /// # drop(slave);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`ReserveError::NoneIdle`] if there is none.
@@ -216,13 +346,40 @@ impl Master {
     }
 
     /// Links a slave over any byte stream.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let master = dpfw::Master::builder().build().await?;
+    /// use dpfw::{ByteStream, Slave};
+    ///
+    /// let slave = Slave::builder().slots(1).build()?;
+    /// let (ours, theirs) = ByteStream::pair(1 << 16);
+    /// slave.attach(theirs);
+    /// master.attach(ours);
+    /// # while master.slaves().len() < 2 { tokio::task::yield_now().await }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn attach(&self, stream: ByteStream) {
-        let serving = self.0.sources.attach(stream);
+        let serving = self.0.sources.attach(stream, None);
         let mut tasks = self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         tasks.spawn_on(serving, &self.0.runtime);
     }
 
     /// Counters of what was dispatched, retried and dropped.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let master = dpfw::Master::builder().build().await?;
+    /// use quickstart_tasks::add;
+    ///
+    /// master.dispatch(add::call(2, 3)).await?;
+    /// assert_eq!(master.stats().await.accepted, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn stats(&self) -> Stats {
         let (answer, answered) = oneshot::channel();
         self.0.inbox.tell(Command::Stats(answer));

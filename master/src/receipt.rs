@@ -53,7 +53,7 @@ impl Receipt {
         }
     }
 
-    /// From `dispatch` to the result.
+    /// From `dispatch` to the result: the sum of the parts.
     pub fn total(&self) -> Duration {
         self.queued_here
             .saturating_add(self.travelled)

@@ -14,6 +14,19 @@ use std::sync::Arc;
 ///
 /// It is a [`Slave`]. Dropping it gives the slots back; calls that were dispatched through
 /// it and wait then fail, those that were sent to the slave go on.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let master = dpfw::Master::builder().build().await?;
+/// use quickstart_tasks::add;
+///
+/// let slave = master.reserve().await?;
+/// assert_eq!(slave.dispatch(add::call(2, 3)).await?, 5);
+/// drop(slave); // others may use it again
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "dropping a reservation gives the slots back"]
 pub struct Reserved {
     slave: Slave,

@@ -73,7 +73,7 @@ impl Slave {
         self.0.hello.slots
     }
 
-    /// The program and its version that it runs.
+    /// The program and its version that it runs, in its own words.
     pub fn agent(&self) -> &str {
         &self.0.hello.agent
     }

@@ -10,8 +10,10 @@ use dpfw_link::listen::Listener;
 use dpfw_link::{Link, LinkError, Stream};
 use dpfw_protocol::hello::Hello;
 use dpfw_protocol::ids::SessionId;
+use dpfw_protocol::limits::MAX_NAME;
 use dpfw_protocol::message::close;
 use dpfw_protocol::recycle::Recycler;
+use dpfw_protocol::text::printable;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::oneshot;
@@ -106,11 +108,7 @@ impl Sources {
         let address = dial.address.clone();
         match self.establish(stream).await {
             Ok((link, id)) => {
-                let linked = self.join(&link, id);
-                if let Some(first) = first.take() {
-                    // Nobody may wait for it any more.
-                    let _ = first.send(Ok(()));
-                }
+                let linked = self.join(&link, id, first.take());
                 self.serve(link, linked).await;
                 Ok(())
             }
@@ -131,7 +129,7 @@ impl Sources {
             let room = Arc::new(tokio::sync::Semaphore::new(MOST_LINKS));
             while let Ok(permit) = Arc::clone(&room).acquire_owned().await {
                 let stream = listener.accept().await;
-                let serving = this.attached(stream);
+                let serving = this.attached(stream, None);
                 tokio::spawn(async move {
                     serving.await;
                     drop(permit);
@@ -141,25 +139,33 @@ impl Sources {
     }
 
     /// Serves a stream that somebody else made, to its end.
-    pub(crate) fn attach(&self, stream: Stream) -> impl Future<Output = ()> + use<> {
+    pub(crate) fn attach(
+        &self,
+        stream: Stream,
+        first: Option<First>,
+    ) -> impl Future<Output = ()> + use<> {
         let counted = Counted::new(&self.inbox);
-        let serving = self.attached(stream);
+        let serving = self.attached(stream, first);
         async move {
             let _counted = counted;
             serving.await;
         }
     }
 
-    fn attached(&self, stream: Stream) -> impl Future<Output = ()> + use<> {
+    fn attached(&self, stream: Stream, first: Option<First>) -> impl Future<Output = ()> + use<> {
         let this = self.clone();
         async move {
-            let peer = stream.peer().to_owned();
-            match this.establish(stream).await {
-                Ok((link, id)) => {
-                    let linked = this.join(&link, id);
+            let address = stream.peer().to_owned();
+            match (this.establish(stream).await, first) {
+                (Ok((link, id)), first) => {
+                    let linked = this.join(&link, id, first);
                     this.serve(link, linked).await;
                 }
-                Err(error) => tracing::warn!(%peer, %error, "no link"),
+                (Err(source), Some(first)) => {
+                    // Whoever built the master hears of it.
+                    let _ = first.send(Err(FirstError::Link { address, source }));
+                }
+                (Err(error), None) => tracing::warn!(address, %error, "no link"),
             }
         }
     }
@@ -170,11 +176,12 @@ impl Sources {
         Ok((Link::establish(stream, &hello).await?, SlaveId(id)))
     }
 
-    fn join(&self, link: &Link, id: SlaveId) -> Arc<Linked> {
-        let (hello, peer) = (link.theirs.clone(), link.peer.clone());
+    fn join(&self, link: &Link, id: SlaveId, first: Option<First>) -> Arc<Linked> {
+        let (mut hello, peer) = (link.theirs.clone(), link.peer.clone());
+        hello.agent = printable(&hello.agent, MAX_NAME);
         tracing::info!(slave = %hello.peer, %peer, slots = hello.slots, "a slave is linked");
         let linked = Arc::new(Linked::new(id, hello, peer, link.outbox.clone()));
-        self.inbox.tell(Command::Joined(Arc::clone(&linked)));
+        self.inbox.tell(Command::Joined(Arc::clone(&linked), first));
         linked
     }
 

@@ -18,7 +18,26 @@ use tokio::sync::oneshot;
 ///
 /// Values are any serde types, encoded as MessagePack; a task reads what a master put and
 /// the other way round. Every operation on a key is atomic. A value lives until it is
-/// removed or the slave ends.
+/// removed or the slave ends. An operation waits for its answer as long as the link stands.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let master = dpfw::Master::builder().build().await?;
+/// let slave = master.slaves().pop().expect("the one within the process");
+/// let store = slave.store();
+/// store.put("colours/sky", "blue").await?;
+/// assert!(!store.put_if_absent("colours/sky", "grey").await?);
+///
+/// let now = store.get_versioned::<String>("colours/sky").await?.expect("it is there");
+/// assert!(store.compare_and_swap("colours/sky", now.version, "red").await?);
+/// assert_eq!(store.get::<String>("colours/sky").await?.as_deref(), Some("red"));
+///
+/// assert_eq!(store.list("colours/").await?.len(), 1);
+/// assert!(store.remove("colours/sky").await?);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Store(Arc<Linked>);
 
