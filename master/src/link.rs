@@ -53,20 +53,22 @@ pub(crate) async fn read(
 ) -> LinkError {
     let arrivals = Arrivals::new(WINDOW, MOST_ARRIVING, buffers);
     let mut reader = Reader { linked, driver, arrivals, said: Vec::new() };
+    // What came in one piece with the hello is handled before more is waited for.
+    let mut outcome = reader.frames(inbox);
     loop {
-        let arrived = match inbox.fill_payloads(&mut reader.arrivals).await {
-            Ok(arrived) => arrived,
-            Err(error) => return error,
-        };
-        let outcome = match arrived {
-            Some((conversation, step)) => reader.arrived(conversation, step),
-            None => Ok(()),
-        };
-        let outcome = outcome.and_then(|()| reader.frames(inbox));
         reader.pass_on();
         if let Err(error) = outcome {
             return error;
         }
+        let arrived = match inbox.fill_payloads(&mut reader.arrivals).await {
+            Ok(arrived) => arrived,
+            Err(error) => return error,
+        };
+        outcome = match arrived {
+            Some((conversation, step)) => reader.arrived(conversation, step),
+            None => Ok(()),
+        };
+        outcome = outcome.and_then(|()| reader.frames(inbox));
     }
 }
 

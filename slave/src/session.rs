@@ -185,21 +185,23 @@ impl Reader {
     }
 
     async fn read(&mut self, inbox: &mut Inbox) -> LinkError {
+        // What came in one piece with the hello is handled before more is waited for.
+        let mut outcome = self.frames(inbox, Instant::now());
         loop {
+            self.core.admit(&mut self.batch);
+            if let Err(error) = outcome {
+                return error;
+            }
             let arrived = match inbox.fill_payloads(&mut self.arrivals).await {
                 Ok(arrived) => arrived,
                 Err(error) => return error,
             };
             let now = Instant::now();
-            let outcome = match arrived {
+            outcome = match arrived {
                 Some((conversation, step)) => self.arrived(conversation, step),
                 None => Ok(()),
             };
-            let outcome = outcome.and_then(|()| self.frames(inbox, now));
-            self.core.admit(&mut self.batch);
-            if let Err(error) = outcome {
-                return error;
-            }
+            outcome = outcome.and_then(|()| self.frames(inbox, now));
         }
     }
 
