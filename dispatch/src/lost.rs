@@ -52,6 +52,10 @@ impl Core {
         for (task, began) in lost.into_iter().rev() {
             self.out -= 1;
             if is_bound(&self.tasks, task) {
+                if began == Began::Started {
+                    let record = &mut self.tasks[task].record;
+                    record.tries = record.tries.saturating_add(1);
+                }
                 self.fail(turn, task, Cause::SlaveLost { may_have_run: true }, Some(id));
                 continue;
             }
