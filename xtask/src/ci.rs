@@ -124,7 +124,14 @@ fn deny() -> Result<Ended> {
             return Ok(Ended::Skipped("cargo-deny is not there and cannot be installed"));
         }
     }
-    run_command(&mut cargo_with(&["deny", "check", "licenses", "bans", "sources"]))?;
+    run_command(&mut cargo_with(&[
+        "deny",
+        "check",
+        "--hide-inclusion-graph",
+        "licenses",
+        "bans",
+        "sources",
+    ]))?;
     if !succeeds(&mut cargo_with(&["deny", "fetch", "db"])) {
         return Ok(Ended::Skipped("all but advisories passed; their database is out of reach"));
     }

@@ -25,7 +25,7 @@ fn runner(has_nextest: bool) -> &'static [&'static str] {
     match has_nextest {
         true => &["nextest", "run", "--workspace"],
         // Doc tests, which nextest cannot run, have a run of their own either way.
-        false => &["test", "--workspace", "--lib", "--bins", "--tests", "--examples"],
+        false => &["test", "--workspace", "--lib", "--bins", "--tests"],
     }
 }
 
