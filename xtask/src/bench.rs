@@ -20,21 +20,43 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
 /// machine spoil one measurement easily, and the next one seldom.
 pub(crate) fn check(args: &[String]) -> Result<()> {
     build()?;
+    let (rest, only) = split_only(args);
+    let bars: Vec<Bar> = BARS.into_iter().filter(|bar| is_wanted(bar, only.as_deref())).collect();
     let mut lines = measure(args)?;
-    let beyond = |lines: &[String]| -> Vec<Bar> {
-        BARS.into_iter().filter(|bar| !bar.is_cleared(bar.figure(lines))).collect()
-    };
-    for bar in beyond(&lines) {
+    for bar in beyond(&bars, &lines) {
         eprintln!("{}; once more", bar.beside(bar.figure(&lines)));
         let only = ["--only".to_owned(), bar.metric.to_owned()];
-        lines.extend(measure(&[args, &only].concat())?);
+        lines.extend(measure(&[&rest[..], &only].concat())?);
     }
-    for bar in BARS {
+    for bar in &bars {
         eprintln!("{}", bar.beside(bar.figure(&lines)));
     }
-    let beyond: Vec<_> = beyond(&lines).iter().map(ToString::to_string).collect();
+    let beyond: Vec<_> = beyond(&bars, &lines).iter().map(ToString::to_string).collect();
     ensure!(beyond.is_empty(), "bars that were not cleared: {}", beyond.join(", "));
     Ok(())
+}
+
+fn beyond(bars: &[Bar], lines: &[String]) -> Vec<Bar> {
+    bars.iter().copied().filter(|bar| !bar.is_cleared(bar.figure(lines))).collect()
+}
+
+/// The arguments without `--only METRIC`, and that metric.
+fn split_only(args: &[String]) -> (Vec<String>, Option<String>) {
+    let (mut rest, mut only) = (Vec::new(), None);
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        match arg.strip_prefix("--only") {
+            Some("") => only = args.next().cloned(),
+            Some(metric) => only = Some(metric.trim_start_matches('=').to_owned()),
+            None => rest.push(arg.clone()),
+        }
+    }
+    (rest, only)
+}
+
+/// Whether a bar's metric is measured with `--only`, as the benchmark understands it.
+fn is_wanted(bar: &Bar, only: Option<&str>) -> bool {
+    only.is_none_or(|only| bar.metric.contains(only))
 }
 
 /// Builds the benchmark and, beside it, the program whose slaves it starts: in one go, so
@@ -68,4 +90,21 @@ fn measure(args: &[String]) -> Result<Vec<String>> {
         bail!("`{shown}` failed ({status})");
     }
     Ok(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bars_are_those_of_the_metrics_that_were_asked_for() {
+        let split = |line: &str| split_only(&line.split(' ').map(String::from).collect::<Vec<_>>());
+        let rest = vec!["--rounds".to_owned(), "3".to_owned()];
+        assert_eq!(split("--rounds 3"), (rest.clone(), None));
+        assert_eq!(split("--only idle --rounds 3"), (rest.clone(), Some("idle".into())));
+        assert_eq!(split("--rounds 3 --only=idle"), (rest, Some("idle".into())));
+
+        let wanted = |only| BARS.iter().filter(|bar| is_wanted(bar, only)).count();
+        assert_eq!([None, Some("payload"), Some("rtt")].map(wanted), [5, 2, 0]);
+    }
 }

@@ -43,7 +43,7 @@ enum What {
     },
     /// Measures dpfw beside the limits of the platform; one JSON object a line.
     Bench {
-        /// Fails if a figure is beyond its bar twice in a row.
+        /// Fails if a figure is beyond its bar, and again when it is measured once more.
         #[arg(long)]
         check: bool,
         /// For the benchmark itself: `--rounds N`, `--only METRIC`, `--help`.
