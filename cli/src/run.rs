@@ -1,0 +1,154 @@
+//! `dpfw run`: one call, its result on standard output.
+
+use crate::exit::{Exit, Failure, describe};
+use crate::json::{self, Json};
+use crate::master::{self, Place};
+use crate::module::{self, Function};
+use crate::screen::Screen;
+use crate::signals::Signals;
+use crate::units::Span;
+use clap::Args;
+use dpfw::{CallExt, Placed, Receipt, TaskError};
+use serde::Serialize;
+use serde_json::Value;
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Runs a task and prints its result as JSON, in one line.
+///
+/// Several results of a plain function are an array, no result is null, bytes are an array
+/// of numbers. Without --slave and --listen, a slave within the process runs it.
+#[derive(Args, Debug)]
+#[command(after_help = crate::exit::HELP)]
+pub(crate) struct Run {
+    /// A WebAssembly module, or its text (.wat)
+    module: PathBuf,
+    /// A task's name, or an exported function of a plain module
+    function: String,
+    /// The arguments as a JSON array, an element for each; none if left out; `-` reads
+    /// them from standard input
+    #[arg(value_name = "ARGS", allow_hyphen_values = true)]
+    args: Option<String>,
+    /// At most so long from its dispatch to its end; it is interrupted then
+    #[arg(long, value_name = "DURATION")]
+    timeout: Option<Span>,
+    /// Never tries it again once it may have run
+    #[arg(long)]
+    once: bool,
+    /// Writes to standard error where and when it ran, as JSON in one line
+    #[arg(long)]
+    receipt: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+impl Run {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// A [`Failure`] with the exit code.
+    pub(crate) async fn run(&self, screen: &Screen) -> Result<Exit, Failure> {
+        let mut signals = Signals::new()?;
+        let function = module::load(&self.module)?.function(&self.function)?;
+        let call = self.call(&function)?;
+        let master = self.place.build(screen, &mut signals).await?;
+        let mut handle = master.dispatch(call);
+        let result = tokio::select! {
+            result = &mut handle => result,
+            exit = signals.next() => {
+                drop(handle);
+                master::end(&master).await;
+                return Err(master::cancelled(exit));
+            }
+        };
+        let receipt = handle.receipt();
+        master::end(&master).await;
+        let result = result.map_err(|error| failure(&function, &error))?;
+        if let Some(receipt) = receipt.filter(|_| self.receipt) {
+            screen.write(&json::line(&Told::new(&receipt))?);
+        }
+        print(result)
+    }
+
+    fn call(&self, function: &Function) -> Result<Placed<Json>, Failure> {
+        let arguments = match self.args.as_deref() {
+            None => Vec::new(),
+            Some("-") => {
+                let mut text = Vec::new();
+                io::stdin()
+                    .lock()
+                    .read_to_end(&mut text)
+                    .map_err(|e| Failure::usage(format!("standard input cannot be read: {e}")))?;
+                arguments("standard input", &text)?
+            }
+            Some(text) => arguments("ARGS", text.as_bytes())?,
+        };
+        let call = function.call(&arguments).map_err(|text| Failure::new(Exit::Call, text))?;
+        let mut call = Placed::from(call);
+        if let Some(timeout) = self.timeout {
+            call = call.timeout(timeout.0);
+        }
+        if self.once {
+            call = call.once();
+        }
+        Ok(call)
+    }
+}
+
+fn arguments(from: &str, text: &[u8]) -> Result<Vec<Value>, Failure> {
+    json::arguments(text).map_err(|why| Failure::usage(format!("{from} cannot be used: {why}")))
+}
+
+fn failure(function: &Function, error: &TaskError) -> Failure {
+    let text = describe(error) + &function.hint(error.cause());
+    Failure::new(Exit::of(error.cause()), text)
+}
+
+/// A receipt as it is printed; times in microseconds.
+#[derive(Serialize)]
+struct Told<'a> {
+    slave: &'a str,
+    attempts: u32,
+    queued_here_us: u64,
+    travelled_us: u64,
+    queued_there_us: u64,
+    initialised_us: u64,
+    executed_us: u64,
+    total_us: u64,
+    memory_bytes: u64,
+}
+
+impl<'a> Told<'a> {
+    fn new(receipt: &'a Receipt) -> Self {
+        let us = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        Self {
+            slave: receipt.slave.as_str(),
+            attempts: receipt.attempts,
+            queued_here_us: us(receipt.queued_here),
+            travelled_us: us(receipt.travelled),
+            queued_there_us: us(receipt.queued_there),
+            initialised_us: us(receipt.initialised),
+            executed_us: us(receipt.executed),
+            total_us: us(receipt.total()),
+            memory_bytes: receipt.memory_bytes,
+        }
+    }
+}
+
+fn print(Json(mut line): Json) -> Result<Exit, Failure> {
+    line.push(b'\n');
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(&line).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(Exit::Ok),
+        Err(error) => output_failed(&error),
+    }
+}
+
+/// What becomes of a failure to write to standard output.
+pub(crate) fn output_failed(error: &io::Error) -> Result<Exit, Failure> {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => Ok(Exit::BrokenPipe),
+        _ => Err(Failure::new(Exit::Output, format!("standard output cannot be written: {error}"))),
+    }
+}

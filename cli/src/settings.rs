@@ -1,0 +1,136 @@
+//! The settings of a slave: its slots, its cache, its limits.
+//!
+//! Invariant: every limit that is not given is the library's own.
+
+use crate::units::{Size, Span};
+use clap::Args;
+use dpfw::{Limits, Slave, SlaveBuilder};
+use std::path::PathBuf;
+use std::sync::LazyLock;
+
+static DEFAULTS: LazyLock<Limits> = LazyLock::new(Limits::default);
+
+/// A slave's slots and its cache.
+#[derive(Args, Debug)]
+pub(crate) struct SlotOptions {
+    /// How many tasks run at once; as many as there are cores unless told
+    #[arg(long, value_name = "N")]
+    pub(crate) slots: Option<usize>,
+    /// Where compiled modules are kept between runs; `dpfw` in the user's cache directory
+    /// unless told. Only a directory of mode 0700 is trusted
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cache: Option<PathBuf>,
+    /// Compiled modules are not kept
+    #[arg(long, conflicts_with = "cache")]
+    pub(crate) no_cache: bool,
+}
+
+/// What guests and masters may use of a slave.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Limits of the slave")]
+pub(crate) struct LimitOptions {
+    /// Linear memory of a sandbox
+    #[arg(long, value_name = "SIZE", default_value_t = Size(DEFAULTS.memory))]
+    memory: Size,
+    /// Elements of a sandbox's tables
+    #[arg(long, value_name = "N", default_value_t = DEFAULTS.table)]
+    table: usize,
+    /// The wasm stack
+    #[arg(long, value_name = "SIZE", default_value_t = Size(DEFAULTS.stack as u64))]
+    stack: Size,
+    /// How long a task may run, whatever its caller says
+    #[arg(long, value_name = "DURATION", default_value_t = Span(DEFAULTS.time))]
+    time: Span,
+    /// Bytes of a result
+    #[arg(long, value_name = "SIZE", default_value_t = Size(DEFAULTS.result))]
+    result: Size,
+    /// Bytes of a task's arguments
+    #[arg(long, value_name = "SIZE", default_value_t = Size(DEFAULTS.arguments))]
+    arguments: Size,
+    /// Bytes of log lines of a task
+    #[arg(long, value_name = "SIZE", default_value_t = Size(DEFAULTS.log))]
+    log_bytes: Size,
+    /// Bytes of a module
+    #[arg(long, value_name = "SIZE", default_value_t = Size(DEFAULTS.module))]
+    module_size: Size,
+    /// Functions of a module
+    #[arg(long, value_name = "N", default_value_t = DEFAULTS.functions)]
+    functions: u32,
+    /// How long a module's start and warm-up may take
+    #[arg(long, value_name = "DURATION", default_value_t = Span(DEFAULTS.warm))]
+    warm: Span,
+    /// Bytes of the keyed store
+    #[arg(long, value_name = "SIZE", default_value_t = Size(DEFAULTS.store_bytes))]
+    store: Size,
+    /// Entries of the keyed store
+    #[arg(long, value_name = "N", default_value_t = DEFAULTS.store_entries)]
+    store_entries: u64,
+    /// Attempts that wait for a slot
+    #[arg(long, value_name = "N", default_value_t = DEFAULTS.queued)]
+    queued: usize,
+    /// Modules in memory at once
+    #[arg(long, value_name = "N", default_value_t = DEFAULTS.modules)]
+    modules: usize,
+    /// Links at once
+    #[arg(long, value_name = "N", default_value_t = DEFAULTS.links)]
+    links: usize,
+}
+
+impl LimitOptions {
+    fn limits(&self) -> Limits {
+        let mut limits = *DEFAULTS;
+        limits.memory = self.memory.0;
+        limits.table = self.table;
+        // More than an address space has is refused by the engine.
+        limits.stack = usize::try_from(self.stack.0).unwrap_or(usize::MAX);
+        limits.time = self.time.0;
+        limits.result = self.result.0;
+        limits.arguments = self.arguments.0;
+        limits.log = self.log_bytes.0;
+        limits.module = self.module_size.0;
+        limits.functions = self.functions;
+        limits.warm = self.warm.0;
+        limits.store_bytes = self.store.0;
+        limits.store_entries = self.store_entries;
+        limits.queued = self.queued;
+        limits.modules = self.modules;
+        limits.links = self.links;
+        limits
+    }
+}
+
+/// A slave with these settings.
+pub(crate) fn slave(slots: &SlotOptions, limits: &LimitOptions) -> SlaveBuilder {
+    let mut builder = Slave::builder().limits(limits.limits());
+    if let Some(slots) = slots.slots {
+        builder = builder.slots(slots);
+    }
+    if let Some(directory) = &slots.cache {
+        builder = builder.cache(directory);
+    }
+    if slots.no_cache {
+        builder = builder.no_cache();
+    }
+    builder
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        limits: LimitOptions,
+    }
+
+    #[test]
+    fn without_options_the_limits_are_the_librarys() {
+        let command = Command::parse_from(["x"]);
+        assert_eq!(command.limits.limits(), Limits::default());
+        let command = Command::parse_from(["x", "--memory", "1GiB", "--time", "5s"]);
+        let limits = command.limits.limits();
+        assert_eq!((limits.memory, limits.time.as_secs()), (1 << 30, 5));
+    }
+}

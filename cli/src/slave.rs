@@ -1,0 +1,146 @@
+//! `dpfw slave`: a slave as a process.
+
+use crate::address::{Address, Reach};
+use crate::exit::{Exit, Failure};
+use crate::run::output_failed;
+use crate::screen::Screen;
+use crate::settings::{self, LimitOptions, SlotOptions};
+use crate::signals::Signals;
+use crate::units::Span;
+use clap::Args;
+use dpfw::{Dial, DialError, Drained, Network, PeerId, Slave};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::time::Duration;
+
+/// Runs a slave until SIGINT or SIGTERM.
+///
+/// When it is ready, it prints `listening on ADDR` for each address that it listens on.
+/// The first signal drains it: nothing new is admitted, what runs comes to its end. The
+/// second one ends it at once.
+#[derive(Args, Debug)]
+#[command(after_help = crate::exit::HELP)]
+pub(crate) struct SlaveCommand {
+    /// Listens for masters; port 0 takes a free one. May be given several times
+    #[arg(long, value_name = "ADDR")]
+    listen: Vec<Address>,
+    /// Dials a master that listens, and again when the link is lost. May be given several
+    /// times
+    #[arg(long, value_name = "ADDR")]
+    dial: Vec<Address>,
+    /// How often in a row a master is dialled before it is given up, a second apart; for
+    /// ever unless told
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    dial_tries: Option<u32>,
+    /// The slave's name in logs and errors; one is made up unless told
+    #[arg(long, value_name = "NAME", value_parser = name)]
+    name: Option<PeerId>,
+    /// How long a drain waits for what runs
+    #[arg(long, value_name = "DURATION", default_value_t = Span(Duration::from_secs(30)))]
+    drain: Span,
+    #[command(flatten)]
+    reach: Reach,
+    #[command(flatten)]
+    slots: SlotOptions,
+    #[command(flatten)]
+    limits: LimitOptions,
+}
+
+fn name(text: &str) -> Result<PeerId, String> {
+    PeerId::new(text).map_err(|e| e.to_string())
+}
+
+impl SlaveCommand {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// A [`Failure`] with the exit code.
+    pub(crate) async fn run(&self, screen: &Screen) -> Result<Exit, Failure> {
+        if self.listen.is_empty() && self.dial.is_empty() {
+            return Err(Failure::usage(
+                "the slave has no way to a master: let it listen for masters with --listen \
+                 127.0.0.1:10000, or dial one that listens with --dial ADDR",
+            ));
+        }
+        // Before anybody is told that it is ready, so that a signal then drains.
+        let mut signals = Signals::new()?;
+        let network = self.reach.network(screen);
+        let mut builder = settings::slave(&self.slots, &self.limits).network(network);
+        if let Some(name) = &self.name {
+            builder = builder.name(name.clone());
+        }
+        let slave = builder.build()?;
+        if let Err(error) = self.listen(&slave).await? {
+            return output_failed(&error);
+        }
+        tokio::select! {
+            exit = signals.next() => self.drain(&slave, exit, &mut signals, screen).await,
+            failure = self.dial(&slave, network, screen) => Err(failure),
+        }
+    }
+
+    /// Listens, and says where, in one piece: whoever reads the first line may read no more.
+    async fn listen(&self, slave: &Slave) -> Result<io::Result<()>, Failure> {
+        let mut lines = String::new();
+        for address in &self.listen {
+            let address = slave.listen(address.as_str()).await?;
+            // Writing to a text cannot fail.
+            let _ = writeln!(lines, "listening on {address}");
+        }
+        let mut stdout = io::stdout().lock();
+        Ok(stdout.write_all(lines.as_bytes()).and_then(|()| stdout.flush()))
+    }
+
+    /// Dials for as long as there is a reason to live; then says why there is none.
+    async fn dial(&self, slave: &Slave, network: Network, screen: &Screen) -> Failure {
+        let mut dials: FuturesUnordered<_> = self
+            .dial
+            .iter()
+            .map(|address| {
+                let mut dial = Dial::new(address.as_str());
+                (dial.network, dial.tries) = (network, self.dial_tries);
+                slave.dial_until(dial)
+            })
+            .collect();
+        while let Some(ended) = dials.next().await {
+            let Some(error) = ended else { continue };
+            let is_last = dials.is_empty() && self.listen.is_empty();
+            // What is not allowed or makes no sense ends it whatever else it does.
+            if is_last || matches!(error, DialError::Address(_)) {
+                return error.into();
+            }
+            screen.warn(error);
+        }
+        std::future::pending().await
+    }
+
+    async fn drain(
+        &self,
+        slave: &Slave,
+        exit: Exit,
+        signals: &mut Signals,
+        screen: &Screen,
+    ) -> Result<Exit, Failure> {
+        tracing::info!(limit = %self.drain, by = ?exit, "draining; a second signal ends at once");
+        tokio::select! {
+            drained = slave.drain(self.drain.0) => match drained {
+                Drained::Clean => Ok(Exit::Ok),
+                Drained::Interrupted(left) => Err(Failure::new(Exit::Drain, unfinished(left, self.drain))),
+            },
+            exit = signals.next() => {
+                screen.error("ended at once by a second signal; what still ran is not finished");
+                // Guests that run are not waited for: the process ends with them.
+                std::process::exit(exit.code().into());
+            }
+        }
+    }
+}
+
+fn unfinished(left: usize, limit: Span) -> String {
+    let (tasks, were) = if left == 1 { ("task", "was") } else { ("tasks", "were") };
+    format!(
+        "{left} {tasks} still ran after {limit} and {were} interrupted; --drain gives more time"
+    )
+}
