@@ -22,6 +22,13 @@ pub struct Dial {
     pub pause: Duration,
 }
 
+fn times(tries: u32) -> String {
+    match tries {
+        1 => "tried once".into(),
+        tries => format!("tried {tries} times"),
+    }
+}
+
 /// Nobody answered.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -30,7 +37,7 @@ pub enum DialError {
     #[error(transparent)]
     Address(#[from] AddressError),
     /// Every try failed.
-    #[error("{address} cannot be reached ({tries} tries): {source}")]
+    #[error("{address} cannot be reached ({}): {source}", times(*tries))]
     Unreachable {
         /// The address.
         address: String,

@@ -68,8 +68,9 @@ struct Told {
 /// transfer was abandoned; one that goes on asking does not mean to run it.
 const OFFERS: u32 = 8;
 
-/// The result that the event being handled carries.
+/// What the event being handled says of an attempt's end.
 struct Carried {
+    task: TaskId,
     timing: Timing,
     result: Bytes,
 }
@@ -269,12 +270,10 @@ impl Driver {
         match said {
             FromSlave::Done(attempt, timing, result) => {
                 let run = Duration::from_micros(timing.init_us.saturating_add(timing.run_us));
-                self.carried = Some(Carried { timing, result });
-                self.handle(Event::Finished { slave, attempt, end: End::Done { run } });
-                self.carried = None;
+                self.finished(slave, attempt, timing, result, End::Done { run });
             }
-            FromSlave::Failed(attempt, cause) => {
-                self.handle(Event::Finished { slave, attempt, end: End::Failed { cause } });
+            FromSlave::Failed(attempt, timing, cause) => {
+                self.finished(slave, attempt, timing, Bytes::new(), End::Failed { cause });
             }
             FromSlave::Started(attempts) => self.handle(Event::Started { slave, attempts }),
             FromSlave::Returned(attempts) => self.handle(Event::Returned { slave, attempts }),
@@ -291,6 +290,21 @@ impl Driver {
                 }
             }
         }
+    }
+
+    /// An attempt has ended at a slave, with what may be its task's result.
+    fn finished(
+        &mut self,
+        slave: SlaveId,
+        attempt: AttemptId,
+        timing: Timing,
+        result: Bytes,
+        end: End,
+    ) {
+        let task = self.core.task_of(slave, attempt);
+        self.carried = task.map(|task| Carried { task, timing, result });
+        self.handle(Event::Finished { slave, attempt, end });
+        self.carried = None;
     }
 
     fn entry_of(&self, slave: SlaveId, attempt: AttemptId) -> Option<&Entry> {
@@ -418,26 +432,29 @@ impl Driver {
         };
         let name = self.kinds.get(entry.kind.0 as usize).map_or("?", |kind| &kind.name);
         let peer = |slave: SlaveId| self.slaves.get(&slave).map(|t| t.linked.hello.peer.clone());
-        match outcome {
-            Outcome::Accepted { slave, .. } => {
-                let carried = self.carried.take().zip(peer(slave));
-                let Some((Carried { timing, result }, peer)) = carried else {
-                    let message = "a result was accepted that is not there".into();
-                    let error = TaskError::new(name, None, attempts, Cause::Internal { message });
-                    entry.ticket.complete(Err(error), None);
-                    return self.inbox.give_room();
-                };
-                let (dispatched, sent) = (entry.ticket.dispatched, entry.sent);
-                let sent = sent.unwrap_or(dispatched);
-                let receipt = Receipt::new(peer, attempts.max(1), dispatched, sent, &timing);
-                entry.ticket.complete(Ok(result), Some(Box::new(receipt)));
+        let carried = self.carried.take_if(|carried| carried.task == task);
+        let slave = match &outcome {
+            Outcome::Accepted { slave, .. } => peer(*slave),
+            Outcome::Failed { slave, .. } => slave.and_then(peer),
+        };
+        let has_failed = matches!(outcome, Outcome::Failed { .. });
+        let failed_at = has_failed.then(|| slave.clone()).flatten();
+        let receipt = carried.as_ref().zip(slave).map(|(carried, slave)| {
+            let dispatched = entry.ticket.dispatched;
+            let sent = entry.sent.unwrap_or(dispatched);
+            let receipt = Receipt::new(slave, attempts.max(1), dispatched, sent, &carried.timing);
+            Box::new(receipt)
+        });
+        let result = match (outcome, carried) {
+            (Outcome::Accepted { .. }, Some(carried)) => Ok(carried.result),
+            (Outcome::Accepted { .. }, None) => {
+                let message = "a result was accepted that is not there".into();
+                Err(Cause::Internal { message })
             }
-            Outcome::Failed { cause, slave } => {
-                let slave = slave.and_then(peer);
-                let error = TaskError::new(name, slave, attempts, cause);
-                entry.ticket.complete(Err(error), None);
-            }
-        }
+            (Outcome::Failed { cause, .. }, _) => Err(cause),
+        };
+        let result = result.map_err(|cause| TaskError::new(name, failed_at, attempts, cause));
+        entry.ticket.complete(result, receipt);
         self.inbox.give_room();
     }
 

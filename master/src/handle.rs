@@ -120,7 +120,8 @@ impl<T> TaskHandle<T> {
         self.raw.ticket.is_complete()
     }
 
-    /// What the task cost and where it ran, once it has ended with a result.
+    /// What the task cost and where it ran, once it has ended at a slave, with a result or
+    /// an error of its own. A task that was cancelled, refused or lost may have none.
     pub fn receipt(&self) -> Option<Receipt> {
         self.raw.ticket.receipt()
     }

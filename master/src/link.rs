@@ -25,7 +25,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(crate) enum FromSlave {
     Done(AttemptId, Timing, Bytes),
-    Failed(AttemptId, Cause),
+    Failed(AttemptId, Timing, Cause),
     Started(Vec<AttemptId>),
     Returned(Vec<AttemptId>),
     Status(Status),
@@ -132,11 +132,11 @@ impl Reader {
                 return self.begin(conversation, payload, inline, last, Arriving::Value(reply));
             }
             kind::FAILED => {
-                let Failed { failure, .. } = decode(frame)?.0;
+                let Failed { timing, failure } = decode(frame)?.0;
                 // What of the arguments is not sent yet is not wanted any more.
                 self.abandon_sending(conversation)?;
                 self.arrivals.abandon(conversation);
-                self.said.push(FromSlave::Failed(attempt, failure.into()));
+                self.said.push(FromSlave::Failed(attempt, timing, failure.into()));
             }
             kind::STARTED => {
                 self.said.push(FromSlave::Started(decode::<Started>(frame)?.0.attempts));
@@ -259,8 +259,8 @@ impl Reader {
     /// Tells whoever waits for a payload that it does not come.
     fn fail(&mut self, conversation: ConversationId, arriving: Arriving, cause: Cause) {
         match arriving {
-            Arriving::Result(_) => {
-                self.said.push(FromSlave::Failed(conversation.attempt(), cause));
+            Arriving::Result(timing) => {
+                self.said.push(FromSlave::Failed(conversation.attempt(), timing, cause));
             }
             Arriving::Value(mut reply) => {
                 reply.failure = Some(cause.into());

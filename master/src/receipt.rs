@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Receipt {
-    /// The slave that gave the result.
+    /// The slave that gave the result, or the error.
     pub slave: PeerId,
     /// How often the task was started.
     pub attempts: u32,
@@ -53,7 +53,7 @@ impl Receipt {
         }
     }
 
-    /// From `dispatch` to the result: the sum of the parts.
+    /// From `dispatch` to the end: the sum of the parts.
     pub fn total(&self) -> Duration {
         self.queued_here
             .saturating_add(self.travelled)

@@ -2,8 +2,8 @@
 //!
 //! A fresh buffer of 64 MiB costs 16,384 page faults, as much time as a fast link takes to
 //! fill it. So the last large buffer is kept when its bytes are dropped, wherever that
-//! happens, and taken for the next payload. Bound: one buffer of at most [`KEPT`] bytes for
-//! each recycler; it is given back to the system when [`PATIENCE`] smaller payloads have
+//! happens, and taken for the next payload. Bound: one buffer of at most `KEPT` bytes for
+//! each recycler; it is given back to the system when `PATIENCE` smaller payloads have
 //! come and gone without a use for it.
 
 use bytes::Bytes;

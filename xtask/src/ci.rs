@@ -35,7 +35,7 @@ enum Step {
     Deny,
     /// The demo.
     Demo,
-    /// A short benchmark, held against the bars.
+    /// A short benchmark, its figures shown beside the bars.
     Bench,
 }
 
@@ -93,13 +93,14 @@ impl Step {
             }
             Self::Test => test::run(&[])?,
             Self::Docs => {
-                // The program's documentation would have the library's name.
-                let doc = ["doc", "--workspace", "--no-deps", "--exclude", "dpfw-cli"];
+                let doc = ["doc", "--workspace", "--no-deps"];
                 run_command(cargo_with(&doc).env("RUSTDOCFLAGS", "-D warnings"))?;
             }
             Self::Deny => return deny(),
             Self::Demo => demo::run(&[])?,
-            Self::Bench => bench::check(&["--rounds".to_owned(), "3".to_owned()])?,
+            // What it measures has to be right; how fast it is says as much about who else
+            // is on the machine, and fails nothing here. `cargo xtask bench --check` does.
+            Self::Bench => drop(bench::beside_bars(&["--rounds".to_owned(), "3".to_owned()])?),
         }
         Ok(Ended::Passed)
     }
