@@ -1,0 +1,12 @@
+//! The program as a process: what it prints, how it ends, what it does on signals.
+//!
+//! Every test runs the built binary, on port 0 and with a cache of the tests' own, and
+//! waits for what it prints, never for time.
+
+#![forbid(unsafe_code)]
+
+mod kit;
+mod map;
+mod network;
+mod run;
+mod slave;

@@ -1,0 +1,109 @@
+//! `dpfw slave`.
+
+use crate::kit::{Modules, Process, dpfw, slave};
+use rustix::process::Signal;
+
+#[test]
+fn it_says_where_it_listens() {
+    let args = ["slave", "--listen", "127.0.0.1:0", "--listen", "localhost:0", "--slots", "1"];
+    let mut slave = Process::start(&args);
+    let modules = Modules::new();
+    for _ in 0..2 {
+        let line = slave.line();
+        let address = line.strip_prefix("listening on ").expect("an address");
+        let left =
+            dpfw(&["run", &modules.path("plain.wat"), "add", "[2,3]", "--slave", address], "");
+        assert_eq!((left.code, left.out.as_str()), (0, "5\n"), "{left:?}");
+    }
+    slave.signal(Signal::TERM);
+    let left = slave.finish();
+    assert_eq!((left.code, left.out.as_str(), left.err.as_str()), (0, "", ""));
+}
+
+#[test]
+fn without_a_way_to_a_master_it_says_what_to_do() {
+    let left = dpfw(&["slave"], "");
+    assert_eq!(left.code, 2);
+    insta::assert_snapshot!(left.err, @"error: the slave has no way to a master: let it listen for masters with --listen 127.0.0.1:10000, or dial one that listens with --dial ADDR");
+}
+
+#[test]
+fn a_port_that_is_taken_ends_with_5() {
+    let first = slave(&[]);
+    let left = dpfw(&["slave", "--listen", &first.address], "");
+    assert_eq!(left.code, 5, "{left:?}");
+    assert!(left.err.contains("cannot be listened on: Address already in use"), "{left:?}");
+}
+
+/// A run of an endless task at a slave, once it runs.
+fn endless(modules: &Modules, address: &str) -> Process {
+    let module = modules.path("loud.wat");
+    let mut run =
+        Process::start(&["run", &module, "spin", "--slave", address, "--dial-tries", "1"]);
+    run.says("forged");
+    run
+}
+
+#[test]
+fn a_drain_lets_what_runs_come_to_its_end() {
+    let modules = Modules::new();
+    let mut slave = slave(&["-v", "--drain", "1h"]);
+    let args = ["run", &modules.path("loud.wat"), "spin", "--slave", &slave.address];
+    let mut run = Process::start(&[&args[..], &["--timeout", "2s"]].concat());
+    run.says("forged");
+    slave.process.signal(Signal::TERM);
+    slave.process.says("draining");
+    // It ends by its own deadline, not by the drain.
+    assert_eq!(run.finish().code, 7);
+    assert_eq!(slave.process.finish().code, 0);
+}
+
+#[test]
+fn a_drain_that_takes_too_long_says_what_was_not_finished() {
+    let modules = Modules::new();
+    let slave = slave(&["--drain", "50ms"]);
+    let run = endless(&modules, &slave.address);
+    slave.process.signal(Signal::INT);
+    let left = slave.process.finish();
+    assert_eq!(left.code, 8);
+    insta::assert_snapshot!(left.err, @"error: 1 task still ran after 50ms and was interrupted; --drain gives more time");
+    let left = run.finish();
+    assert_eq!(left.code, 5, "{left:?}");
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let modules = Modules::new();
+    let mut slave = slave(&["-v", "--drain", "1h"]);
+    let run = endless(&modules, &slave.address);
+    slave.process.signal(Signal::TERM);
+    slave.process.says("draining");
+    slave.process.signal(Signal::INT);
+    let left = slave.process.finish();
+    assert_eq!(left.code, 130);
+    assert!(left.err.ends_with("what still ran is not finished\n"), "{left:?}");
+    assert_eq!(run.finish().code, 5);
+}
+
+#[test]
+fn limits_are_options() {
+    let modules = Modules::new();
+    let slave = slave(&["--memory", "64KiB", "--no-cache"]);
+    let left = dpfw(&["run", &modules.path("loud.wat"), "boom", "--slave", &slave.address], "");
+    assert_eq!(left.code, 1);
+    insta::assert_snapshot!(modules.stable(&left.err), @"error: `boom` on SLAVE: the limit on memory was exceeded (allowed: 65536 bytes)");
+}
+
+#[test]
+fn the_cache_is_where_it_is_said() {
+    let modules = Modules::new();
+    let cache = modules.path("cache");
+    let run = |args: &[&str]| {
+        let module = modules.path("plain.wat");
+        let left = dpfw(&[&["run", &module, "add", "[2,3]"], args].concat(), "");
+        assert_eq!((left.code, left.err.as_str()), (0, ""));
+        std::fs::read_dir(&cache).is_ok()
+    };
+    assert!(!run(&["--no-cache"]));
+    assert!(run(&["--cache", &cache]));
+}
