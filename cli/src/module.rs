@@ -218,6 +218,7 @@ mod tests {
         it has frame(points: Vec<Point>) -> Option<Frame>
         it has remember(name: String, text: String) -> Result<Option<String>, _>
         it has sum_below(limit: u64) -> u64
+        it has word_at(text: String, at: u32) -> String
         ");
         let empty = load(file(".wat", b"(module)").path()).expect("a module");
         let text = empty.function("f").expect_err("not there").text;
