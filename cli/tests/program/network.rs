@@ -55,7 +55,7 @@ fn nobody_there_ends_with_5() {
     ] {
         let left = dpfw(&[args, &once].concat(), "");
         assert_eq!(left.code, 5, "{left:?}");
-        let expected = format!("{address} cannot be reached (1 tries): Connection refused");
+        let expected = format!("{address} cannot be reached (tried once): Connection refused");
         assert!(left.err.contains(&expected), "{left:?}");
     }
 }
