@@ -1,0 +1,33 @@
+//! A slave in a process of its own: `dpfw-test-slave NAME SLOTS CACHE`.
+//!
+//! It says where it listens, drains at `SIGTERM`, and ends with its standard input.
+
+#![forbid(unsafe_code)]
+
+use anyhow::{Context, Result};
+use dpfw::{PeerId, Slave};
+use std::io::Read;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Longer than a test lets a task run on.
+const DRAIN: Duration = Duration::from_secs(30);
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<()> {
+    let mut args = std::env::args().skip(1);
+    let mut next = |what: &'static str| args.next().context(what);
+    let (name, slots, cache) = (next("NAME")?, next("SLOTS")?, next("CACHE")?);
+    let mut terminated = signal(SignalKind::terminate())?;
+    std::thread::spawn(|| {
+        // Whatever it says, its end is what matters.
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        std::process::exit(3);
+    });
+    let slave = Slave::builder().name(PeerId::new(name)?).slots(slots.parse()?).cache(cache);
+    let slave = slave.build()?;
+    println!("listening on {}", slave.listen("127.0.0.1:0").await?);
+    terminated.recv().await;
+    slave.drain(DRAIN).await;
+    Ok(())
+}

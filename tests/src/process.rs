@@ -1,0 +1,84 @@
+//! A slave in a process of its own, which can be killed.
+//!
+//! Invariant: the process ends when its value is dropped, and when the test's process
+//! does, however that ends: it holds the other end of the slave's standard input.
+
+use crate::wait::within;
+use anyhow::{Context, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+/// A running `dpfw-test-slave`.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    /// Where it listens.
+    pub address: String,
+}
+
+impl Process {
+    /// Starts the program as a slave of this name with so many slots.
+    ///
+    /// # Errors
+    /// If it does not say where it listens.
+    pub async fn start(program: &str, name: &str, slots: usize) -> Result<Self> {
+        let cache = crate::fleet::cache()?;
+        let child = Command::new(program)
+            .args([name, &slots.to_string()])
+            .arg(cache)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn();
+        let mut child = child.with_context(|| format!("{program} does not start"))?;
+        let stdout = child.stdout.take().context("its output is a pipe")?;
+        let mut process = Self { child, address: String::new() };
+        let line = tokio::task::spawn_blocking(move || {
+            let mut line = String::new();
+            BufReader::new(stdout).read_line(&mut line).map(|_| line)
+        });
+        let line = within("the slave to say where it listens", line).await???;
+        let address = line.trim().strip_prefix("listening on ");
+        ensure!(address.is_some(), "{name} said {line:?}");
+        process.address = address.unwrap_or_default().to_owned();
+        Ok(process)
+    }
+
+    /// `SIGKILL`.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        Ok(kill_process(Pid::from_child(&self.child), signal)?)
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// If it does not end.
+    pub async fn ended(mut self) -> Result<ExitStatus> {
+        crate::wait::until("the slave's process to end", async || {
+            Ok(self.child.try_wait()?.is_some())
+        })
+        .await?;
+        Ok(self.child.wait()?)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

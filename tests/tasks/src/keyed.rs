@@ -1,0 +1,150 @@
+//! Tasks on the keyed store, and tasks that wait for it.
+
+use dpfw_guest::store::{self, StoreError, Versioned};
+use dpfw_guest::task;
+use std::time::Duration;
+
+/// Reads a value.
+///
+/// # Errors
+/// [`StoreError`].
+#[task]
+pub fn get(key: String) -> Result<Option<String>, StoreError> {
+    store::get(&key)
+}
+
+/// Writes a value; gives its version.
+///
+/// # Errors
+/// [`StoreError`].
+#[task]
+pub fn put(key: String, value: String) -> Result<u64, StoreError> {
+    store::put(&key, &value)
+}
+
+/// Writes a value unless there is one.
+///
+/// # Errors
+/// [`StoreError`].
+#[task]
+pub fn put_if_absent(key: String, value: String) -> Result<bool, StoreError> {
+    Ok(store::put_if_absent(&key, &value)?.is_some())
+}
+
+/// Writes a value if the version is the expected one.
+///
+/// # Errors
+/// [`StoreError`].
+#[task]
+pub fn swap(key: String, value: String, expected: u64) -> Result<Option<u64>, StoreError> {
+    store::compare_and_swap(&key, &value, expected)
+}
+
+/// Removes an entry.
+///
+/// # Errors
+/// [`StoreError`].
+#[task]
+pub fn remove(key: String) -> Result<bool, StoreError> {
+    store::remove(&key)
+}
+
+/// The keys that begin like this.
+///
+/// # Errors
+/// [`StoreError`].
+#[task]
+pub fn keys(prefix: String) -> Result<Vec<String>, StoreError> {
+    store::list(&prefix).map(|entry| Ok(entry?.key)).collect()
+}
+
+/// Puts so many bytes under a key.
+///
+/// # Errors
+/// [`StoreError`].
+#[task]
+pub fn fill(key: String, len: usize) -> Result<(), StoreError> {
+    store::put_bytes(&key, &vec![1; len]).map(drop)
+}
+
+/// Adds one to a number so many times, by compare-and-swap.
+///
+/// # Errors
+/// [`StoreError`].
+#[task]
+pub fn increment(key: String, times: u32) -> Result<(), StoreError> {
+    for _ in 0..times {
+        loop {
+            let before = store::get_versioned::<u64>(&key)?;
+            let Versioned { value, version } = before.unwrap_or(Versioned { value: 0, version: 0 });
+            if store::compare_and_swap(&key, &(value + 1), version)?.is_some() {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Between two looks at the store. Short: a test waits for it.
+const PAUSE: Duration = Duration::from_millis(1);
+
+fn await_key(key: &str) -> Result<(), StoreError> {
+    while store::get_bytes(key)?.is_none() {
+        std::thread::sleep(PAUSE);
+    }
+    Ok(())
+}
+
+/// Says that it is there by writing `arrived`, and gives `value` when `go` is there.
+///
+/// # Errors
+/// [`StoreError`].
+#[task]
+pub fn gate(arrived: String, go: String, value: u64) -> Result<u64, StoreError> {
+    store::put(&arrived, &value)?;
+    await_key(&go)?;
+    Ok(value)
+}
+
+/// The same, and never tried again.
+///
+/// # Errors
+/// [`StoreError`].
+#[task(once)]
+pub fn gate_once(arrived: String, go: String, value: u64) -> Result<u64, StoreError> {
+    store::put(&arrived, &value)?;
+    await_key(&go)?;
+    Ok(value)
+}
+
+/// Tells how far it is, writes `arrived`, and ends when `go` is there.
+///
+/// # Errors
+/// [`StoreError`].
+#[task]
+pub fn report(done: u64, total: u64, arrived: String, go: String) -> Result<(), StoreError> {
+    dpfw_guest::progress(done, total);
+    store::put(&arrived, &done)?;
+    await_key(&go)
+}
+
+/// Writes `arrived` and loops for ever, without calling the host again.
+///
+/// # Errors
+/// [`StoreError`].
+#[task]
+pub fn spin(arrived: String) -> Result<(), StoreError> {
+    store::put(&arrived, &0u64)?;
+    super::hostile::endless()
+}
+
+/// Writes `arrived` and sleeps for a day, in one call of the host.
+///
+/// # Errors
+/// [`StoreError`].
+#[task]
+pub fn sleep(arrived: String) -> Result<(), StoreError> {
+    store::put(&arrived, &0u64)?;
+    std::thread::sleep(Duration::from_secs(86_400));
+    Ok(())
+}

@@ -1,0 +1,16 @@
+//! The tasks of the whole-system tests.
+//!
+//! Owns: one task for each thing that a task can do, or do wrong. Does not: assert; the
+//! tests do. Invariant: a task that waits, waits for a key of the store and not for time,
+//! so that a test decides when it goes on.
+
+mod good;
+mod hostile;
+mod keyed;
+
+pub use dpfw_guest::Bytes;
+pub use good::*;
+pub use hostile::*;
+pub use keyed::*;
+
+dpfw_guest::module!();

@@ -1,0 +1,32 @@
+//! The tests of the whole system: masters and slaves as users have them.
+//!
+//! A test is named after the row that it shows, where it shows one: `d` for what the seeds
+//! offer, `f` for what is survived, `r` for logs.
+
+mod system {
+    pub(crate) mod lies;
+    pub(crate) mod scene;
+    pub(crate) mod stage;
+
+    mod bad_calls;
+    mod bad_guests;
+    mod bad_memory;
+    mod bad_modules;
+    mod cache;
+    mod dispatch;
+    mod dying_slaves;
+    mod fresh;
+    mod handles;
+    mod links;
+    mod logs;
+    mod losses;
+    mod lying_masters;
+    mod lying_slaves;
+    mod map;
+    mod payloads;
+    mod plain;
+    mod processes;
+    mod reserve;
+    mod store;
+    mod unruly_masters;
+}

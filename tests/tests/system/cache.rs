@@ -1,0 +1,137 @@
+//! F53: compiled modules are kept between runs, and trusted only where they may be.
+
+use super::stage::unharmed;
+use anyhow::{Context, Result};
+use dpfw::{Module, PeerId, Slave, Task};
+use dpfw_tests::fleet::Pair;
+use dpfw_tests::lines::Lines;
+use dpfw_tests::wait::within;
+use dpfw_tests::wasm::module;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// A module that no other test has.
+fn unique(n: u32) -> Result<Module> {
+    module(&format!("(module (func (export \"f\") (result i32) (i32.const {n})))"))
+}
+
+async fn pair(cache: &Path) -> Result<Pair> {
+    Pair::start(Slave::builder().name(PeerId::new("s1")?).slots(1).cache(cache)).await
+}
+
+async fn run(pair: &Pair, module: &Module) -> Result<i32> {
+    let call = Task::<i32>::new(module.clone(), "f").call(&[0; 0])?;
+    Ok(within("the number", pair.master.dispatch(call)).await??)
+}
+
+fn compiled(lines: &Lines, module: &Module) -> usize {
+    lines.with(&["module loaded", &module.to_string()]).len()
+}
+
+/// The file of a module in the cache.
+fn file(cache: &Path, module: &Module, extension: &str) -> Result<PathBuf> {
+    let name = format!("{}.{extension}", module.hash().to_hex());
+    let mut within =
+        fs::read_dir(cache)?.filter_map(Result::ok).map(|entry| entry.path().join(&name));
+    within.find(|path| path.exists()).context("it is not in the cache")
+}
+
+#[tokio::test]
+async fn a_second_slave_loads_without_compiling() -> Result<()> {
+    let (lines, home) = (Lines::capture(), tempfile::tempdir()?);
+    let (cache, module) = (home.path().join("cache"), unique(530_001)?);
+    for turn in 0..3 {
+        let pair = pair(&cache).await?;
+        assert_eq!(run(&pair, &module).await?, 530_001);
+        assert_eq!(compiled(&lines, &module), 1, "compiled again in turn {turn}");
+    }
+    let mode =
+        |path: &Path| Ok::<_, std::io::Error>(fs::metadata(path)?.permissions().mode() & 0o777);
+    assert_eq!(mode(&cache)?, 0o700);
+    assert_eq!(mode(&cache.join("key"))?, 0o600);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_cached_module_needs_no_bytes() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let (cache, module) = (home.path().join("cache"), unique(530_002)?);
+    assert_eq!(run(&pair(&cache).await?, &module).await?, 530_002);
+    let known = Module::known(module.hash());
+    assert_eq!(run(&pair(&cache).await?, &known).await?, 530_002);
+    Ok(())
+}
+
+#[tokio::test]
+async fn f53_a_changed_file_is_deleted_and_compiled_afresh() -> Result<()> {
+    let (lines, home) = (Lines::capture(), tempfile::tempdir()?);
+    let (cache, module) = (home.path().join("cache"), unique(530_003)?);
+    assert_eq!(run(&pair(&cache).await?, &module).await?, 530_003);
+    for (turn, extension) in [(2, "code"), (3, "label")] {
+        let path = file(&cache, &module, extension)?;
+        let mut bytes = fs::read(&path)?;
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(&path, &bytes)?;
+        assert_eq!(run(&pair(&cache).await?, &module).await?, 530_003);
+        assert_eq!(compiled(&lines, &module), turn, "a changed {extension} was trusted");
+        let told = lines.with(&["not trusted, and deleted", &module.to_string()]);
+        assert_eq!(told.len(), turn - 1, "{told:?}");
+        assert!(fs::read(file(&cache, &module, extension)?)? != bytes, "it was not written anew");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn f53_foreign_code_is_not_run() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let (ours, theirs) = (home.path().join("ours"), home.path().join("theirs"));
+    let (module, other) = (unique(530_004)?, unique(530_005)?);
+    assert_eq!(run(&pair(&ours).await?, &module).await?, 530_004);
+    let evil = pair(&theirs).await?;
+    assert_eq!(run(&evil, &module).await?, 530_004);
+    assert_eq!(run(&evil, &other).await?, 530_005);
+    // Valid files of another directory, and the code of another module under this one's name.
+    for extension in ["code", "label"] {
+        let from = file(&theirs, &other, extension)?;
+        fs::copy(from, file(&ours, &module, extension)?)?;
+    }
+    assert_eq!(run(&pair(&ours).await?, &module).await?, 530_004);
+    Ok(())
+}
+
+#[tokio::test]
+async fn f53_a_file_that_is_cut_off_is_compiled_afresh() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let (cache, module) = (home.path().join("cache"), unique(530_006)?);
+    assert_eq!(run(&pair(&cache).await?, &module).await?, 530_006);
+    for (extension, len) in [("code", 100), ("code", 0), ("label", 10), ("label", 0)] {
+        let path = file(&cache, &module, extension)?;
+        fs::File::options().write(true).open(path)?.set_len(len)?;
+        assert_eq!(run(&pair(&cache).await?, &module).await?, 530_006);
+    }
+    fs::remove_file(file(&cache, &module, "label")?)?;
+    assert_eq!(run(&pair(&cache).await?, &module).await?, 530_006);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_directory_that_is_open_to_others_is_not_trusted() -> Result<()> {
+    let (lines, home) = (Lines::capture(), tempfile::tempdir()?);
+    let (cache, module) = (home.path().join("open"), unique(530_007)?);
+    assert_eq!(run(&pair(&cache).await?, &module).await?, 530_007);
+    for (turn, mode) in [(2, 0o755), (3, 0o770), (4, 0o701)] {
+        fs::set_permissions(&cache, fs::Permissions::from_mode(mode))?;
+        let pair = pair(&cache).await?;
+        assert_eq!(run(&pair, &module).await?, 530_007);
+        assert_eq!(compiled(&lines, &module), turn, "code under mode {mode:o} was trusted");
+        unharmed(&pair.master).await?;
+    }
+    let told = lines.with(&["is open to other users; chmod 700 it", "open"]);
+    assert!(told.len() >= 3, "{told:?}");
+    fs::set_permissions(&cache, fs::Permissions::from_mode(0o700))?;
+    assert_eq!(run(&pair(&cache).await?, &module).await?, 530_007);
+    assert_eq!(compiled(&lines, &module), 4, "closed again, it is trusted again");
+    Ok(())
+}
