@@ -15,6 +15,7 @@ use crate::task::{Home, Ref};
 use crate::time::Time;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::AttemptId;
+use dpfw_protocol::message::TaskFlags;
 use std::time::Duration;
 
 impl Core {
@@ -63,13 +64,15 @@ impl Core {
                 self.counted.accepted += 1;
                 self.resolve(turn, task, Outcome::Accepted { slave: id, attempt }, 1);
             }
-            End::Failed { cause: cause @ Cause::Busy { .. } } => {
+            End::Failed { cause: cause @ Cause::Busy { .. } }
+                if !self.has_begun_once(&sent, task) =>
+            {
                 self.pause(turn.now, id);
                 self.retry_busy(turn, id, task, cause);
             }
             End::Failed { cause: Cause::Draining } => {
                 self.handle_draining(turn, id);
-                self.again(turn, task, id, Again::Returned);
+                self.interrupted(turn, id, task);
             }
             End::Failed { cause } => {
                 self.counted.failed += 1;
@@ -109,6 +112,22 @@ impl Core {
             true => self.fail(turn, task, cause, Some(id)),
             false => self.again(turn, task, id, Again::Busy),
         }
+    }
+
+    /// Whether a task has begun that may do so only once.
+    fn has_begun_once(&self, sent: &Sent, task: Ref) -> bool {
+        sent.stage == Stage::Started && self.tasks[task].flags.has(TaskFlags::ONCE)
+    }
+
+    /// A slave that drains has interrupted a task, or refused it. What was not begun it
+    /// would have given back.
+    fn interrupted(&mut self, turn: &mut Turn<'_>, id: SlaveId, task: Ref) {
+        let it = &mut self.tasks[task];
+        if it.flags.has(TaskFlags::ONCE) {
+            it.record.tries = it.record.tries.saturating_add(1);
+            return self.fail(turn, task, Cause::SlaveLost { may_have_run: true }, Some(id));
+        }
+        self.again(turn, task, id, Again::Returned);
     }
 
     /// Puts a task that was out back in front of its queue, or ends it if it cannot wait.

@@ -323,7 +323,7 @@ impl Driver {
         macro_rules! say {
             ($level:ident) => {
                 tracing::event!(
-                    target: "dpfw::task", tracing::Level::$level, %slave, task, %target, "{text}"
+                    target: "dpfw::task", tracing::Level::$level, %slave, task, target, "{text}"
                 )
             };
         }

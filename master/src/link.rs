@@ -234,7 +234,8 @@ impl Reader {
             }
             Ok(Step::More(None) | Step::Stray) => {}
             Err(ArrivalError::NoRoom(arriving)) => {
-                let cause = Cause::Busy { what: "the master has no room for the payload".into() };
+                // Not `Busy`, which would have the task run again.
+                let cause = Cause::BadResult { message: "the master has no room for it".into() };
                 return self.refuse(conversation, arriving, cause);
             }
             Err(error) => return Err(LinkError::Broken(error.to_string())),

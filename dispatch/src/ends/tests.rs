@@ -1,6 +1,7 @@
 use crate::testing::{Bench, MS, accepted, failures, placed, sent, spec};
-use crate::{Again, Effect, Event, Loss, Placement, SlaveId, TaskId};
+use crate::{Again, Effect, Event, Loss, Placement, SlaveId, TaskId, TaskSpec};
 use dpfw_protocol::error::Cause;
+use dpfw_protocol::message::TaskFlags;
 
 fn busy() -> Cause {
     Cause::Busy { what: "sandboxes".into() }
@@ -61,6 +62,21 @@ fn a_task_refused_for_draining_goes_elsewhere_and_its_slave_gets_nothing_more() 
     bench.submit(spec());
     assert_eq!(sent(&bench.failed(1, 1, Cause::Draining)), [(2, 1, 1)]);
     assert!(sent(&bench.submit_many(3)).iter().all(|(slave, ..)| *slave == 2));
+}
+
+#[test]
+fn what_may_run_once_is_not_repeated_when_a_drain_interrupts_it() {
+    let mut bench = Bench::new(&[1, 1]);
+    let once = || TaskSpec { flags: TaskFlags::default().with(TaskFlags::ONCE), ..spec() };
+    bench.submit(once());
+    let lost = Cause::SlaveLost { may_have_run: true };
+    assert_eq!(failures(&bench.failed(1, 1, Cause::Draining)), [(1, lost)]);
+
+    let mut bench = Bench::new(&[1, 1]);
+    bench.submit(once());
+    bench.started(1, &[1]);
+    let busy = Cause::Busy { what: "no room for the result".into() };
+    assert_eq!(failures(&bench.failed(1, 1, busy.clone())), [(1, busy)]);
 }
 
 #[test]

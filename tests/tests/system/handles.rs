@@ -132,11 +132,13 @@ async fn a_receipt_says_where_when_and_at_what_cost() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_failed_task_has_no_receipt_but_an_error_with_all_of_it() -> Result<()> {
+async fn a_failed_task_has_an_error_that_names_all_and_a_receipt() -> Result<()> {
     let pair = Pair::simple().await?;
     let mut handle = pair.master.dispatch(dpfw_test_tasks::boom::call("x".into()));
     let error = within("the panic", &mut handle).await?.expect_err("it panics");
-    assert!(handle.receipt().is_none());
+    let receipt = handle.receipt().expect("it ended at a slave");
+    assert_eq!((receipt.slave.as_str(), receipt.attempts), ("s1", 1));
+    assert!(receipt.total() >= receipt.executed, "{receipt:?}");
     assert_eq!(error.slave().map(|slave| slave.as_str()), Some("s1"));
     assert_eq!((error.task(), error.attempts()), ("boom", 1));
     Ok(())

@@ -22,7 +22,7 @@ impl Lies {
     /// Linked in memory.
     pub(super) async fn start() -> Result<Self> {
         let (stream, mut liar) = Wire::memory();
-        let master = Master::builder().attach(stream).build().await?;
+        let master = Master::builder().attach(stream).background().build().await?;
         liar.greet(&hello(Role::Slave, "liar")?).await?;
         let linked = arrival(&master, "liar").await?;
         Ok(Self { master, liar, linked })

@@ -155,7 +155,7 @@ async fn an_unknown_address_is_told() -> Result<()> {
     for (address, expected) in [
         ("nonsense", "no link to a slave: nonsense is no address that can be reached: "),
         ("no-such-host.invalid:1", "no link to a slave: no-such-host.invalid:1 "),
-        (&address, "cannot be reached (2 tries): "),
+        (&address, "cannot be reached (tried 2 times): "),
     ] {
         let builder = Master::builder().slave(address).dial_tries(Some(2));
         let builder = builder.dial_pause(std::time::Duration::from_millis(1));

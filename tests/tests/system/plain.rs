@@ -68,9 +68,9 @@ async fn what_does_not_fit_a_plain_function_is_told() -> Result<()> {
     let module = numbers()?;
     let add = Task::<i32>::new(module.clone(), "add");
     for (call, expected) in [
-        (add.call(&(1,))?, "1 were given, it takes 2"),
-        (add.call(&(1, 2, 3))?, "3 were given, it takes 2"),
-        (add.call(&(1, "two"))?, "string \"two\", expected a number"),
+        (add.call(&(1,))?, "it takes 2, not 1: (i32, i32) -> i32"),
+        (add.call(&(1, 2, 3))?, "it takes 2, not 3: (i32, i32) -> i32"),
+        (add.call(&(1, "two"))?, "expected a number"),
         (add.call(&(1, 2.5))?, "argument 2: 2.5 is no i32"),
         (add.call(&(1, 1u64 << 32))?, "argument 2: 4294967296 is no i32"),
         (add.call(&5)?, "they are no list of numbers"),

@@ -223,7 +223,8 @@ async fn f58_over_quota_the_old_value_stays() -> Result<()> {
     }
     store.put("b", &1).await?;
     store.put("c", &1).await?;
-    assert_eq!(store.put("d", &1).await.expect_err("a fourth").cause(), &quota(3));
+    let entries = Cause::Limit { limit: Limit::Entries, allowed: 3 };
+    assert_eq!(store.put("d", &1).await.expect_err("a fourth").cause(), &entries);
     store.put("c", &2).await?;
     super::stage::unharmed(&pair.master).await
 }
