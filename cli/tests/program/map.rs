@@ -87,10 +87,10 @@ fn peak(id: u32) -> u64 {
 
 #[test]
 fn memory_does_not_grow_with_the_input() {
-    const LINES: u64 = 20_000;
-    const ROUNDS: u64 = 10;
+    const LINES: u64 = 10_000;
+    const ROUNDS: u64 = 6;
     let modules = Modules::new();
-    // Long lines and long results: kept, those of the later rounds would be 250 MiB.
+    // Long lines and long results: kept, those of the later rounds would be 80 MiB.
     let text = "x".repeat(1000);
     let bad = format!("\"{text}\"\n");
     for line in [format!("[\"{text}\"]\n"), bad] {
@@ -119,7 +119,8 @@ fn memory_does_not_grow_with_the_input() {
         }
         writer.join().expect("no panic");
         let grown = peaks[ROUNDS as usize - 1] - peaks[1];
-        assert!(grown < 64 << 10, "it grew by {grown} KiB: {peaks:?}");
+        eprintln!("{peaks:?}");
+        assert!(grown < 24 << 10, "it grew by {grown} KiB: {peaks:?}");
     }
 }
 

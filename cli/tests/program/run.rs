@@ -155,14 +155,20 @@ fn text_of_guests_is_escaped() {
     error: `boom` on SLAVE: the task panicked: \u{1b}[31mred
       forged: line
     ");
-    let (code, text) = failure(&modules, "loud.wat", &["spin", "--timeout", "1s"]);
-    assert_eq!(code, 7);
-    let logged = text.lines().next().expect("a line of the log");
-    assert!(logged.ends_with(r"\u{1b}[31mred\nforged: line"), "{text}");
-    let (_, text) = failure(&modules, "loud.wat", &["spin", "--timeout", "1s", "--log-json"]);
-    let logged = text.lines().next().expect("a line of the log");
-    let event: serde_json::Value = serde_json::from_str(logged).expect("JSON");
-    assert_eq!(event["message"], "\u{1b}[31mred\nforged: line");
+    for form in [&[][..], &["--log-json"]] {
+        let args = [&["spin", "--timeout", "1s"], form].concat();
+        let (code, text) = failure(&modules, "loud.wat", &args);
+        assert_eq!(code, 7);
+        assert!(!text.contains('\u{1b}'), "{text:?}");
+        // One event, one line.
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(text.contains(r"[31mred\"), "{text}");
+        if !form.is_empty() {
+            let logged = text.lines().next().expect("a line of the log");
+            let event: serde_json::Value = serde_json::from_str(logged).expect("JSON");
+            assert_eq!((&event["level"], &event["task"]), (&"WARN".into(), &"spin".into()));
+        }
+    }
 }
 
 #[test]
