@@ -1,10 +1,11 @@
 //! How far a map is, for a person.
 //!
 //! Owns: the bar below the text on standard error. Invariant: where standard error is no
-//! terminal, nothing of it is written.
+//! terminal, or the results go to the terminal, nothing of it is written.
 
 use crate::screen::Screen;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::IsTerminal;
 
 /// The bar of a map. It is removed when it is dropped.
 #[derive(Debug)]
@@ -24,7 +25,7 @@ const UNKNOWN: &str = "{spinner} {msg}  {elapsed_precise}";
 impl Bar {
     /// A bar for an input of so many bytes, if that is known.
     pub(crate) fn new(screen: &Screen, total_bytes: Option<u64>) -> Self {
-        let bar = Screen::is_terminal().then(|| make(total_bytes, ProgressDrawTarget::stderr()));
+        let bar = is_wanted().then(|| make(total_bytes, ProgressDrawTarget::stderr()));
         screen.set_bar(bar.clone());
         Self { screen: screen.clone(), bar, lines: 0, failed: 0, bytes: 0 }
     }
@@ -58,6 +59,11 @@ impl Drop for Bar {
             bar.finish_and_clear();
         }
     }
+}
+
+/// Whether somebody sees it, and not between the results.
+fn is_wanted() -> bool {
+    Screen::is_terminal() && !std::io::stdout().is_terminal()
 }
 
 fn make(total_bytes: Option<u64>, target: ProgressDrawTarget) -> ProgressBar {

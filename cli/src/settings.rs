@@ -35,8 +35,9 @@ pub(crate) struct LimitOptions {
     /// Elements of a sandbox's tables
     #[arg(long, value_name = "N", default_value_t = DEFAULTS.table)]
     table: usize,
-    /// The wasm stack
+    /// The wasm stack, 64KiB to 1GiB
     #[arg(long, value_name = "SIZE", default_value_t = Size(DEFAULTS.stack as u64))]
+    #[arg(value_parser = stack)]
     stack: Size,
     /// How long a task may run, whatever its caller says
     #[arg(long, value_name = "DURATION", default_value_t = Span(DEFAULTS.time))]
@@ -81,7 +82,7 @@ impl LimitOptions {
         let mut limits = *DEFAULTS;
         limits.memory = self.memory.0;
         limits.table = self.table;
-        // More than an address space has is refused by the engine.
+        // `stack` has seen to it that it fits.
         limits.stack = usize::try_from(self.stack.0).unwrap_or(usize::MAX);
         limits.time = self.time.0;
         limits.result = self.result.0;
@@ -96,6 +97,15 @@ impl LimitOptions {
         limits.modules = self.modules;
         limits.links = self.links;
         limits
+    }
+}
+
+/// A stack that every slot's thread can have: on less no guest starts.
+fn stack(text: &str) -> Result<Size, String> {
+    let size: Size = text.parse()?;
+    match (64 << 10..=1 << 30).contains(&size.0) {
+        true => Ok(size),
+        false => Err("it has to be 64KiB to 1GiB".into()),
     }
 }
 

@@ -183,6 +183,15 @@ const LOUD: &str = r#"(module
     (func (export "dpfw_alloc") (param i32) (result i32) i32.const 65536)
     (func $say
         (call $log (i32.const 2) (i32.const 16) (i32.const 5) (i32.const 16) (i32.const 21)))
+    (data (i32.const 64) "\00\c0")
+    (func (export "dpfw:say") (param i32 i32) (result i64) call $say (i64.const 0x4000000002))
+    ;; Says it, counts to a thousand million, returns.
+    (func (export "dpfw:linger") (param i32 i32) (result i64) (local $n i32)
+        call $say
+        (loop $more
+            (local.tee $n (i32.add (local.get $n) (i32.const 1)))
+            (br_if $more (i32.lt_u (i32.const 1000000000))))
+        (i64.const 0x4000000002))
     (func (export "dpfw:spin") (param i32 i32) (result i64)
         call $say (loop br 0) unreachable)
     (func (export "dpfw:boom") (param i32 i32) (result i64)
