@@ -150,7 +150,11 @@ impl Inbox {
             // What has arrived belongs to a chunk.
             return Ok(None);
         }
-        Ok(self.decoder.next_frame()?)
+        let frame = self.decoder.next_frame()?;
+        if let Some(frame) = &frame {
+            self.more = frame.header.kind == kind::CHUNK && frame.header.flags & END == 0;
+        }
+        Ok(frame)
     }
 
     /// Takes the bytes that precede all frames, if they have arrived.

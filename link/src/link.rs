@@ -8,7 +8,7 @@ use crate::stream::Stream;
 use dpfw_protocol::frame::Frame;
 use dpfw_protocol::hello::{Hello, HelloError, PREFACE};
 use dpfw_protocol::ids::{Incarnation, PeerId};
-use dpfw_protocol::limits::{HANDSHAKE, MAX_BODY, MAX_HELLO};
+use dpfw_protocol::limits::{HANDSHAKE, MAX_BODY, MAX_HELLO, WINDOW};
 use dpfw_protocol::message::{Close, Message, decode, kind};
 use std::sync::OnceLock;
 
@@ -45,7 +45,8 @@ impl Link {
         match outcome {
             Ok((theirs, version)) => {
                 inbox.open(MAX_BODY);
-                let window = theirs.limits.window;
+                // More would let a peer that reads fast keep a thread of ours writing.
+                let window = theirs.limits.window.min(WINDOW);
                 outbox.append(|queue| {
                     queue.set_window(window);
                     Ok(())

@@ -22,6 +22,9 @@ use tokio::io::AsyncWrite;
 pub(crate) const MOST: usize =
     dpfw_protocol::limits::MAX_ATTEMPTS * (dpfw_protocol::limits::INLINE + 1024);
 
+/// What is written at one go: some milliseconds' worth, however fast the peer reads.
+const TURN: usize = 4 << 20;
+
 /// A shared way to write to one link. Cloning shares it; the stream is closed when the
 /// link ends.
 #[derive(Clone)]
@@ -241,7 +244,13 @@ impl Inner {
         let Some(writer) = &mut self.writer else {
             return Poll::Ready(Ok(()));
         };
+        let mut left = TURN;
         while !self.queue.is_idle() {
+            if left == 0 {
+                // Others wait for the lock, and for the thread; the pump goes on.
+                self.pump.wake_by_ref();
+                return Poll::Pending;
+            }
             let mut slices: Vec<IoSlice<'_>> = Vec::new();
             self.queue.slices(&mut slices);
             if slices.is_empty() {
@@ -255,6 +264,7 @@ impl Inner {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => return Poll::Pending,
             };
+            left = left.saturating_sub(n);
             self.queue.advance(n);
             self.written += n as u64;
             self.unflushed = true;

@@ -5,8 +5,8 @@ use std::time::Duration;
 /// The versions of the protocol that this crate speaks, inclusive.
 pub const PROTOCOL: crate::hello::Range = crate::hello::Range { min: 1, max: 1 };
 
-/// Bulk payloads are cut into chunks of this size, so that a control frame waits for at
-/// most one of them.
+/// Bulk payloads are cut into chunks of this size, so that a control frame waits for a few
+/// of them at most; see [`crate::send::AHEAD`].
 pub const CHUNK: usize = 64 * 1024;
 
 /// A payload up to this size travels in the frame of its message.

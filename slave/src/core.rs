@@ -17,7 +17,7 @@ use dpfw_protocol::message::{Draining, Started, Status};
 use dpfw_protocol::recycle::Recycler;
 use std::fmt;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
@@ -30,11 +30,14 @@ pub(crate) struct Core {
     pub(crate) pacer: Pacer,
     pub(crate) store: Store,
     pub(crate) started: Instant,
+    /// Bytes of arguments of the attempts that are not over.
+    pub(crate) held: Arc<AtomicU64>,
     /// For payloads that arrive.
     pub(crate) buffers: Recycler,
     watches: Vec<Arc<Watch>>,
     modules: OnceLock<(Arc<Modules>, Release)>,
     sessions: Mutex<Vec<Arc<Session>>>,
+    telling: Mutex<()>,
     phase: AtomicU8,
     /// Notified when an attempt ends while the slave drains.
     ended: tokio::sync::Notify,
@@ -59,10 +62,12 @@ impl Core {
             pacer: Pacer::new()?,
             store: Store::new(&limits),
             started: Instant::now(),
+            held: Arc::default(),
             buffers: Recycler::default(),
             watches: (0..slots).map(|_| Arc::default()).collect(),
             modules: OnceLock::new(),
             sessions: Mutex::default(),
+            telling: Mutex::default(),
             phase: AtomicU8::new(Phase::Serving as u8),
             ended: tokio::sync::Notify::new(),
         })
@@ -263,6 +268,8 @@ impl Core {
     }
 
     fn tell_status(&self, session: &Arc<Session>) {
+        // Told in the order in which they were true.
+        let _order = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
         // It always fits a frame: there are fewer slots than a list may have entries.
         let _ = session.outbox.message(ConversationId::LINK, &self.status(session));
         session.outbox.flush();
@@ -337,12 +344,13 @@ impl Core {
     /// Ends everything: guests are interrupted, links closed, threads let go.
     pub(crate) fn end(&self, code: u16, reason: &str) {
         self.phase.fetch_max(Phase::Ended as u8, Ordering::AcqRel);
+        // First, so that nothing starts after what runs was interrupted.
+        let never_started = self.queue.stop();
         self.interrupt();
         for session in self.sessions().clone() {
             session.outbox.close(code, reason);
         }
-        drop(self.queue.take_all());
-        self.queue.stop();
+        drop(never_started);
         if let Some((modules, _)) = self.modules() {
             modules.stop();
         }

@@ -22,6 +22,8 @@ pub(crate) struct Helm {
     led: AtomicU64,
     /// A slot waits for the lead.
     wanted: AtomicBool,
+    /// The slave ends, and the link thread with it.
+    stopped: AtomicBool,
     give_way: Notify,
     calls: Mutex<Call>,
     called: Condvar,
@@ -55,6 +57,7 @@ impl Helm {
             lead: Mutex::new(()),
             led: AtomicU64::new(0),
             wanted: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
             give_way: Notify::new(),
             calls: Mutex::default(),
             called: Condvar::new(),
@@ -114,6 +117,7 @@ impl Helm {
 
     /// Lets the link thread end.
     pub(crate) fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
         self.call(Call::Stop);
         self.ask_way();
     }
@@ -142,7 +146,8 @@ impl Helm {
             drop(calls);
             if let Some(lead) = self.try_lead() {
                 lead.until(async {
-                    while !self.wanted.load(Ordering::Acquire) {
+                    let ends = || self.stopped.load(Ordering::Acquire);
+                    while !self.wanted.load(Ordering::Acquire) && !ends() {
                         self.give_way.notified().await;
                     }
                 });

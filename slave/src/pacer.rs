@@ -4,7 +4,8 @@
 //! have started, writes results that wait behind a long task, and sees to it that somebody
 //! serves the network. A slot that starts a guest arms the timer unless it is armed: one
 //! cheap system call in a thousand tasks, and no thread is woken. Invariant: while any
-//! guest runs, the timer is armed.
+//! guest runs, the timer is armed: a slot enters its watch first and arms then, the pacer
+//! takes note that the timer has fired first and looks at the watches then.
 
 use crate::core::Core;
 use rustix::time::{
@@ -12,7 +13,7 @@ use rustix::time::{
     timerfd_settime,
 };
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::time::{Duration, Instant};
 
 /// Deadlines are kept within a tick or two; the network waits for a guest no longer.
@@ -35,6 +36,8 @@ impl Pacer {
 
     /// Lets the pacer tick soon, unless it will.
     pub(crate) fn arm(&self) {
+        // What the caller did before is seen by the tick that makes this unnecessary.
+        fence(Ordering::SeqCst);
         if !self.armed.load(Ordering::Relaxed) && !self.armed.swap(true, Ordering::AcqRel) {
             let once = Itimerspec {
                 it_interval: Timespec { tv_sec: 0, tv_nsec: 0 },
@@ -59,7 +62,8 @@ impl Pacer {
                     std::thread::sleep(TICK);
                 }
             }
-            self.armed.store(false, Ordering::Release);
+            self.armed.store(false, Ordering::SeqCst);
+            fence(Ordering::SeqCst);
             if core.has_ended() {
                 return;
             }

@@ -8,7 +8,7 @@
 use crate::job::Job;
 use crate::session::Session;
 use dpfw_protocol::ids::{AttemptId, ConversationId};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
@@ -84,6 +84,42 @@ pub(crate) enum Next {
     Stop,
 }
 
+/// When the queue is full, a session with less than this part of it still gets in.
+const SHARE: usize = 64;
+
+/// Attempts looked up one by one; for more a set is made of them.
+const FEW: usize = 8;
+
+impl Lane {
+    /// Jobs stay in the order of their attempts, which is that of their dispatches; most
+    /// come in it.
+    fn insert(&mut self, job: Job) {
+        match self.jobs.back() {
+            Some(last) if last.attempt > job.attempt => {
+                let at = self.jobs.partition_point(|other| other.attempt < job.attempt);
+                self.jobs.insert(at, job);
+            }
+            _ => self.jobs.push_back(job),
+        }
+    }
+
+    fn take(&mut self, attempts: &[AttemptId]) -> Vec<Job> {
+        if attempts.len() > FEW {
+            let attempts: HashSet<_> = attempts.iter().copied().collect();
+            let jobs = std::mem::take(&mut self.jobs);
+            let (taken, stay): (VecDeque<_>, _) =
+                jobs.into_iter().partition(|job| attempts.contains(&job.attempt));
+            self.jobs = stay;
+            return taken.into();
+        }
+        let take = |id: &AttemptId| {
+            let at = self.jobs.binary_search_by_key(id, |job| job.attempt).ok()?;
+            self.jobs.remove(at)
+        };
+        attempts.iter().filter_map(take).collect()
+    }
+}
+
 impl Queue {
     /// A queue of at most `most` jobs.
     pub(crate) fn new(most: usize) -> Self {
@@ -94,10 +130,13 @@ impl Queue {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Appends a job; gives it back if the queue is full.
+    /// Appends a job; gives it back if the queue is full. Those of whom few wait get in for
+    /// longer, so that one master cannot fill it for all.
     pub(crate) fn push(&self, job: Job) -> Result<(), Job> {
         let mut inner = self.lock();
-        if inner.len >= self.most {
+        let is_full = inner.len >= self.most
+            && (inner.len >= 2 * self.most || inner.waiting(&job.session) >= self.most / SHARE);
+        if inner.stopped || is_full {
             return Err(job);
         }
         inner.push(job);
@@ -114,9 +153,15 @@ impl Queue {
         Ok(())
     }
 
-    /// The next job that may start. It holds a slot until [`done`](Self::done).
-    pub(crate) fn next(&self) -> Next {
-        self.lock().next()
+    /// The next job that may start. It holds a slot until [`done`](Self::done). `enter`
+    /// announces it to whoever may stop it, so that it is at no time neither here nor there.
+    pub(crate) fn next(&self, enter: impl FnOnce(&Job)) -> Next {
+        let mut inner = self.lock();
+        let next = inner.next();
+        if let Next::Run(job) = &next {
+            enter(job);
+        }
+        next
     }
 
     /// Sleeps until there may be work.
@@ -202,28 +247,23 @@ impl Queue {
 
     /// Takes the session's unstarted attempts out that are named.
     pub(crate) fn take(&self, session: &Arc<Session>, attempts: &[AttemptId]) -> Vec<Job> {
-        self.take_if(|job| Arc::ptr_eq(&job.session, session) && attempts.contains(&job.attempt))
+        let mut inner = self.lock();
+        let Some(at) = inner.lane(session) else {
+            return Vec::new();
+        };
+        let taken = inner.lanes[at].take(attempts);
+        if inner.lanes[at].jobs.is_empty() {
+            inner.lanes.remove(at);
+        }
+        inner.len -= taken.len();
+        taken
     }
 
     /// Takes everything of a session out.
-    pub(crate) fn take_session(&self, session: &Arc<Session>) -> Vec<Job> {
-        self.take_if(|job| Arc::ptr_eq(&job.session, session))
-    }
-
-    /// Takes everything out.
-    pub(crate) fn take_all(&self) -> Vec<Job> {
-        self.take_if(|_| true)
-    }
-
-    fn take_if(&self, mut is_meant: impl FnMut(&Job) -> bool) -> Vec<Job> {
+    pub(crate) fn take_session(&self, session: &Arc<Session>) -> VecDeque<Job> {
         let mut inner = self.lock();
-        let mut taken = Vec::new();
-        for lane in &mut inner.lanes {
-            let (out, stay): (VecDeque<_>, _) = lane.jobs.drain(..).partition(&mut is_meant);
-            lane.jobs = stay;
-            taken.extend(out);
-        }
-        inner.lanes.retain(|lane| !lane.jobs.is_empty());
+        let lane = inner.lane(session).and_then(|at| inner.lanes.remove(at));
+        let taken = lane.map(|lane| lane.jobs).unwrap_or_default();
         inner.len -= taken.len();
         taken
     }
@@ -234,19 +274,23 @@ impl Queue {
         (inner.len, inner.running.len())
     }
 
-    /// Lets the slots end when they are done.
-    pub(crate) fn stop(&self) {
-        self.lock().stopped = true;
+    /// Lets the slots end with what they run. Gives what has not started and never will.
+    pub(crate) fn stop(&self) -> Vec<Job> {
+        let mut inner = self.lock();
+        inner.stopped = true;
+        inner.len = 0;
+        let left = inner.lanes.drain(..).flat_map(|lane| lane.jobs).collect();
+        drop(inner);
         self.rouse();
+        left
     }
 }
 
 impl Inner {
     fn push(&mut self, job: Job) {
         self.len += 1;
-        let lane = self.lanes.iter_mut().find(|lane| Arc::ptr_eq(&lane.session, &job.session));
-        match lane {
-            Some(lane) => lane.jobs.push_back(job),
+        match self.lane(&job.session) {
+            Some(at) => self.lanes[at].insert(job),
             None => {
                 let session = Arc::clone(&job.session);
                 self.lanes.push_back(Lane { session, jobs: VecDeque::from([job]) });
@@ -254,9 +298,18 @@ impl Inner {
         }
     }
 
+    /// Where the session's jobs wait. There are no more lanes than links.
+    fn lane(&self, session: &Arc<Session>) -> Option<usize> {
+        self.lanes.iter().position(|lane| Arc::ptr_eq(&lane.session, session))
+    }
+
+    fn waiting(&self, session: &Arc<Session>) -> usize {
+        self.lane(session).map_or(0, |at| self.lanes[at].jobs.len())
+    }
+
     /// Whether the session's attempts may start now.
     fn is_admitted(&self, session: &Arc<Session>) -> bool {
-        if session.is_clogged() {
+        if session.is_clogged() && session.is_open() {
             return false;
         }
         match (&self.reservation, self.wishes.front()) {
@@ -271,7 +324,7 @@ impl Inner {
     }
 
     fn next(&mut self) -> Next {
-        if self.stopped && self.len == 0 {
+        if self.stopped {
             return Next::Stop;
         }
         let Some(at) = self.lanes.iter().position(|lane| self.is_admitted(&lane.session)) else {

@@ -24,7 +24,7 @@ use dpfw_protocol::receive::{ArrivalError, Arrivals, Step};
 use dpfw_protocol::store::Principal;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
@@ -52,13 +52,29 @@ const MOST_UNSENT: usize = 256 << 20;
 /// attempt as over when it reads the answer, which may be before the slave has cleared up.
 const MOST_HELD: usize = 2 * MAX_ATTEMPTS;
 
-/// An attempt is counted for as long as this lives.
+/// An attempt and its arguments are counted for as long as this lives.
 #[derive(Debug)]
-pub(crate) struct Held(Arc<Session>);
+pub(crate) struct Held {
+    session: Arc<Session>,
+    /// Of all sessions.
+    total: Arc<AtomicU64>,
+    bytes: u64,
+}
+
+impl Held {
+    /// Counts the attempt's arguments; whether there is room for them below `most`.
+    fn take(&mut self, bytes: u64, most: u64) -> bool {
+        // What is over any limit need not be counted to the byte.
+        let bytes = bytes.min(most.saturating_add(1));
+        self.bytes = bytes;
+        self.total.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) <= most
+    }
+}
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.0.held.fetch_sub(1, Ordering::Relaxed);
+        self.session.held.fetch_sub(1, Ordering::Relaxed);
+        self.total.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -88,8 +104,8 @@ impl Session {
     }
 
     /// Counts an attempt; `None` if the session has as many as it may.
-    pub(crate) fn hold(self: &Arc<Self>) -> Option<Held> {
-        let held = Held(Arc::clone(self));
+    pub(crate) fn hold(self: &Arc<Self>, total: &Arc<AtomicU64>) -> Option<Held> {
+        let held = Held { session: Arc::clone(self), total: Arc::clone(total), bytes: 0 };
         (self.held.fetch_add(1, Ordering::Relaxed) < MOST_HELD).then_some(held)
     }
 
@@ -135,7 +151,8 @@ enum Arriving {
     Value(StoreRequest),
 }
 
-/// Bytes that may be arriving at once in one session: the largest arguments, twice.
+/// Bytes that may be arriving at once in one session, and bytes of arguments that the slave
+/// holds for all: the largest arguments, twice.
 fn most_arriving(core: &Core) -> u64 {
     core.limits.arguments.max(core.limits.module).saturating_mul(2)
 }
@@ -305,7 +322,8 @@ impl Reader {
             return Err(LinkError::Broken(format!("task {} is not bound", dispatch.bind)));
         };
         let busy = || LinkError::Broken(format!("more than {MOST_HELD} attempts are under way"));
-        let held = self.session.hold().ok_or_else(busy)?;
+        let mut held = self.session.hold(&self.core.held).ok_or_else(busy)?;
+        let has_room = held.take(dispatch.payload, most_arriving(&self.core));
         let deadline = dispatch.budget_us.and_then(|us| now.checked_add(Duration::from_micros(us)));
         let job = Job {
             session: Arc::clone(&self.session),
@@ -322,8 +340,13 @@ impl Reader {
             self.core.refuse(&job, Cause::Limit { limit: Limit::Arguments, allowed });
             return Ok(());
         }
-        let conversation = attempt.conversation();
-        self.begin(conversation, dispatch.payload, inline, last, Arriving::Args(job))
+        let (conversation, arriving) = (attempt.conversation(), Arriving::Args(job));
+        if !has_room && dispatch.payload > 0 {
+            let what = "the slave holds as many bytes of arguments as it may".into();
+            self.refuse(conversation, arriving, Cause::Busy { what });
+            return Ok(());
+        }
+        self.begin(conversation, dispatch.payload, inline, last, arriving)
     }
 
     fn module(

@@ -11,7 +11,7 @@ use crate::session::Session;
 use crate::watch::Watch;
 use dpfw_protocol::batch;
 use dpfw_protocol::error::{Cause, Limit};
-use dpfw_protocol::limits::INLINE;
+use dpfw_protocol::limits::{INLINE, MAX_BATCH};
 use dpfw_protocol::message::{Done, Failed, MessageError, TaskFlags, Timing};
 use dpfw_protocol::payload::Payload;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -74,10 +74,11 @@ impl Slot {
     pub(crate) fn work(&mut self) {
         let core = Arc::clone(&self.core);
         loop {
-            match core.queue.next() {
+            let started = Instant::now();
+            match core.queue.next(|job| self.enter(job, started)) {
                 Next::Run(job) => {
                     self.before(&job);
-                    let spent = self.run(&job);
+                    let spent = self.run(&job, started);
                     self.after(job);
                     // Nobody waits for it to be cleared up.
                     drop(spent);
@@ -99,6 +100,12 @@ impl Slot {
                 Next::Stop => return self.flush(),
             }
         }
+    }
+
+    /// From here on the attempt can be stopped.
+    fn enter(&self, job: &Job, started: Instant) {
+        let (engine, time) = (self.engines.engine(), self.core.limits.time);
+        self.watch.enter(&job.session, job.attempt, engine, started, job.deadline, time);
     }
 
     /// What waits to be written must not wait for a long task.
@@ -139,18 +146,11 @@ impl Slot {
     }
 
     /// Runs an attempt and queues its answer. Gives the sandbox that is to be cleared up.
-    fn run(&mut self, job: &Job) -> Spent {
-        let started = Instant::now();
+    fn run(&mut self, job: &Job, started: Instant) -> Spent {
         let mut timing = Timing {
             queued_us: micros(started.saturating_duration_since(job.arrived)),
             ..Timing::default()
         };
-        if !job.session.is_open() {
-            return None;
-        }
-        let time = self.core.limits.time;
-        let engine = self.engines.engine();
-        self.watch.enter(&job.session, job.attempt, engine, started, job.deadline, time);
         let attempt = AssertUnwindSafe(|| self.attempt(job, started, &mut timing));
         let outcome = catch_unwind(attempt).unwrap_or_else(|panic| Err(internal(&*panic)));
         self.watch.leave();
@@ -167,6 +167,9 @@ impl Slot {
         started: Instant,
         timing: &mut Timing,
     ) -> Result<Spent, Cause> {
+        if !job.session.is_open() {
+            return Err(Cause::Cancelled);
+        }
         if job.deadline.is_some_and(|deadline| deadline <= started) {
             return Err(Cause::DeadlineExceeded);
         }
@@ -231,6 +234,12 @@ impl Slot {
         for args in batch::calls(&job.args) {
             let args = args.map_err(|e| Cause::BadArguments { message: e.to_string() })?;
             calls += 1;
+            if calls as usize > MAX_BATCH {
+                let message = format!("a batch has at most {MAX_BATCH} calls");
+                return Err(Cause::BadArguments { message });
+            }
+            // What failed before counts as well.
+            self.check(job, outcomes.len() as u64)?;
             let mut sandbox = match shared.take() {
                 Some(sandbox) => sandbox,
                 None => self.sandbox(job, prepared)?,
@@ -238,6 +247,7 @@ impl Slot {
             let cause = match sandbox.call(target.function, args) {
                 Ended::Returned(returned) => match sandbox.result(&returned) {
                     Ok(given) => {
+                        self.check(job, given.len().saturating_add(outcomes.len() as u64))?;
                         batch::push_result(&mut outcomes, |out| given.append_to(out));
                         None
                     }
@@ -258,11 +268,9 @@ impl Slot {
                 batch::push_failure(&mut outcomes, cause);
             }
             timing.memory = timing.memory.max(sandbox.memory_bytes());
-            if outcomes.len() as u64 > self.core.limits.result {
-                return Err(too_large(self.core.limits.result));
-            }
-            if !isolated {
-                shared = Some(sandbox);
+            match isolated {
+                true => sandbox.finish(),
+                false => shared = Some(sandbox),
             }
         }
         if let Some(mut sandbox) = shared {
@@ -286,7 +294,9 @@ impl Slot {
         let given = sandbox.result(returned)?;
         let payload = given.len();
         self.check(job, payload)?;
-        if payload >= LARGE && Arc::strong_count(&self.kept) <= KEPT {
+        // What is sent is counted, what is kept for it is not: so it may not be much more.
+        let is_worth_it = payload >= LARGE.max(sandbox.memory_bytes() / 2);
+        if is_worth_it && Arc::strong_count(&self.kept) <= KEPT {
             let result = sandbox.into_result(returned, Arc::clone(&self.kept))?;
             return tell(job, timing, result).map(|()| None);
         }
@@ -343,7 +353,8 @@ fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
-fn internal(panic: &(dyn std::any::Any + Send)) -> Cause {
+/// A panic in the slave's own code, as an error of the task that met it.
+pub(crate) fn internal(panic: &(dyn std::any::Any + Send)) -> Cause {
     let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
     Cause::Internal { message: text.unwrap_or_else(|| "a panic in the slave".into()) }

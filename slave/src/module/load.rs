@@ -7,16 +7,18 @@
 use super::cache::{Artifact, Cache};
 use super::facts::{Facts, Kind};
 use super::warm::{Warmed, warm};
-use crate::engine::Engines;
+use crate::engine::{Engines, HOST_STACK};
 use crate::job::Job;
 use crate::limits::Limits;
 use crate::sandbox;
 use crate::session::Session;
+use crate::slot::internal;
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::{ConversationId, ModuleHash};
 use dpfw_protocol::message::NeedModule;
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -117,6 +119,9 @@ enum Work {
 /// Work that may wait for the loader: one for each module at most.
 const QUEUE: usize = 2048;
 
+/// Stack for the compiler: what threads have by default.
+const COMPILER_STACK: usize = 2 << 20;
+
 /// Takes jobs whose module is decided.
 pub(crate) type Release = Arc<dyn Fn(Job, Result<Arc<Loaded>, Cause>) + Send + Sync>;
 
@@ -141,17 +146,23 @@ impl Modules {
         let loader = Loader { modules: Arc::clone(&modules), engines, limits, cache, release };
         let thread = std::thread::Builder::new()
             .name("dpfw-loader".into())
+            // A guest's start runs on it, and the compiler.
+            .stack_size(limits.stack + HOST_STACK + COMPILER_STACK)
             .spawn(move || loader.run(&receiver))?;
         Ok((modules, thread))
     }
 
-    /// Lets the loader end when it has done what it was given.
+    /// Lets the loader end when it has done what it is at.
     pub(crate) fn stop(&self) {
         self.loader.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<ModuleHash, State>> {
         self.cells.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn has_stopped(&self) -> bool {
+        self.loader.lock().unwrap_or_else(PoisonError::into_inner).is_none()
     }
 
     fn give(&self, work: Work) -> Result<(), Cause> {
@@ -167,7 +178,7 @@ impl Modules {
         let decided = match cells.get(&hash) {
             Some(State::Ready(loaded)) => Ok(Arc::clone(loaded)),
             Some(State::Refused(cause)) => Err(cause.clone()),
-            Some(_) | None => match self.wait(&mut cells, hash) {
+            Some(_) | None => match self.wait(&mut cells, hash, &job.session) {
                 Ok(waiting) => return waiting.push(job),
                 Err(cause) => Err(cause),
             },
@@ -181,6 +192,7 @@ impl Modules {
         &self,
         cells: &'a mut HashMap<ModuleHash, State>,
         hash: ModuleHash,
+        session: &Arc<Session>,
     ) -> Result<&'a mut Vec<Job>, Cause> {
         let busy = |what: String| Cause::Busy { what };
         let waiting: usize = cells.values_mut().filter_map(|c| c.waiting().map(|w| w.len())).sum();
@@ -188,8 +200,11 @@ impl Modules {
             return Err(busy(format!("{waiting} attempts wait for modules")));
         }
         if !cells.contains_key(&hash) {
-            if cells.len() >= self.limits.modules {
-                return Err(busy(format!("{} modules are loaded", self.limits.modules)));
+            if undecided(cells, session) >= MOST_UNDECIDED {
+                return Err(busy(format!("{MOST_UNDECIDED} modules of this master are awaited")));
+            }
+            if cells.len() >= self.limits.modules && !make_room(cells) {
+                return Err(busy(format!("{} modules are in use", self.limits.modules)));
             }
             self.give(Work::Look(hash))?;
         }
@@ -312,6 +327,32 @@ impl Modules {
     }
 }
 
+/// Modules of one session that are not decided: one that names modules and does not send
+/// them must not keep others from having theirs.
+const MOST_UNDECIDED: usize = 64;
+
+/// Modules that are looked for or loaded on behalf of a session.
+fn undecided(cells: &mut HashMap<ModuleHash, State>, session: &Arc<Session>) -> usize {
+    let is_its = |waiting: &&mut Vec<Job>| {
+        waiting.first().is_some_and(|job| Arc::ptr_eq(&job.session, session))
+    };
+    cells.values_mut().filter_map(State::waiting).filter(is_its).count()
+}
+
+/// Forgets a module that nobody needs: a refusal, or one that no session has declared. Its
+/// code stays in the cache. Whether there was one.
+fn make_room(cells: &mut HashMap<ModuleHash, State>) -> bool {
+    let refused = |state: &State| matches!(state, State::Refused(_));
+    let unused = |state: &State| matches!(state, State::Ready(it) if Arc::strong_count(it) == 1);
+    let find = |is_meant: &dyn Fn(&State) -> bool| {
+        cells.iter().find(|(_, state)| is_meant(state)).map(|(hash, _)| *hash)
+    };
+    let Some(hash) = find(&refused).or_else(|| find(&unused)) else {
+        return false;
+    };
+    cells.remove(&hash).is_some()
+}
+
 fn is_lasting(cause: &Cause) -> bool {
     !cause.is_recoverable() && !matches!(cause, Cause::Internal { .. })
 }
@@ -353,24 +394,31 @@ impl Loader {
         }
     }
 
+    /// Does one piece of work; `None` if a module is not in the cache.
+    fn work(
+        &self,
+        work: Work,
+        compiler: Result<&Engine, &Cause>,
+    ) -> Option<Result<Artifact, Cause>> {
+        let (hash, bytes) = match work {
+            Work::Look(hash) => return self.cache.get(hash).map(Ok),
+            Work::Load(hash, bytes) => (hash, bytes),
+        };
+        Some(compiler.map_err(Clone::clone).and_then(|compiler| {
+            build(&self.engines, &self.limits, &self.cache, compiler, hash, &bytes)
+        }))
+    }
+
     fn run(&self, work: &Receiver<Work>) {
         let compiler = self.engines.pooled();
-        while let Some(work) = self.next(work) {
-            let (hash, outcome) = match work {
-                Work::Look(hash) => match self.cache.get(hash) {
-                    Some(artifact) => (hash, Ok(artifact)),
-                    None => {
-                        self.modules.not_cached(hash);
-                        continue;
-                    }
-                },
-                Work::Load(hash, bytes) => {
-                    let compiler = compiler.as_ref().map_err(Clone::clone);
-                    let built = compiler.and_then(|compiler| {
-                        build(&self.engines, &self.limits, &self.cache, compiler, hash, &bytes)
-                    });
-                    (hash, built)
-                }
+        while let Some(work) = self.next(work).filter(|_| !self.modules.has_stopped()) {
+            let hash = match &work {
+                Work::Look(hash) | Work::Load(hash, _) => *hash,
+            };
+            let done = catch_unwind(AssertUnwindSafe(|| self.work(work, compiler.as_ref())));
+            let Some(outcome) = done.unwrap_or_else(|panic| Some(Err(internal(&*panic)))) else {
+                self.modules.not_cached(hash);
+                continue;
             };
             if let Err(cause) = &outcome {
                 tracing::info!(module = %hash, %cause, "a module is refused");

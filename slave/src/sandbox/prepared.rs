@@ -9,7 +9,8 @@ use crate::module::load::Loaded;
 use crate::raw;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::signature::EXPORT_PREFIX;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
 use wasmtime::{Engine, FuncType, InstancePre, Linker, Module, ModuleExport, ValType};
 
 /// What a slot needs to run a module's tasks.
@@ -38,7 +39,9 @@ pub(crate) struct SlotEngines {
     pooled: (Engine, Linker<Host>),
     /// Made when the first module comes that does not fit the pool.
     on_demand: Option<(Engine, Linker<Host>)>,
-    prepared: Vec<Option<Arc<Prepared>>>,
+    /// By the module's number. Those that the slave has let go are dropped when another one
+    /// is prepared.
+    prepared: HashMap<usize, (Weak<Loaded>, Arc<Prepared>)>,
 }
 
 fn with_linker(engine: Engine) -> Result<(Engine, Linker<Host>), Cause> {
@@ -55,7 +58,7 @@ impl SlotEngines {
     /// Makes the slot's engine.
     pub(crate) fn new(engines: Engines) -> Result<Self, Cause> {
         let pooled = with_linker(engines.pooled()?)?;
-        Ok(Self { engines, pooled, on_demand: None, prepared: Vec::new() })
+        Ok(Self { engines, pooled, on_demand: None, prepared: HashMap::new() })
     }
 
     /// The engine that most guests run in.
@@ -64,8 +67,8 @@ impl SlotEngines {
     }
 
     /// The module in this slot; mapped when it first comes.
-    pub(crate) fn prepare(&mut self, module: &Loaded) -> Result<Arc<Prepared>, Cause> {
-        if let Some(Some(prepared)) = self.prepared.get(module.number) {
+    pub(crate) fn prepare(&mut self, module: &Arc<Loaded>) -> Result<Arc<Prepared>, Cause> {
+        if let Some((_, prepared)) = self.prepared.get(&module.number) {
             return Ok(Arc::clone(prepared));
         }
         let (engine, linker) = match (module.facts().pooled, &self.on_demand) {
@@ -77,10 +80,9 @@ impl SlotEngines {
             }
         };
         let prepared = Arc::new(Prepared::new(engine, linker, module)?);
-        if self.prepared.len() <= module.number {
-            self.prepared.resize(module.number + 1, None);
-        }
-        self.prepared[module.number] = Some(Arc::clone(&prepared));
+        self.prepared.retain(|_, (module, _)| module.strong_count() > 0);
+        let kept = (Arc::downgrade(module), Arc::clone(&prepared));
+        self.prepared.insert(module.number, kept);
         Ok(prepared)
     }
 }

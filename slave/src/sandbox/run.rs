@@ -57,16 +57,21 @@ impl Sandbox {
     /// A fresh sandbox of a module.
     ///
     /// # Errors
-    /// The [`Cause`] if there is none to be had, or its start traps; `stop` tells why it
-    /// was interrupted, if it was.
+    /// The [`Cause`] if there is none to be had, or its start traps; `stop` tells why the
+    /// attempt was stopped, if it was.
     pub(crate) fn new(
         prepared: &Arc<Prepared>,
         host: Host,
-        stop: impl FnOnce() -> Option<Stop>,
+        stop: impl Fn() -> Option<Stop>,
     ) -> Result<Self, Cause> {
         let mut store = Store::new(&prepared.engine, host);
         store.limiter(|host| &mut host.limiter);
         store.set_epoch_deadline(1);
+        // From here on a stop raises the epoch above the deadline. One that came before has
+        // raised it already, and will not again.
+        if let Some(stop) = stop() {
+            return Err(stop.into());
+        }
         match Self::instantiate(&mut store, prepared) {
             Ok((instance, memory)) => {
                 Ok(Self { store, instance, memory, prepared: Arc::clone(prepared) })
