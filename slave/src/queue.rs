@@ -360,3 +360,6 @@ impl Inner {
         self.reservation.clone()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use super::stage::Stage;
 use anyhow::Result;
 use dpfw::{Call, Cause, Limit, Limits, Module, Task};
 use dpfw_test_tasks::{big, echo, hoard};
-use dpfw_tests::fleet::slave;
+use dpfw_tests::fleet::{Pair, slave};
 use dpfw_tests::wasm::{returns, task_module};
 
 fn task(module: Module) -> Result<Call<()>> {
@@ -103,6 +103,27 @@ async fn f31_a_forged_length_breaks_the_abi_before_anything_is_allocated() -> Re
         assert!(matches!(cause, Cause::GuestAbi { .. }), "{cause}");
     }
     stage.end().await
+}
+
+#[tokio::test]
+async fn f32_pieces_that_overlap_cannot_make_more_of_a_chunk_than_a_result_may_have() -> Result<()>
+{
+    let pair = Pair::simple().await?;
+    // All of its 64 MiB, 4,096 times: 256 GiB, from a list of 32 KiB.
+    let list = r"\00\00\00\00\00\00\00\04".repeat(4096);
+    let module = dpfw_tests::wasm::module(&format!(
+        r#"(module
+            (memory (export "memory") 1024)
+            (data (memory 0) (i32.const 0) "\03{list}")
+            (func (export "dpfw_alloc") (param i32) (result i32) (i32.const 65536))
+            {})"#,
+        returns(0, 1 + 8 * 4096)
+    ))?;
+    let calls = (0..2).map(|_| task(module.clone())).collect::<Result<Vec<_>>>()?;
+    let failed = pair.master.map(calls, |call| call).chunk(2).all().await;
+    let error = failed.expect_err("far too large");
+    assert_eq!(error.cause(), &Cause::Limit { limit: Limit::Result, allowed: 1 << 30 });
+    super::stage::unharmed(&pair.master).await
 }
 
 #[tokio::test]

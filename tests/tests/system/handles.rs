@@ -28,6 +28,26 @@ async fn f22_a_dropped_handle_interrupts_its_guest() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f22_a_cancel_is_not_lost_whenever_it_comes() -> Result<()> {
+    let pair = Pair::simple().await?;
+    // From before the slot has it to when it runs: each round a little later.
+    for round in 0..400 {
+        let handle = pair.master.dispatch(forever::call());
+        for _ in 0..round * 10 {
+            std::hint::spin_loop();
+        }
+        handle.cancel();
+        let error = within("the cancel", handle).await?.expect_err("it has no end");
+        assert_eq!(error.cause(), &Cause::Cancelled);
+        if round % 16 == 0 {
+            // The one slot is free again.
+            assert_eq!(within("the sum", pair.master.dispatch(add::call(2, 3))).await??, 5);
+        }
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn f22_dropped_handles_of_tasks_that_wait_start_nothing() -> Result<()> {
     let pair = Pair::simple().await?;

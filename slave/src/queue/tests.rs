@@ -1,0 +1,91 @@
+use super::*;
+use crate::job::Bound;
+use dpfw_link::{Outbox, identity};
+use dpfw_protocol::Bytes;
+use dpfw_protocol::ids::{BindId, ModuleHash};
+use dpfw_protocol::message::{Bind, TaskFlags};
+use std::sync::atomic::AtomicU64;
+use std::time::Instant;
+
+fn session() -> Arc<Session> {
+    Arc::new(Session::detached(identity("master").0, Outbox::nowhere()))
+}
+
+fn job(session: &Arc<Session>, attempt: u64) -> Job {
+    let module = ModuleHash::of(b"");
+    let bind = Bind { bind: BindId(0), module, task: "task".into(), expects: None };
+    Job {
+        session: Arc::clone(session),
+        _held: session.hold(&Arc::<AtomicU64>::default()).expect("one of few"),
+        attempt: AttemptId(attempt),
+        bound: Arc::new(Bound::new(bind)),
+        args: Bytes::new(),
+        flags: TaskFlags::default(),
+        arrived: Instant::now(),
+        deadline: None,
+    }
+}
+
+fn push(queue: &Queue, session: &Arc<Session>, attempts: &[u64]) {
+    attempts.iter().for_each(|id| assert!(queue.push(job(session, *id)).is_ok(), "{id}"));
+}
+
+fn next(queue: &Queue) -> Option<u64> {
+    let mut entered = None;
+    match queue.next(|job| entered = Some(job.attempt)) {
+        Next::Run(job) => {
+            assert_eq!(entered, Some(job.attempt), "it was not announced");
+            queue.done(&job.session);
+            Some(job.attempt.0)
+        }
+        Next::Nothing | Next::Stop => None,
+    }
+}
+
+#[test]
+fn a_sessions_attempts_start_in_their_order_and_sessions_take_turns() {
+    let queue = Queue::new(100);
+    let (one, two) = (session(), session());
+    push(&queue, &one, &[1, 2, 5, 4, 3]);
+    push(&queue, &two, &[11, 12]);
+    let order: Vec<_> = std::iter::from_fn(|| next(&queue)).collect();
+    assert_eq!(order, [1, 11, 2, 12, 3, 4, 5]);
+}
+
+#[test]
+fn what_is_taken_back_does_not_start_and_others_are_not_touched() {
+    let queue = Queue::new(1000);
+    let (one, two) = (session(), session());
+    push(&queue, &one, &(1..=40).collect::<Vec<_>>());
+    push(&queue, &two, &[1, 2]);
+    let ids = |jobs: Vec<Job>| jobs.iter().map(|job| job.attempt.0).collect::<Vec<_>>();
+    assert_eq!(ids(queue.take(&one, &[AttemptId(7), AttemptId(99)])), [7]);
+    let many: Vec<_> = (10..=50).map(AttemptId).collect();
+    assert_eq!(ids(queue.take(&one, &many)), (10..=40).collect::<Vec<_>>());
+    assert!(queue.take(&session(), &many).is_empty());
+    assert_eq!(queue.take_session(&two).len(), 2);
+    let left: Vec<_> = std::iter::from_fn(|| next(&queue)).collect();
+    assert_eq!(left, [1, 2, 3, 4, 5, 6, 8, 9]);
+    assert_eq!(queue.counts(), (0, 0));
+}
+
+#[test]
+fn one_session_cannot_fill_the_queue_for_all() {
+    let queue = Queue::new(SHARE * 2);
+    let (greedy, modest) = (session(), session());
+    let filled = (1..).take_while(|id| queue.push(job(&greedy, *id)).is_ok()).count();
+    assert_eq!(filled, SHARE * 2);
+    push(&queue, &modest, &[1, 2]);
+    assert!(queue.push(job(&modest, 3)).is_err(), "it has its share");
+    assert!(queue.push(job(&greedy, 1000)).is_err());
+}
+
+#[test]
+fn when_it_is_stopped_nothing_starts_any_more() {
+    let queue = Queue::new(10);
+    let one = session();
+    push(&queue, &one, &[1, 2]);
+    assert_eq!(queue.stop().len(), 2);
+    assert!(matches!(queue.next(|_| ()), Next::Stop));
+    assert!(queue.push(job(&one, 3)).is_err());
+}
