@@ -26,6 +26,7 @@ async fn f05_f14_a_slave_that_dies_before_its_answer() -> Result<()> {
         error.to_string(),
         "`gate_once` on liar: the slave was lost and the task may have run"
     );
+    assert_eq!(error.attempts(), 1);
     assert!(!scene.linked.is_linked());
     Ok(())
 }

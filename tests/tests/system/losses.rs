@@ -111,7 +111,6 @@ async fn once_is_never_tried_again_when_its_slave_is_gone() -> Result<()> {
             text.ends_with(&format!("on {first}: the slave was lost and the task may have run")),
             "{text}"
         );
-        assert_eq!(error.attempts(), 1);
         unharmed(&master).await?;
         let other = linked(&master, lives.name().as_str())?;
         assert!(other.store().list("arrived").await?.is_empty(), "it was tried again");

@@ -127,7 +127,6 @@ async fn a_module_of_other_bytes_than_its_hash_hurts_only_who_sent_it() -> Resul
     wire.send(1, &dispatch(1, 1), &[0x90]).await?;
     assert_eq!(wire.expect::<NeedModule>().await?.1.module, fresh.hash());
     let honest = scene.pair.master.dispatch(Task::<i32>::new(fresh.clone(), "f").call(&[0; 0])?);
-    unharmed(&scene.pair.master).await?;
     let forged = ModuleBytes { module: fresh.hash(), payload: 6 };
     wire.send(1 << 62, &forged, b"forged").await?;
     let cause: Cause = wire.expect::<Failed>().await?.1.failure.into();
@@ -237,4 +236,24 @@ fn with_section(module: &Module) -> Result<Module> {
     let name = format!("\u{4}uniq{now:032}");
     let section = [&[0, name.len() as u8][..], name.as_bytes()].concat();
     Ok(Module::new([&bytes[..], &section].concat()))
+}
+
+#[tokio::test]
+async fn d7_a_reserved_slave_starts_nothing_of_others_whatever_they_send() -> Result<()> {
+    let pair = Pair::start(slave("s1", 2)?).await?;
+    unharmed(&pair.master).await?;
+    let held = within("the reservation", pair.master.reserve()).await??;
+    let mut wire = Wire::master(&pair.address, "pushy").await?;
+    wire.bind(0, add::task().module(), "add").await?;
+    wire.send(1, &dispatch(0, 3), &[0x92, 2, 3]).await?;
+    wire.send(2, &dispatch(0, 3), &[0x92, 2, 3]).await?;
+    for i in 0..50 {
+        assert_eq!(within("a sum", held.dispatch(add::call(i, 1))).await??, i + 1);
+    }
+    wire.send(1, &Cancel {}, &[]).await?;
+    let (id, failed, _) = wire.expect::<Failed>().await?;
+    assert_eq!((id, Cause::from(failed.failure)), (1, Cause::Cancelled));
+    drop(held);
+    assert_eq!(wire.expect::<Done>().await?.0, 2);
+    Ok(())
 }
