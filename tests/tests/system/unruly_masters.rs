@@ -239,6 +239,25 @@ fn with_section(module: &Module) -> Result<Module> {
 }
 
 #[tokio::test]
+async fn a_dropped_slave_ends_whatever_waits_there() -> Result<()> {
+    for _ in 0..5 {
+        let pair = Pair::simple().await?;
+        unharmed(&pair.master).await?;
+        let mut wire = Wire::master(&pair.address, "greedy").await?;
+        wire.bind(0, add::task().module(), "spin").await?;
+        let args = [&[0x91, 0xa5][..], b"spins"].concat();
+        for id in 1..20 {
+            wire.send(id, &dispatch(0, args.len() as u64), &args).await?;
+        }
+        entry(&pair.linked()?, "spins").await?;
+        let slave = pair.slave;
+        let ended = tokio::task::spawn_blocking(move || drop(slave));
+        within("the slave's threads to end", ended).await??;
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn d7_a_reserved_slave_starts_nothing_of_others_whatever_they_send() -> Result<()> {
     let pair = Pair::start(slave("s1", 2)?).await?;
     unharmed(&pair.master).await?;
