@@ -16,6 +16,7 @@
 //! # }
 //! ```
 
+mod builder;
 mod core;
 mod engine;
 mod helm;
@@ -26,6 +27,7 @@ mod module;
 mod pacer;
 mod queue;
 mod raw;
+mod reader;
 mod sandbox;
 mod session;
 mod slave;
@@ -34,6 +36,7 @@ mod store;
 mod swap;
 mod watch;
 
+pub use builder::{Builder, StartError, cache_directory};
 pub use dpfw_link::address::{AddressError, Network};
 pub use dpfw_link::dial::{Dial, DialError};
 pub use dpfw_link::listen::ListenError;
@@ -41,4 +44,4 @@ pub use dpfw_link::{LinkError, Stream};
 pub use limits::Limits;
 pub use local::{Local, LocalTask};
 pub use module::facts::{Facts, Kind};
-pub use slave::{Builder, Drained, Slave, StartError, cache_directory};
+pub use slave::{Drained, Slave};

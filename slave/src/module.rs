@@ -3,4 +3,5 @@
 pub(crate) mod cache;
 pub(crate) mod facts;
 pub(crate) mod load;
+pub(crate) mod loader;
 pub(crate) mod warm;

@@ -1,25 +1,19 @@
 //! A slave as a value: built, given links, drained, dropped.
 
+use crate::builder::{Builder, StartError};
 use crate::core::Core;
-use crate::engine::Engines;
-use crate::limits::Limits;
-use crate::module::cache::Cache;
-use crate::module::load::{Modules, Release};
 use crate::session::serve;
 use crate::slot::Slot;
 use dpfw_link::address::Network;
 use dpfw_link::dial::{Dial, DialError};
 use dpfw_link::listen::{ListenError, Listener};
-use dpfw_link::{Link, Stream, identity};
-use dpfw_protocol::error::Cause;
-use dpfw_protocol::hello::{Features, Hello, Namespace, PeerLimits, Role};
-use dpfw_protocol::ids::{Incarnation, PeerId};
-use dpfw_protocol::limits::PROTOCOL;
+use dpfw_link::{Link, Stream};
+use dpfw_protocol::hello::Hello;
+use dpfw_protocol::ids::PeerId;
 use dpfw_protocol::message::close;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -31,50 +25,11 @@ use tokio::sync::oneshot;
 #[derive(Debug)]
 #[must_use = "dropping a slave ends it"]
 pub struct Slave {
-    core: Arc<Core>,
-    hello: Arc<Hello>,
-    network: Network,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    pub(crate) core: Arc<Core>,
+    pub(crate) hello: Arc<Hello>,
+    pub(crate) network: Network,
+    pub(crate) threads: Mutex<Vec<JoinHandle<()>>>,
 }
-
-/// How a slave is to be.
-#[derive(Clone, Debug, Default)]
-pub struct Builder {
-    slots: Option<usize>,
-    limits: Limits,
-    name: Option<PeerId>,
-    cache: Kept,
-    network: Network,
-}
-
-/// Where compiled modules are kept.
-#[derive(Clone, Debug, Default)]
-enum Kept {
-    /// In [`cache_directory`].
-    #[default]
-    Usual,
-    In(PathBuf),
-    /// Not beyond the slave's end.
-    Nowhere,
-}
-
-/// A slave cannot be.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// The system lacks something: descriptors, threads, a place for compiled code.
-    #[error("the slave cannot start: {0}")]
-    Io(#[from] io::Error),
-    /// There is no wasm engine.
-    #[error("the slave cannot start: {0}")]
-    Engine(Cause),
-    /// It was to have no slot, or more than it can have.
-    #[error("a slave has 1 to {MOST_SLOTS} slots, not {0}")]
-    Slots(usize),
-}
-
-/// More slots than a list in a message may name would not be told in one.
-const MOST_SLOTS: usize = 1024;
 
 /// How a drain ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,105 +38,6 @@ pub enum Drained {
     Clean,
     /// The time was over; so many attempts still ran, and were interrupted.
     Interrupted(usize),
-}
-
-/// Where compiled modules are kept unless told otherwise: `dpfw` in the user's cache
-/// directory (`$XDG_CACHE_HOME`, or `.cache` at home).
-pub fn cache_directory() -> Option<PathBuf> {
-    let absolute = |var: &str| std::env::var_os(var).map(PathBuf::from).filter(|p| p.is_absolute());
-    let caches = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
-    Some(caches.join("dpfw"))
-}
-
-impl Builder {
-    /// How many tasks run at once: as many as there are cores unless told otherwise.
-    pub fn slots(mut self, slots: usize) -> Self {
-        self.slots = Some(slots);
-        self
-    }
-
-    /// What guests and masters may use.
-    pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
-        self
-    }
-
-    /// The slave's name in logs and errors; one is made up unless told otherwise.
-    pub fn name(mut self, name: PeerId) -> Self {
-        self.name = Some(name);
-        self
-    }
-
-    /// Where compiled modules are kept; see [`cache_directory`].
-    pub fn cache(mut self, directory: impl Into<PathBuf>) -> Self {
-        self.cache = Kept::In(directory.into());
-        self
-    }
-
-    /// Compiled modules are not kept beyond the slave's end.
-    pub fn no_cache(mut self) -> Self {
-        self.cache = Kept::Nowhere;
-        self
-    }
-
-    /// How far listening and dialling may reach.
-    pub fn network(mut self, network: Network) -> Self {
-        self.network = network;
-        self
-    }
-
-    /// Starts the slave's threads.
-    ///
-    /// # Errors
-    /// [`StartError`].
-    pub fn build(self) -> Result<Slave, StartError> {
-        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-        let slots = self.slots.unwrap_or_else(cores);
-        if !(1..=MOST_SLOTS).contains(&slots) {
-            return Err(StartError::Slots(slots));
-        }
-        let engines = Engines::new(self.limits);
-        let core = Arc::new(Core::new(self.limits, engines, slots)?);
-        let configuration = engines.fingerprint().map_err(StartError::Engine)?;
-        let cache = match self.cache {
-            Kept::Usual => Cache::open(cache_directory().as_deref(), configuration),
-            Kept::In(directory) => Cache::open(Some(&directory), configuration),
-            Kept::Nowhere => Cache::temporary(),
-        }?;
-        let release = release(Arc::downgrade(&core));
-        let (modules, loader) = Modules::start(engines, self.limits, cache, Arc::clone(&release))?;
-        core.set_modules(modules, release);
-        let (made_up, incarnation) = identity("slave");
-        let hello = Arc::new(hello(self.name.unwrap_or(made_up), incarnation, &self.limits, slots));
-        let threads = Mutex::new(vec![loader]);
-        let slave = Slave { core, hello, network: self.network, threads };
-        slave.start_threads()?;
-        Ok(slave)
-    }
-}
-
-/// Hands jobs on whose module is decided. The core is not kept alive by it.
-fn release(core: Weak<Core>) -> Release {
-    Arc::new(move |job, module| {
-        if let Some(core) = core.upgrade() {
-            core.released(job, module);
-        }
-    })
-}
-
-fn hello(peer: PeerId, incarnation: Incarnation, limits: &Limits, slots: usize) -> Hello {
-    Hello {
-        protocol: PROTOCOL,
-        role: Role::Slave,
-        peer,
-        incarnation,
-        session: None,
-        features: Features::default(),
-        namespace: Namespace::default(),
-        limits: PeerLimits { payload: limits.arguments, ..PeerLimits::default() },
-        slots: slots as u32,
-        agent: concat!("dpfw ", env!("CARGO_PKG_VERSION")).into(),
-    }
 }
 
 /// The stack of a slot's thread: a guest's, the host's above it, and Rust's own.
@@ -193,7 +49,7 @@ impl Slave {
         Builder::default()
     }
 
-    fn start_threads(&self) -> Result<(), StartError> {
+    pub(crate) fn start_threads(&self) -> Result<(), StartError> {
         let stack = self.core.limits.stack + crate::engine::HOST_STACK + STACK;
         for (index, watch) in self.core.watches().iter().enumerate() {
             let mut slot = Slot::new(&self.core, watch).map_err(StartError::Engine)?;

@@ -5,25 +5,21 @@
 //! however many need it; a refusal is remembered; a waiting job is handed on exactly once.
 
 use super::cache::{Artifact, Cache};
-use super::facts::{Facts, Kind};
-use super::warm::{Warmed, warm};
+use super::facts::Facts;
+use super::loader::Loader;
 use crate::engine::{Engines, HOST_STACK};
 use crate::job::Job;
 use crate::limits::Limits;
-use crate::sandbox;
 use crate::session::Session;
-use crate::slot::internal;
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::{ConversationId, ModuleHash};
 use dpfw_protocol::message::NeedModule;
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use wasmtime::Engine;
 
 /// A module that tasks can run.
 #[derive(Debug)]
@@ -111,7 +107,7 @@ impl State {
 
 /// What the loader is to do.
 #[derive(Debug)]
-enum Work {
+pub(super) enum Work {
     Look(ModuleHash),
     Load(ModuleHash, Bytes),
 }
@@ -161,7 +157,7 @@ impl Modules {
         self.cells.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn has_stopped(&self) -> bool {
+    pub(super) fn has_stopped(&self) -> bool {
         self.loader.lock().unwrap_or_else(PoisonError::into_inner).is_none()
     }
 
@@ -274,7 +270,7 @@ impl Modules {
     }
 
     /// The loader looked in the cache and found nothing.
-    fn not_cached(&self, hash: ModuleHash) {
+    pub(super) fn not_cached(&self, hash: ModuleHash) {
         let mut cells = self.lock();
         let Some(State::Looking(waiting)) = cells.remove(&hash) else {
             return;
@@ -287,7 +283,7 @@ impl Modules {
 
     /// Asks others where a master has not answered for long. When to look again, if any
     /// answer is awaited.
-    fn ask_others(&self) -> Option<Duration> {
+    pub(super) fn ask_others(&self) -> Option<Duration> {
         let mut cells = self.lock();
         let mut next = None;
         for (hash, state) in cells.iter_mut() {
@@ -304,7 +300,12 @@ impl Modules {
     }
 
     /// The loader is done with a module.
-    fn decided(&self, hash: ModuleHash, outcome: Result<Artifact, Cause>, release: &Release) {
+    pub(super) fn decided(
+        &self,
+        hash: ModuleHash,
+        outcome: Result<Artifact, Cause>,
+        release: &Release,
+    ) {
         let outcome = outcome.map(|artifact| {
             let number = self.ready.fetch_add(1, Ordering::Relaxed);
             Arc::new(Loaded { number, artifact })
@@ -367,103 +368,4 @@ fn genuine(bytes: Bytes, hash: ModuleHash) -> Result<Bytes, Cause> {
         () => return Ok(bytes),
     };
     Err(Cause::Rejected { reason })
-}
-
-/// The loader's thread.
-struct Loader {
-    modules: Arc<Modules>,
-    engines: Engines,
-    limits: Limits,
-    cache: Cache,
-    release: Release,
-}
-
-impl Loader {
-    /// The next work; meanwhile nobody waits for ever for a master that does not answer.
-    fn next(&self, work: &Receiver<Work>) -> Option<Work> {
-        loop {
-            let next = match self.modules.ask_others() {
-                None => return work.recv().ok(),
-                Some(left) => work.recv_timeout(left),
-            };
-            match next {
-                Ok(work) => return Some(work),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return None,
-            }
-        }
-    }
-
-    /// Does one piece of work; `None` if a module is not in the cache.
-    fn work(
-        &self,
-        work: Work,
-        compiler: Result<&Engine, &Cause>,
-    ) -> Option<Result<Artifact, Cause>> {
-        let (hash, bytes) = match work {
-            Work::Look(hash) => return self.cache.get(hash).map(Ok),
-            Work::Load(hash, bytes) => (hash, bytes),
-        };
-        Some(compiler.map_err(Clone::clone).and_then(|compiler| {
-            build(&self.engines, &self.limits, &self.cache, compiler, hash, &bytes)
-        }))
-    }
-
-    fn run(&self, work: &Receiver<Work>) {
-        let compiler = self.engines.pooled();
-        while let Some(work) = self.next(work).filter(|_| !self.modules.has_stopped()) {
-            let hash = match &work {
-                Work::Look(hash) | Work::Load(hash, _) => *hash,
-            };
-            let done = catch_unwind(AssertUnwindSafe(|| self.work(work, compiler.as_ref())));
-            let Some(outcome) = done.unwrap_or_else(|panic| Some(Err(internal(&*panic)))) else {
-                self.modules.not_cached(hash);
-                continue;
-            };
-            if let Err(cause) = &outcome {
-                tracing::info!(module = %hash, %cause, "a module is refused");
-            }
-            self.modules.decided(hash, outcome, &self.release);
-        }
-    }
-}
-
-/// Makes a module of bytes what tasks can run: looked at, warmed, compiled, kept.
-///
-/// # Errors
-/// The [`Cause`] with which it is refused.
-pub(crate) fn build(
-    engines: &Engines,
-    limits: &Limits,
-    cache: &Cache,
-    compiler: &Engine,
-    hash: ModuleHash,
-    wasm: &[u8],
-) -> Result<Artifact, Cause> {
-    let started = Instant::now();
-    let facts = Facts::of(wasm, limits)?;
-    if facts.kind == Kind::Program {
-        let reason = "it is a WASI program (it exports `_start`); this version runs task \
-                      modules and plain modules";
-        return Err(Cause::Rejected { reason: reason.into() });
-    }
-    sandbox::imports::check(&facts)?;
-    let (compiled, warmed) = match warm(engines, wasm, &facts, limits)? {
-        Warmed::Snapshot(snapshot) => (compile(compiler, &snapshot)?, true),
-        Warmed::Nothing => (compile(compiler, wasm)?, true),
-        Warmed::Not(why) => {
-            tracing::warn!(module = %hash, why, "a module is not warmed: its tasks start slower");
-            (compile(compiler, wasm)?, false)
-        }
-    };
-    let stored = cache.put(hash, facts, warmed, &compiled);
-    let elapsed = started.elapsed();
-    tracing::info!(module = %hash, bytes = wasm.len(), ?elapsed, warmed, "module loaded");
-    stored.map_err(|e| Cause::Internal { message: format!("compiled code cannot be kept: {e}") })
-}
-
-fn compile(engine: &Engine, wasm: &[u8]) -> Result<Vec<u8>, Cause> {
-    engine
-        .precompile_module(wasm)
-        .map_err(|e| Cause::Rejected { reason: format!("it does not compile: {e:#}") })
 }

@@ -1,0 +1,155 @@
+//! How a slave is to be.
+
+use crate::core::Core;
+use crate::engine::Engines;
+use crate::limits::Limits;
+use crate::module::cache::Cache;
+use crate::module::load::{Modules, Release};
+use crate::slave::Slave;
+use dpfw_link::address::Network;
+use dpfw_link::identity;
+use dpfw_protocol::error::Cause;
+use dpfw_protocol::hello::{Features, Hello, Namespace, PeerLimits, Role};
+use dpfw_protocol::ids::{Incarnation, PeerId};
+use dpfw_protocol::limits::PROTOCOL;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, Weak};
+
+/// How a slave is to be.
+#[derive(Clone, Debug, Default)]
+pub struct Builder {
+    slots: Option<usize>,
+    limits: Limits,
+    name: Option<PeerId>,
+    cache: Kept,
+    network: Network,
+}
+
+/// Where compiled modules are kept.
+#[derive(Clone, Debug, Default)]
+enum Kept {
+    /// In [`cache_directory`].
+    #[default]
+    Usual,
+    In(PathBuf),
+    /// Not beyond the slave's end.
+    Nowhere,
+}
+
+/// A slave cannot be.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The system lacks something: descriptors, threads, a place for compiled code.
+    #[error("the slave cannot start: {0}")]
+    Io(#[from] io::Error),
+    /// There is no wasm engine.
+    #[error("the slave cannot start: {0}")]
+    Engine(Cause),
+    /// It was to have no slot, or more than it can have.
+    #[error("a slave has 1 to {MOST_SLOTS} slots, not {0}")]
+    Slots(usize),
+}
+
+/// More slots than a list in a message may name would not be told in one.
+const MOST_SLOTS: usize = 1024;
+
+/// Where compiled modules are kept unless told otherwise: `dpfw` in the user's cache
+/// directory (`$XDG_CACHE_HOME`, or `.cache` at home).
+pub fn cache_directory() -> Option<PathBuf> {
+    let absolute = |var: &str| std::env::var_os(var).map(PathBuf::from).filter(|p| p.is_absolute());
+    let caches = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
+    Some(caches.join("dpfw"))
+}
+
+impl Builder {
+    /// How many tasks run at once: as many as there are cores unless told otherwise.
+    pub fn slots(mut self, slots: usize) -> Self {
+        self.slots = Some(slots);
+        self
+    }
+
+    /// What guests and masters may use.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The slave's name in logs and errors; one is made up unless told otherwise.
+    pub fn name(mut self, name: PeerId) -> Self {
+        self.name = Some(name);
+        self
+    }
+
+    /// Where compiled modules are kept; see [`cache_directory`].
+    pub fn cache(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.cache = Kept::In(directory.into());
+        self
+    }
+
+    /// Compiled modules are not kept beyond the slave's end.
+    pub fn no_cache(mut self) -> Self {
+        self.cache = Kept::Nowhere;
+        self
+    }
+
+    /// How far listening and dialling may reach.
+    pub fn network(mut self, network: Network) -> Self {
+        self.network = network;
+        self
+    }
+
+    /// Starts the slave's threads.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn build(self) -> Result<Slave, StartError> {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        let slots = self.slots.unwrap_or_else(cores);
+        if !(1..=MOST_SLOTS).contains(&slots) {
+            return Err(StartError::Slots(slots));
+        }
+        let engines = Engines::new(self.limits);
+        let core = Arc::new(Core::new(self.limits, engines, slots)?);
+        let configuration = engines.fingerprint().map_err(StartError::Engine)?;
+        let cache = match self.cache {
+            Kept::Usual => Cache::open(cache_directory().as_deref(), configuration),
+            Kept::In(directory) => Cache::open(Some(&directory), configuration),
+            Kept::Nowhere => Cache::temporary(),
+        }?;
+        let release = release(Arc::downgrade(&core));
+        let (modules, loader) = Modules::start(engines, self.limits, cache, Arc::clone(&release))?;
+        core.set_modules(modules, release);
+        let (made_up, incarnation) = identity("slave");
+        let hello = Arc::new(hello(self.name.unwrap_or(made_up), incarnation, &self.limits, slots));
+        let threads = Mutex::new(vec![loader]);
+        let slave = Slave { core, hello, network: self.network, threads };
+        slave.start_threads()?;
+        Ok(slave)
+    }
+}
+
+/// Hands jobs on whose module is decided. The core is not kept alive by it.
+fn release(core: Weak<Core>) -> Release {
+    Arc::new(move |job, module| {
+        if let Some(core) = core.upgrade() {
+            core.released(job, module);
+        }
+    })
+}
+
+fn hello(peer: PeerId, incarnation: Incarnation, limits: &Limits, slots: usize) -> Hello {
+    Hello {
+        protocol: PROTOCOL,
+        role: Role::Slave,
+        peer,
+        incarnation,
+        session: None,
+        features: Features::default(),
+        namespace: Namespace::default(),
+        limits: PeerLimits { payload: limits.arguments, ..PeerLimits::default() },
+        slots: slots as u32,
+        agent: concat!("dpfw ", env!("CARGO_PKG_VERSION")).into(),
+    }
+}
