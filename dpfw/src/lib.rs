@@ -36,6 +36,7 @@ pub use dpfw_master::{
 pub use dpfw_protocol::hello::Namespace;
 pub use dpfw_protocol::ids::{ModuleHash, PeerId};
 pub use dpfw_protocol::signature::{Field, TaskRecord, TypeRecord};
+pub use dpfw_protocol::text::{acts_on_terminal, escaped};
 pub use dpfw_slave::{
     Builder as SlaveBuilder, Drained, Facts, Kind, Limits, Slave, StartError, cache_directory,
 };
