@@ -17,6 +17,7 @@ use crate::progress::Bar;
 use crate::run::output_failed;
 use crate::screen::Screen;
 use crate::signals::Signals;
+use crate::units::Span;
 use clap::Args;
 use dpfw::{Cause, TaskError};
 use futures_core::Stream;
@@ -47,6 +48,10 @@ pub(crate) struct Map {
     /// How many lines go together as one task; learnt from what they cost unless told
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     chunk: Option<u32>,
+    /// A line's task is interrupted after this time. Lines do not go together then, unless
+    /// --chunk says so; the time is the chunk's then
+    #[arg(long, value_name = "DURATION")]
+    timeout: Option<Span>,
     #[command(flatten)]
     place: Place,
 }
@@ -69,6 +74,9 @@ impl Map {
         }
         if let Some(chunk) = self.chunk {
             results = results.chunk(chunk);
+        }
+        if let Some(timeout) = self.timeout {
+            results = results.timeout(timeout.0);
         }
         let output = Output::start()?;
         let mut session = Session { screen, function: &function, bar, output, piece: Vec::new() };

@@ -169,7 +169,8 @@ const PLAIN: &str = r#"(module
     (func (export "swap") (param i32 f64) (result f64 i32) local.get 1 local.get 0)
     (func (export "nothing"))
     (func (export "divide") (param i64 i64) (result i64) local.get 0 local.get 1 i64.div_s)
-    (func (export "spin") (loop br 0)))"#;
+    (func (export "spin") (loop br 0))
+    (func (export "spin_if") (param i32) (loop (br_if 0 (local.get 0)))))"#;
 
 /// A module that wants what nobody grants.
 const GREEDY: &str = r#"(module (import "env" "everything" (func)) (func (export "f")))"#;

@@ -43,6 +43,17 @@ fn without_failures_nothing_is_said() {
 }
 
 #[test]
+fn a_line_that_takes_too_long_takes_no_other_with_it() {
+    let modules = Modules::new();
+    let args = ["map", &modules.path("plain.wat"), "spin_if", "--timeout", "200ms"];
+    let left = dpfw(&args, "[0]\n[1]\n[0]\n");
+    assert_eq!(left.code, 6, "{left:?}");
+    let lines: Vec<_> = left.out.lines().collect();
+    assert_eq!((lines[0], lines[2]), ("null", "null"), "{left:?}");
+    assert!(lines[1].starts_with(r#"{"dpfw_error":{"line":2,"code":7,"#), "{left:?}");
+}
+
+#[test]
 fn results_come_as_they_are_there() {
     let modules = Modules::new();
     let mut map = Process::start(&["map", &modules.path("tasks.wasm"), "add"]);

@@ -112,6 +112,7 @@ fn what_does_not_fit_ends_with_4() {
       it has divide
       it has nothing
       it has spin
+      it has spin_if
       it has swap
     ");
     let (code, text) = failure(&modules, "plain.wat", &["add", "[2]"]);
