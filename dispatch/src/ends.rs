@@ -10,6 +10,7 @@ use crate::core::{Core, End as Side, Turn};
 use crate::cost::{Mean, per_call};
 use crate::effect::{Again, Effect, Outcome};
 use crate::event::{End, KeyId, KindId, SlaveId};
+use crate::lost::is_bound;
 use crate::slave::{Hold, Moves, Sent, Stage, Standing};
 use crate::task::{Home, Ref};
 use crate::time::Time;
@@ -122,9 +123,9 @@ impl Core {
     /// A slave that drains has interrupted a task, or refused it. What was not begun it
     /// would have given back.
     fn interrupted(&mut self, turn: &mut Turn<'_>, id: SlaveId, task: Ref) {
-        let it = &mut self.tasks[task];
-        if it.flags.has(TaskFlags::ONCE) {
-            it.record.tries = it.record.tries.saturating_add(1);
+        if is_bound(&self.tasks, task) {
+            let record = &mut self.tasks[task].record;
+            record.tries = record.tries.saturating_add(1);
             return self.fail(turn, task, Cause::SlaveLost { may_have_run: true }, Some(id));
         }
         self.again(turn, task, id, Again::Returned);

@@ -73,7 +73,7 @@ impl Core {
 
 /// Whether a task that was sent may be tried nowhere else. Whether it was begun cannot be
 /// known: what the slave said last may be lost with it.
-fn is_bound(tasks: &Tasks, task: Ref) -> bool {
+pub(crate) fn is_bound(tasks: &Tasks, task: Ref) -> bool {
     tasks[task].flags.has(TaskFlags::ONCE) || !tasks[task].home.is_anywhere()
 }
 

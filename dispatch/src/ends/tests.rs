@@ -70,6 +70,10 @@ fn what_may_run_once_is_not_repeated_when_a_drain_interrupts_it() {
     let once = || TaskSpec { flags: TaskFlags::default().with(TaskFlags::ONCE), ..spec() };
     bench.submit(once());
     let lost = Cause::SlaveLost { may_have_run: true };
+    assert_eq!(failures(&bench.failed(1, 1, Cause::Draining)), [(1, lost.clone())]);
+
+    let mut bench = Bench::new(&[1, 1]);
+    bench.submit(placed(Placement::On(SlaveId(1))));
     assert_eq!(failures(&bench.failed(1, 1, Cause::Draining)), [(1, lost)]);
 
     let mut bench = Bench::new(&[1, 1]);
