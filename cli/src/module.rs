@@ -41,6 +41,7 @@ pub(crate) fn load(path: &Path) -> Result<Loaded, Failure> {
     // What a slave takes is the slave's decision; here only what cannot be held is refused.
     let mut limits = Limits::default();
     (limits.memory, limits.table, limits.functions) = (u64::MAX, usize::MAX, u32::MAX);
+    limits.data = u64::MAX;
     let bytes = read(path, limits.module).map_err(|e| unusable(&e))?;
     let wasm = match is_text(path, &bytes) {
         true => assemble(path, &bytes).map_err(|e| unusable(&e))?,

@@ -7,9 +7,9 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// `memory`: linear memory of a sandbox in bytes.
+    /// `memory`: linear memory of a sandbox in bytes, of all its memories together.
     pub memory: u64,
-    /// `table`: elements of a sandbox's tables.
+    /// `table`: elements of a sandbox's tables, of all of them together.
     pub table: usize,
     /// The wasm stack in bytes; a guest that exceeds it traps with "stack overflow".
     pub stack: usize,
@@ -19,12 +19,15 @@ pub struct Limits {
     pub result: u64,
     /// `arguments`: bytes of a task's arguments.
     pub arguments: u64,
-    /// `log bytes`: bytes of log lines of a task; the rest is counted, not sent.
+    /// `log bytes`: bytes of log lines of a task. The line that exceeds them says so in its
+    /// place, and the rest is dropped.
     pub log: u64,
     /// `module size`: bytes of a module.
     pub module: u64,
     /// `functions`: functions that a module defines.
     pub functions: u32,
+    /// `data segments`: bytes of all data segments of a module.
+    pub data: u64,
     /// How long a module's start and warm-up may take.
     pub warm: Duration,
     /// `quota`: bytes of the keyed store.
@@ -55,6 +58,9 @@ impl Default for Limits {
             module: MAX_MODULE,
             // Debug builds of large programs have about 50,000.
             functions: 100_000,
+            // Embedded files and tables reach tens of MiB. Each segment is in the module, in
+            // its compiled code, and, when it is copied, in the image of every sandbox.
+            data: MAX_MODULE / 2,
             warm: Duration::from_secs(5),
             store_bytes: 1 << 30,
             store_entries: 1_000_000,

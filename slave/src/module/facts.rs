@@ -27,7 +27,7 @@ pub struct Facts {
     pub functions: Vec<String>,
     /// What it imports.
     pub imports: Vec<(String, String)>,
-    /// Bytes of memory that it begins with.
+    /// Bytes that its memories begin with.
     pub memory: u64,
     /// Whether it fits the pools of the slots.
     pub pooled: bool,
@@ -93,6 +93,7 @@ struct Seen {
     memory: u64,
     tables: u32,
     table_elements: u64,
+    data: u64,
     start: bool,
 }
 
@@ -115,7 +116,7 @@ impl Seen {
                 for import in imports.clone().into_imports() {
                     let import = import?;
                     if let TypeRef::Memory(memory) = import.ty {
-                        self.memory = self.memory.max(memory.initial.saturating_mul(PAGE));
+                        self.add_memory(memory.initial);
                     }
                     self.imports.push((import.module.into(), import.name.into()));
                 }
@@ -126,7 +127,7 @@ impl Seen {
             Payload::TableSection(tables) => {
                 for table in tables.clone() {
                     self.tables += 1;
-                    self.table_elements = self.table_elements.max(table?.ty.initial);
+                    self.table_elements = self.table_elements.saturating_add(table?.ty.initial);
                 }
                 if self.table_elements > limits.table as u64 {
                     return over(Limit::Table, limits.table as u64);
@@ -135,14 +136,22 @@ impl Seen {
             Payload::MemorySection(memories) => {
                 for memory in memories.clone() {
                     self.memories += 1;
-                    let bytes = memory?.initial.saturating_mul(PAGE);
-                    self.memory = self.memory.saturating_add(bytes);
+                    self.add_memory(memory?.initial);
                 }
             }
             Payload::ExportSection(exports) => {
                 for export in exports.clone() {
                     let export = export?;
                     self.exports.push((export.name.into(), export.kind));
+                }
+            }
+            // Passive segments cost the same as those that are copied at the start.
+            Payload::DataSection(segments) => {
+                for segment in segments.clone() {
+                    self.data = self.data.saturating_add(segment?.data.len() as u64);
+                }
+                if self.data > limits.data {
+                    return over(Limit::Data, limits.data);
                 }
             }
             Payload::StartSection { .. } => self.start = true,
@@ -152,6 +161,11 @@ impl Seen {
             true => over(Limit::Memory, limits.memory),
             false => Ok(()),
         }
+    }
+
+    /// The limit is on all memories together, wherever they come from.
+    fn add_memory(&mut self, pages: u64) {
+        self.memory = self.memory.saturating_add(pages.saturating_mul(PAGE));
     }
 
     fn into_facts(self, wasm: &[u8], limits: &Limits) -> Result<Facts, Cause> {
@@ -231,9 +245,22 @@ mod tests {
         assert!(matches!(error, Cause::Limit { limit: Limit::Memory, .. }), "{error}");
         let error = facts("(module (table 1000000 funcref))").expect_err("a huge table");
         assert!(matches!(error, Cause::Limit { limit: Limit::Table, .. }), "{error}");
+        let error = facts("(module (table 15000 funcref) (table 15000 funcref))").expect_err("two");
+        assert!(matches!(error, Cause::Limit { limit: Limit::Table, .. }), "{error}");
         let few = Limits { functions: 1, ..Limits::default() };
         let wasm = wat::parse_str("(module (func) (func))").expect("well formed");
         let error = Facts::of(&wasm, &few).expect_err("two functions");
         assert!(matches!(error, Cause::Limit { limit: Limit::Functions, .. }), "{error}");
+    }
+
+    #[test]
+    fn data_segments_are_counted_together_passive_ones_too() {
+        let of = |allowed| {
+            let text = r#"(module (memory 1) (data (i32.const 0) "12345") (data "67890"))"#;
+            let limits = Limits { data: allowed, ..Limits::default() };
+            Facts::of(&wat::parse_str(text).expect("well formed"), &limits)
+        };
+        assert!(of(10).is_ok());
+        assert_eq!(of(9), Err(Cause::Limit { limit: Limit::Data, allowed: 9 }));
     }
 }

@@ -6,37 +6,71 @@ use wasmtime::ResourceLimiter;
 
 /// Refuses growth beyond the limits, and remembers that it did: a guest that fails after
 /// a refusal failed of it.
+///
+/// The limits are on all memories and on all tables together: a module may have many of
+/// each. Growth that was allowed stays counted where the system then has no memory for it;
+/// nothing of a sandbox ever shrinks.
 #[derive(Debug)]
 pub(crate) struct Limiter {
-    memory: u64,
-    table: usize,
+    memory: Total,
+    table: Total,
     refused: Option<Limit>,
-    /// Where the memory begins, once it is known.
+    /// How often a memory began to grow from nothing: each does when it is made.
+    begun: u32,
+    /// Where the memory begins, once it is known and the only one.
     base: Option<usize>,
     /// Bounded by the growths of [`LARGE`] bytes that the limit on memory allows.
     huge: Vec<Huge>,
 }
 
+/// How much there is of what is limited, and how much there may be.
+#[derive(Debug)]
+struct Total {
+    used: u64,
+    allowed: u64,
+}
+
+impl Total {
+    fn of(allowed: u64) -> Self {
+        Self { used: 0, allowed }
+    }
+
+    /// Takes what a part grows by, if it is there.
+    fn take(&mut self, current: usize, desired: usize) -> bool {
+        let used = self.used.saturating_add(desired.saturating_sub(current) as u64);
+        let fits = used <= self.allowed;
+        if fits {
+            self.used = used;
+        }
+        fits
+    }
+}
+
 /// Memory that grows by so much at once is about to hold a large payload.
 const LARGE: usize = 4 << 20;
+
+/// What a memory of 32 bits can have at most.
+const MOST: usize = 4 << 30;
 
 impl Limiter {
     /// Allows this much.
     pub(crate) fn new(memory: u64, table: usize) -> Self {
-        Self { memory, table, refused: None, base: None, huge: Vec::new() }
+        let (memory, table) = (Total::of(memory), Total::of(table as u64));
+        Self { memory, table, refused: None, begun: 0, base: None, huge: Vec::new() }
     }
 
-    /// Says where the memory begins.
+    /// Says where the memory begins. Of a sandbox with several it is not told which one
+    /// grows, so that none is taken for another.
     pub(crate) fn set_base(&mut self, base: *const u8) {
-        self.base = Some(base.expose_provenance());
+        self.base = (self.begun <= 1).then(|| base.expose_provenance());
     }
 
     /// The limit that was hit last, as an error.
     pub(crate) fn refused(&self) -> Option<Cause> {
         let limit = self.refused.clone()?;
         let allowed = match limit {
-            Limit::Table => self.table as u64,
-            _ => self.memory,
+            Limit::Table => self.table.allowed,
+            _ => self.memory.allowed,
         };
         Some(Cause::Limit { limit, allowed })
     }
@@ -49,12 +83,12 @@ impl ResourceLimiter for Limiter {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let allowed = desired as u64 <= self.memory;
-        if !allowed || maximum.is_some_and(|most| desired > most) {
+        self.begun = self.begun.saturating_add(u32::from(current == 0));
+        // What wasmtime would refuse in any case is not counted.
+        let allowed = desired <= maximum.unwrap_or(MOST) && self.memory.take(current, desired);
+        if !allowed {
             self.refused = Some(Limit::Memory);
-            return Ok(allowed);
-        }
-        if desired - current >= LARGE {
+        } else if desired - current >= LARGE {
             let huge = self.base.and_then(|base| Huge::within(base, current, desired));
             self.huge.extend(huge);
         }
@@ -63,14 +97,70 @@ impl ResourceLimiter for Limiter {
 
     fn table_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         desired: usize,
-        _maximum: Option<usize>,
+        maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let allowed = desired <= self.table;
+        if maximum.is_some_and(|most| desired > most && desired as u64 <= self.table.allowed) {
+            return Ok(false);
+        }
+        let allowed = self.table.take(current, desired);
         if !allowed {
             self.refused = Some(Limit::Table);
         }
         Ok(allowed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_memories_together_are_held_to_the_limit() -> wasmtime::Result<()> {
+        let mut limiter = Limiter::new(10 << 16, 0);
+        for _ in 0..4 {
+            assert!(limiter.memory_growing(0, 2 << 16, None)?);
+        }
+        assert!(limiter.memory_growing(2 << 16, 4 << 16, None)?);
+        assert_eq!(limiter.refused(), None);
+        assert!(!limiter.memory_growing(2 << 16, 3 << 16, None)?);
+        let limit = Limit::Memory;
+        assert_eq!(limiter.refused(), Some(Cause::Limit { limit, allowed: 10 << 16 }));
+        Ok(())
+    }
+
+    #[test]
+    fn all_tables_together_are_held_to_the_limit() -> wasmtime::Result<()> {
+        let mut limiter = Limiter::new(0, 100);
+        assert!(limiter.table_growing(0, 60, None)? && limiter.table_growing(0, 30, None)?);
+        assert!(limiter.table_growing(30, 40, None)?);
+        assert!(!limiter.table_growing(60, 61, None)?);
+        let limit = Limit::Table;
+        assert_eq!(limiter.refused(), Some(Cause::Limit { limit, allowed: 100 }));
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_beyond_a_parts_own_maximum_is_not_counted() -> wasmtime::Result<()> {
+        let mut limiter = Limiter::new(10 << 16, 100);
+        assert!(!limiter.memory_growing(0, 2 << 16, Some(1 << 16))?);
+        assert!(!limiter.table_growing(0, 20, Some(10))?);
+        assert!(limiter.memory_growing(0, 10 << 16, None)? && limiter.table_growing(0, 100, None)?);
+        Ok(())
+    }
+
+    #[test]
+    fn of_several_memories_none_is_taken_for_another() -> wasmtime::Result<()> {
+        let memory = [0u8; 1];
+        for (memories, is_known) in [(1, true), (2, false)] {
+            let mut limiter = Limiter::new(10 << 16, 0);
+            for _ in 0..memories {
+                assert!(limiter.memory_growing(0, 1 << 16, None)?);
+            }
+            limiter.set_base(memory.as_ptr());
+            assert_eq!(limiter.base.is_some(), is_known);
+        }
+        Ok(())
     }
 }

@@ -48,6 +48,40 @@ async fn f26_growth_is_refused_and_a_guest_that_copes_goes_on() -> Result<()> {
 }
 
 #[tokio::test]
+async fn f26_many_memories_share_the_limit() -> Result<()> {
+    let mut stage = Stage::of(slave("s1", 2)?.limits(limits(|l| l.memory = 8 << 20))).await?;
+    let module = task_module(
+        r#"(memory $a 1) (memory $b 1)
+           (func (export "dpfw:task") (param i32 i32) (result i64)
+             (if (i32.eq (memory.grow $a (i32.const 100)) (i32.const -1))
+               (then (return (i64.const 0))))
+             (if (i32.ne (memory.grow $b (i32.const 100)) (i32.const -1))
+               (then (return (i64.const 0))))
+             unreachable)"#,
+    )?;
+    let exceeded = Cause::Limit { limit: Limit::Memory, allowed: 8 << 20 };
+    assert_eq!(stage.cause(task(module)?).await?, exceeded);
+    stage.end().await
+}
+
+#[tokio::test]
+async fn f27_many_tables_share_the_limit() -> Result<()> {
+    let mut stage = Stage::of(slave("s1", 2)?.limits(limits(|l| l.table = 5000))).await?;
+    let module = task_module(
+        r#"(table $a 1 funcref) (table $b 1 funcref)
+           (func (export "dpfw:task") (param i32 i32) (result i64)
+             (if (i32.eq (table.grow $a (ref.null func) (i32.const 4000)) (i32.const -1))
+               (then (return (i64.const 0))))
+             (if (i32.ne (table.grow $b (ref.null func) (i32.const 4000)) (i32.const -1))
+               (then (return (i64.const 0))))
+             unreachable)"#,
+    )?;
+    let exceeded = Cause::Limit { limit: Limit::Table, allowed: 5000 };
+    assert_eq!(stage.cause(task(module)?).await?, exceeded);
+    stage.end().await
+}
+
+#[tokio::test]
 async fn f27_a_table_bomb_meets_the_limit_on_tables() -> Result<()> {
     let mut stage = Stage::of(slave("s1", 2)?.limits(limits(|l| l.table = 5000))).await?;
     let module = task_module(
