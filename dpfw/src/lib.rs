@@ -38,6 +38,7 @@ pub use dpfw_protocol::ids::{ModuleHash, PeerId};
 pub use dpfw_protocol::signature::{Field, TaskRecord, TypeRecord};
 pub use dpfw_protocol::text::{acts_on_terminal, escaped};
 pub use dpfw_slave::{
-    Builder as SlaveBuilder, Drained, Facts, Kind, Limits, Slave, StartError, cache_directory,
+    Builder as SlaveBuilder, Drained, Facts, Kind, Limits, LimitsError, Slave, StartError,
+    cache_directory,
 };
 pub use embedded::{BuildError, Master, MasterBuilder, Running};

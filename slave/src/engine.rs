@@ -32,7 +32,8 @@ pub(crate) struct Engines {
 }
 
 impl Engines {
-    /// Finds out what this machine can do, and says once what it cannot.
+    /// Finds out what this machine can do, and says once what it cannot. Where there is no
+    /// engine at all, whoever makes the first one is told why.
     pub(crate) fn new(limits: Limits) -> Self {
         let mut engines = Self { limits, scan: false };
         match swap::can_swap() {
@@ -41,19 +42,25 @@ impl Engines {
                 "sandboxes are reset more slowly: PAGEMAP_SCAN does not see pages that were \
                  swapped out (give this process's group a swap limit of zero to have it)"
             ),
-            None => {
-                engines.scan = true;
-                if let Err(error) = Engine::new(&engines.config(Allocation::Pooled)) {
-                    engines.scan = false;
-                    tracing::warn!(
-                        %error,
-                        "sandboxes are reset more slowly: this kernel has no PAGEMAP_SCAN \
-                         (Linux 6.7 has it)"
-                    );
-                }
-            }
+            None => engines.try_scan(),
         }
         engines
+    }
+
+    /// Scans pages if that is what makes the difference between an engine and none.
+    fn try_scan(&mut self) {
+        self.scan = true;
+        let Err(error) = Engine::new(&self.config(Allocation::Pooled)) else {
+            return;
+        };
+        self.scan = false;
+        if Engine::new(&self.config(Allocation::Pooled)).is_ok() {
+            tracing::warn!(
+                %error,
+                "sandboxes are reset more slowly: this kernel has no PAGEMAP_SCAN \
+                 (Linux 6.7 has it)"
+            );
+        }
     }
 
     /// Names the configuration and the compiler: code compiled under another name is not
@@ -94,7 +101,7 @@ impl Engines {
         config.epoch_interruption(true);
         config.max_wasm_stack(self.limits.stack);
         // Fibers, for host calls that wait; their stacks come from the pool.
-        config.async_stack_size(self.limits.stack + HOST_STACK);
+        config.async_stack_size(self.limits.stack.saturating_add(HOST_STACK));
         config.cranelift_opt_level(OptLevel::Speed);
         // 4 GiB of address space for each memory: no bounds check is ever compiled, and a
         // memory never moves.

@@ -41,7 +41,7 @@ pub use dpfw_link::address::{AddressError, Network};
 pub use dpfw_link::dial::{Dial, DialError};
 pub use dpfw_link::listen::ListenError;
 pub use dpfw_link::{LinkError, Stream};
-pub use limits::Limits;
+pub use limits::{Limits, LimitsError};
 pub use local::{Local, LocalTask};
 pub use module::facts::{Facts, Kind};
 pub use slave::{Drained, Slave};

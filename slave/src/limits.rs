@@ -1,6 +1,7 @@
 //! What a slave's operator allows.
 
 use dpfw_protocol::limits::{MAX_MODULE, MAX_PAYLOAD};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// Limits of a slave, each with a name that its error carries.
@@ -11,7 +12,7 @@ pub struct Limits {
     pub memory: u64,
     /// `table`: elements of a sandbox's tables, of all of them together.
     pub table: usize,
-    /// The wasm stack in bytes; a guest that exceeds it traps with "stack overflow".
+    /// The wasm stack in bytes, 64 KiB to 1 GiB; a guest that exceeds it traps with "stack overflow".
     pub stack: usize,
     /// `time`: how long a task may run, whatever deadline its caller set.
     pub time: Duration,
@@ -68,5 +69,111 @@ impl Default for Limits {
             modules: 1024,
             links: 1024,
         }
+    }
+}
+
+/// A limit with which no slave could do anything.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the limit on {name} cannot be {given}: it has to be {range}")]
+pub struct LimitsError {
+    name: &'static str,
+    given: u64,
+    range: String,
+}
+
+/// Less is no stack that a guest could start on; more is taken from every slot's thread.
+const STACKS: RangeInclusive<u64> = 64 << 10..=1 << 30;
+
+/// wasm's own limit on a table's elements; the pools keep room for so many.
+const MOST_ELEMENTS: u64 = 10_000_000;
+
+/// More descriptors than a process is ever given.
+const MOST_LINKS: u64 = 1 << 20;
+
+impl Limits {
+    /// Whether a slave can work within them. That nothing may be stored or logged, or no
+    /// table had, is for the operator to say.
+    ///
+    /// # Errors
+    /// [`LimitsError`] with the first limit that cannot be.
+    pub fn check(&self) -> Result<(), LimitsError> {
+        let some = 1..=u64::MAX;
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let all = [
+            ("memory", self.memory, some.clone()),
+            ("table", self.table as u64, 0..=MOST_ELEMENTS),
+            ("stack", self.stack as u64, STACKS),
+            ("time", nanos(self.time), some.clone()),
+            ("result", self.result, some.clone()),
+            ("arguments", self.arguments, some.clone()),
+            ("module size", self.module, some.clone()),
+            ("functions", u64::from(self.functions), some.clone()),
+            ("warm-up", nanos(self.warm), some.clone()),
+            ("queued attempts", self.queued as u64, some.clone()),
+            ("modules", self.modules as u64, some),
+            ("links", self.links as u64, 1..=MOST_LINKS),
+        ];
+        match all.into_iter().find(|(_, given, range)| !range.contains(given)) {
+            None => Ok(()),
+            Some((name, given, range)) => {
+                let range = match range.into_inner() {
+                    (least, u64::MAX) => format!("{least} or more"),
+                    (least, most) => format!("{least} to {most}"),
+                };
+                Err(LimitsError { name, given, range })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_allowed_and_so_is_a_store_of_nothing() {
+        assert_eq!(Limits::default().check(), Ok(()));
+        let frugal = Limits {
+            log: 0,
+            data: 0,
+            table: 0,
+            store_bytes: 0,
+            store_entries: 0,
+            ..Limits::default()
+        };
+        assert_eq!(frugal.check(), Ok(()));
+    }
+
+    #[test]
+    fn what_cannot_be_is_named() {
+        let d = Limits::default();
+        for (limits, name) in [
+            (Limits { memory: 0, ..d }, "memory"),
+            (Limits { table: usize::MAX, ..d }, "table"),
+            (Limits { stack: 0, ..d }, "stack"),
+            (Limits { stack: (1 << 30) + 1, ..d }, "stack"),
+            (Limits { time: Duration::ZERO, ..d }, "time"),
+            (Limits { warm: Duration::ZERO, ..d }, "warm-up"),
+            (Limits { result: 0, ..d }, "result"),
+            (Limits { arguments: 0, ..d }, "arguments"),
+            (Limits { module: 0, ..d }, "module size"),
+            (Limits { functions: 0, ..d }, "functions"),
+            (Limits { queued: 0, ..d }, "queued attempts"),
+            (Limits { modules: 0, ..d }, "modules"),
+            (Limits { links: 0, ..d }, "links"),
+            (Limits { links: usize::MAX, ..d }, "links"),
+        ] {
+            assert_eq!(limits.check().expect_err(name).name, name);
+        }
+        let error = Limits { stack: 1, ..d }.check().expect_err("no stack");
+        assert_eq!(
+            error.to_string(),
+            "the limit on stack cannot be 1: it has to be 65536 to 1073741824"
+        );
+        let error = Limits { queued: 0, ..d }.check().expect_err("no queue");
+        assert_eq!(
+            error.to_string(),
+            "the limit on queued attempts cannot be 0: it has to be 1 or more"
+        );
     }
 }
