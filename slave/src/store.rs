@@ -2,7 +2,8 @@
 //!
 //! Owns: the entries, their versions and sizes, the quota. Invariants: an operation on a
 //! key is atomic; a version is never used twice, not even after a removal; what is stored
-//! stays within the quota, and a refused write leaves the old value.
+//! stays within the quota, and a refused write leaves the old value; the index has exactly
+//! the keys of the entries, so that a listing looks at its own page and at nothing else.
 
 use crate::limits::Limits;
 use dashmap::DashMap;
@@ -12,13 +13,18 @@ use dpfw_protocol::error::{Cause, Limit};
 use dpfw_protocol::hello::Namespace;
 use dpfw_protocol::limits::MAX_LISTED;
 use dpfw_protocol::store::{EntryInfo, EntryKind, FullKey, Key, Principal, StoreOp, Version};
+use index::Index;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
+
+mod index;
 
 /// The entries of a slave.
 #[derive(Debug)]
 pub(crate) struct Store {
     entries: DashMap<FullKey, Entry>,
+    /// Changed only while the entry's shard is locked; never the other way round.
+    index: Index,
     versions: AtomicU64,
     bytes: AtomicU64,
     count: AtomicU64,
@@ -55,7 +61,8 @@ pub(crate) struct Answer {
 const OVERHEAD: u64 = 128;
 
 fn cost(key: &FullKey, value: &Bytes) -> u64 {
-    OVERHEAD + key.key.as_str().len() as u64 + value.len() as u64
+    // The key is in the index once more.
+    OVERHEAD + 2 * key.key.as_str().len() as u64 + value.len() as u64
 }
 
 impl Store {
@@ -63,6 +70,7 @@ impl Store {
     pub(crate) fn new(limits: &Limits) -> Self {
         Self {
             entries: DashMap::new(),
+            index: Index::default(),
             versions: AtomicU64::new(1),
             bytes: AtomicU64::new(0),
             count: AtomicU64::new(0),
@@ -75,6 +83,17 @@ impl Store {
     #[cfg(test)]
     fn size(&self) -> (u64, u64) {
         (self.count.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+    }
+
+    /// Whether a value of this length could ever be stored: asked before one is built.
+    ///
+    /// # Errors
+    /// [`Cause::Limit`] if not.
+    pub(crate) fn check_value(&self, len: u64) -> Result<(), Cause> {
+        match len <= self.most_bytes {
+            true => Ok(()),
+            false => Err(Cause::Limit { limit: Limit::Quota, allowed: self.most_bytes }),
+        }
     }
 
     /// Does what a task or a master asks for.
@@ -132,6 +151,9 @@ impl Store {
             return Ok(Answer { version: present, ..Answer::default() });
         }
         self.account(old, new)?;
+        if old == 0 {
+            self.index.insert(slot.key());
+        }
         let version = self.versions.fetch_add(1, Ordering::Relaxed);
         slot.insert(Entry { value, version, used: Instant::now(), owner: owner.clone() });
         Ok(Answer { hit: true, version, ..Answer::default() })
@@ -157,7 +179,12 @@ impl Store {
     }
 
     fn remove(&self, key: &FullKey) -> Answer {
-        let Some((key, entry)) = self.entries.remove(key) else {
+        // A closure that always agrees, for it runs under the shard's lock.
+        let forget = |key: &FullKey, _: &Entry| {
+            self.index.remove(key);
+            true
+        };
+        let Some((key, entry)) = self.entries.remove_if(key, forget) else {
             return Answer::default();
         };
         self.bytes.fetch_sub(cost(&key, &entry.value), Ordering::Relaxed);
@@ -166,43 +193,63 @@ impl Store {
     }
 
     fn list(&self, namespace: &Namespace, prefix: &str, after: Option<&Key>, limit: u32) -> Answer {
-        let now = Instant::now();
-        let is_meant = |key: &FullKey| {
-            key.namespace == *namespace
-                && key.key.as_str().starts_with(prefix)
-                && after.is_none_or(|after| key.key > *after)
-        };
-        let mut entries: Vec<EntryInfo> = self
-            .entries
-            .iter()
-            .filter(|entry| is_meant(entry.key()))
-            .map(|entry| EntryInfo {
-                key: entry.key().key.clone(),
-                kind: EntryKind::Value,
-                bytes: entry.value.len() as u64,
-                version: entry.version,
-                idle_s: now.saturating_duration_since(entry.used).as_secs(),
-                owner: entry.owner.clone(),
-            })
-            .collect();
-        entries.sort_unstable_by(|a, b| a.key.cmp(&b.key));
-        let most = page(&entries, (limit as usize).min(MAX_LISTED));
-        let more = entries.len() > most;
-        entries.truncate(most);
+        let mut page = Page::new((limit as usize).min(MAX_LISTED));
+        let mut after = after.cloned();
+        // An entry that is removed meanwhile leaves the page shorter, never empty before
+        // the end: who asks goes on behind the last key.
+        while !page.more {
+            let keys = self.index.next(namespace, prefix, after.as_ref());
+            let found = keys.iter().filter_map(|key| self.info(namespace, key));
+            found.for_each(|info| page.take(info));
+            match keys.into_iter().nth(index::STEP - 1) {
+                Some(last) => after = Some(last),
+                None => break,
+            }
+        }
+        let Page { entries, more, .. } = page;
         Answer { hit: !entries.is_empty(), is_listing: true, entries, more, ..Answer::default() }
+    }
+
+    /// An entry as a listing shows it, if it is still there.
+    fn info(&self, namespace: &Namespace, key: &Key) -> Option<EntryInfo> {
+        let full = FullKey { namespace: namespace.clone(), key: key.clone() };
+        let entry = self.entries.get(&full)?;
+        Some(EntryInfo {
+            key: full.key.clone(),
+            kind: EntryKind::Value,
+            bytes: entry.value.len() as u64,
+            version: entry.version,
+            idle_s: entry.used.elapsed().as_secs(),
+            owner: entry.owner.clone(),
+        })
     }
 }
 
-/// How many entries fit a frame.
-fn page(entries: &[EntryInfo], limit: usize) -> usize {
-    let mut room = dpfw_protocol::limits::MAX_MESSAGE - 1024;
-    let fits = |entry: &&EntryInfo| {
+/// What a listing gives at once: no more entries than were asked for, and than fit a frame.
+struct Page {
+    entries: Vec<EntryInfo>,
+    left: usize,
+    room: usize,
+    /// There is another entry, for the next page.
+    more: bool,
+}
+
+impl Page {
+    fn new(limit: usize) -> Self {
+        let room = dpfw_protocol::limits::MAX_MESSAGE - 1024;
+        Self { entries: Vec::new(), left: limit, room, more: false }
+    }
+
+    fn take(&mut self, entry: EntryInfo) {
         let size = entry.key.as_str().len() + 128;
-        let fits = size <= room;
-        room = room.saturating_sub(size);
-        fits
-    };
-    entries.iter().take(limit).take_while(fits).count()
+        if self.more || self.left == 0 || size > self.room {
+            self.more = true;
+            return;
+        }
+        self.left -= 1;
+        self.room -= size;
+        self.entries.push(entry);
+    }
 }
 
 #[cfg(test)]

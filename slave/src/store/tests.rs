@@ -101,3 +101,65 @@ fn listings_are_sorted_paged_and_of_one_namespace() {
     assert_eq!(list(None, 2), (vec!["b/1".to_owned(), "b/2".to_owned()], true));
     assert_eq!(list(Some("b/2"), 2), (vec!["b/3".to_owned()], false));
 }
+
+impl Fixture {
+    /// All keys with a prefix, a page after the other, and the size of each page.
+    fn pages(&self, prefix: &str, limit: u32) -> (Vec<String>, Vec<usize>) {
+        let (mut keys, mut sizes, mut after) = (Vec::new(), Vec::new(), None);
+        loop {
+            let op = StoreOp::List { prefix: prefix.into(), after: after.take(), limit };
+            let answer = self.apply(op, "").expect("reads");
+            sizes.push(answer.entries.len());
+            keys.extend(answer.entries.iter().map(|entry| entry.key.to_string()));
+            if !answer.more {
+                return (keys, sizes);
+            }
+            after = answer.entries.last().map(|entry| entry.key.clone());
+        }
+    }
+}
+
+#[test]
+fn pages_join_whatever_their_size() {
+    let store = Fixture::new(Limits::default());
+    let mut expected: Vec<_> = (0..200).map(|i| format!("k/{i}")).collect();
+    for name in expected.iter().map(String::as_str).chain(["k", "k0", "l/1"]) {
+        store.apply(StoreOp::Put { key: key(name) }, "v").expect("fits");
+    }
+    expected.sort_unstable();
+    for limit in [1, 63, 64, 65, 199, 200, 201, u32::MAX] {
+        let (keys, sizes) = store.pages("k/", limit);
+        assert_eq!(keys, expected, "limit {limit}");
+        assert!(sizes.iter().all(|size| *size <= limit as usize), "limit {limit}: {sizes:?}");
+    }
+    assert_eq!(store.pages("", 64).0.len(), 203);
+    assert_eq!(store.pages("m", 64), (vec![], vec![0]));
+}
+
+#[test]
+fn a_page_fits_a_frame() {
+    let store = Fixture::new(Limits::default());
+    for i in 0..150 {
+        let name = format!("{}{i:03}", "k".repeat(1000));
+        store.apply(StoreOp::Put { key: key(&name) }, "").expect("fits");
+    }
+    let (keys, sizes) = store.pages("k", u32::MAX);
+    assert_eq!(keys.len(), 150);
+    assert!(sizes.iter().all(|size| size * 1003 < 65_535), "{sizes:?}");
+}
+
+#[test]
+fn the_index_has_the_keys_of_the_entries() {
+    let limits = Limits { store_entries: 1, ..Limits::default() };
+    let store = Fixture::new(limits);
+    let listed = || store.pages("", 10).0;
+    store.apply(StoreOp::Put { key: key("a") }, "1").expect("fits");
+    store.apply(StoreOp::Put { key: key("a") }, "2").expect("fits");
+    store.apply(StoreOp::Put { key: key("b") }, "1").expect_err("too many");
+    store.apply(StoreOp::CompareAndSwap { key: key("c"), expected: 7 }, "1").expect("misses");
+    assert_eq!(listed(), ["a"]);
+    store.apply(StoreOp::Remove { key: key("a") }, "").expect("done");
+    assert_eq!(listed(), [""; 0]);
+    store.apply(StoreOp::Put { key: key("b") }, "1").expect("fits");
+    assert_eq!(listed(), ["b"]);
+}

@@ -1,0 +1,69 @@
+//! The keys of the store in their order.
+//!
+//! Owns: the names, by namespace. Does not: know whether an entry is still there when its
+//! key is given away. Invariant: the lock is held for one step, whatever the store's size.
+
+use dpfw_protocol::hello::Namespace;
+use dpfw_protocol::store::{FullKey, Key};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Keys that are given away at once.
+pub(super) const STEP: usize = 64;
+
+/// See the module's page.
+#[derive(Debug, Default)]
+pub(super) struct Index(Mutex<Names>);
+
+/// As text, so that a prefix is looked for where it would stand.
+type Names = BTreeMap<Namespace, BTreeSet<Box<str>>>;
+
+impl Index {
+    fn lock(&self) -> MutexGuard<'_, Names> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An entry is there now.
+    pub(super) fn insert(&self, key: &FullKey) {
+        let mut names = self.lock();
+        let name = key.key.as_str().into();
+        match names.get_mut(&key.namespace) {
+            Some(names) => names.insert(name),
+            None => names.entry(key.namespace.clone()).or_default().insert(name),
+        };
+    }
+
+    /// An entry is gone.
+    pub(super) fn remove(&self, key: &FullKey) {
+        let mut all = self.lock();
+        let Some(names) = all.get_mut(&key.namespace) else {
+            return;
+        };
+        names.remove(key.key.as_str());
+        if names.is_empty() {
+            all.remove(&key.namespace);
+        }
+    }
+
+    /// The next [`STEP`] keys with this prefix, behind `after`; fewer if there are no more.
+    pub(super) fn next(
+        &self,
+        namespace: &Namespace,
+        prefix: &str,
+        after: Option<&Key>,
+    ) -> Vec<Key> {
+        let all = self.lock();
+        let Some(names) = all.get(namespace) else {
+            return Vec::new();
+        };
+        let from = match after.map(Key::as_str) {
+            Some(after) if after >= prefix => Bound::Excluded(after),
+            _ => Bound::Included(prefix),
+        };
+        let within = names.range::<str, _>((from, Bound::Unbounded));
+        let meant = within.take_while(|name| name.starts_with(prefix)).take(STEP);
+        // What was a key once is one now.
+        meant.filter_map(|name| Key::new(&**name).ok()).collect()
+    }
+}
