@@ -8,7 +8,7 @@ use crate::limits::Limits;
 use crate::module::cache::Cache;
 use crate::module::load::Loaded;
 use crate::module::loader::build;
-use crate::sandbox::host::{Host, Lent};
+use crate::sandbox::host::{Allowance, Host, Lent};
 use crate::sandbox::prepared::{Prepared, SlotEngines};
 use crate::sandbox::run::{Ended, Sandbox};
 use crate::session::Session;
@@ -47,6 +47,7 @@ impl Local {
     /// The [`Cause`] with which a slave would refuse it.
     pub fn new(wasm: &[u8], limits: Limits) -> Result<Self, Cause> {
         let internal = |e: std::io::Error| Cause::Internal { message: e.to_string() };
+        limits.check().map_err(|e| Cause::Internal { message: e.to_string() })?;
         let engines = Engines::new(limits);
         let core = Arc::new(Core::new(limits, engines, 1).map_err(internal)?);
         let cache = Cache::temporary().map_err(internal)?;
@@ -75,7 +76,8 @@ impl Local {
     /// # Errors
     /// The [`Cause`] that a caller would get.
     pub fn call(&self, task: &LocalTask, args: &[u8]) -> Result<Vec<u8>, Cause> {
-        let host = Host::new(&self.lent, &self.session, AttemptId(1));
+        let left = Allowance::of(&self.lent.core.limits);
+        let host = Host::new(&self.lent, &self.session, AttemptId(1), left);
         let (engine, time) = (&task.prepared.engine, self.lent.core.limits.time);
         let watch = &self.lent.watch;
         watch.enter(&self.session, AttemptId(1), engine, Instant::now(), None, time);

@@ -9,3 +9,6 @@ pub(crate) mod prepared;
 pub(crate) mod run;
 pub(crate) mod trap;
 mod wasi;
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use crate::core::Core;
 use crate::job::{Job, Target};
 use crate::queue::{Freed, Next};
 use crate::sandbox::abi::Given;
-use crate::sandbox::host::{Host, Lent};
+use crate::sandbox::host::{Allowance, Host, Lent};
 use crate::sandbox::prepared::{Prepared, SlotEngines};
 use crate::sandbox::run::{Ended, Returned, Sandbox};
 use crate::session::Session;
@@ -189,7 +189,8 @@ impl Slot {
     }
 
     fn sandbox(&self, job: &Job, prepared: &Arc<Prepared>) -> Result<Sandbox, Cause> {
-        let host = Host::new(&self.lent, &job.session, job.attempt);
+        let left = Allowance::of(&self.core.limits);
+        let host = Host::new(&self.lent, &job.session, job.attempt, left);
         Sandbox::new(prepared, host, || self.watch.stop_of())
     }
 

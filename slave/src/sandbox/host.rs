@@ -2,6 +2,7 @@
 
 use super::limiter::Limiter;
 use crate::core::Core;
+use crate::limits::Limits;
 use crate::session::Session;
 use crate::watch::Watch;
 use dpfw_protocol::error::{Cause, Location};
@@ -9,6 +10,7 @@ use dpfw_protocol::ids::AttemptId;
 use dpfw_protocol::message::{Log, Progress};
 use dpfw_protocol::text::printable;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// What a slot lends to the sandboxes that run in it.
 #[derive(Debug)]
@@ -28,8 +30,26 @@ pub(crate) struct Host {
     pub(crate) reply: Reply,
     panic: Option<Box<Panic>>,
     exit: Option<u32>,
-    log_left: u64,
+    left: Allowance,
     lines: [Vec<u8>; 2],
+    /// What the guest said last of how far it is, if it was not sent yet.
+    progress: Option<Progress>,
+}
+
+/// What an attempt may still send to its master beside its result. Where it runs in several
+/// sandboxes, one after the other, each is given what the one before has left.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Allowance {
+    log: u64,
+    /// When it may tell again how far it is.
+    progress: Option<Instant>,
+}
+
+impl Allowance {
+    /// What an attempt has in the beginning.
+    pub(crate) fn of(limits: &Limits) -> Self {
+        Self { log: limits.log, progress: None }
+    }
 }
 
 /// What the guest takes after it has asked the keyed store.
@@ -54,8 +74,13 @@ pub(crate) enum Output {
 }
 
 impl Host {
-    /// For an attempt of a session.
-    pub(crate) fn new(lent: &Arc<Lent>, session: &Arc<Session>, attempt: AttemptId) -> Self {
+    /// For an attempt of a session, which has this left to say.
+    pub(crate) fn new(
+        lent: &Arc<Lent>,
+        session: &Arc<Session>,
+        attempt: AttemptId,
+        left: Allowance,
+    ) -> Self {
         let limits = &lent.core.limits;
         Self {
             limiter: Limiter::new(limits.memory, limits.table),
@@ -65,8 +90,9 @@ impl Host {
             reply: Reply::default(),
             panic: None,
             exit: None,
-            log_left: limits.log,
+            left,
             lines: Default::default(),
+            progress: None,
         }
     }
 
@@ -90,18 +116,23 @@ impl Host {
         Some(Cause::GuestAbi { message: format!("it called exit({code}) instead of returning") })
     }
 
+    /// Whether anything that it logs is still sent.
+    pub(crate) fn may_log(&self) -> bool {
+        self.left.log > 0
+    }
+
     /// Sends a log line to the master. Beyond the limit nothing is sent any more, and the
     /// last line says so.
     pub(crate) fn log(&mut self, level: u8, target: &str, text: &str) {
-        if self.log_left == 0 {
+        if !self.may_log() {
             return;
         }
         let most = dpfw_protocol::limits::MAX_TEXT;
         let (target, mut text) = (printable(target, 256), printable(text, most));
-        match self.log_left.checked_sub(text.len() as u64 + 1) {
-            Some(left) if left > 0 => self.log_left = left,
+        match self.left.log.checked_sub(text.len() as u64 + 1) {
+            Some(left) if left > 0 => self.left.log = left,
             _ => {
-                self.log_left = 0;
+                self.left.log = 0;
                 text = "the limit on log bytes is reached; further lines are dropped".into();
             }
         }
@@ -112,11 +143,22 @@ impl Host {
         }
     }
 
-    /// Tells the master how far the task is.
-    pub(crate) fn progress(&self, done: u64, total: u64) {
-        if self.session.outbox.control_bytes() < LOG_WATERMARK {
+    /// Tells the master how far the task is. What comes sooner than [`PAUSE`] after the
+    /// last waits, and is forgotten if there is news before it is sent.
+    pub(crate) fn progress(&mut self, done: u64, total: u64) {
+        self.progress = Some(Progress { done, total });
+        let now = Instant::now();
+        if self.left.progress.is_none_or(|next| next <= now) {
+            self.left.progress = Some(now + PAUSE);
+            self.send_progress();
+        }
+    }
+
+    fn send_progress(&mut self) {
+        if let Some(progress) = self.progress.take()
+            && self.session.outbox.control_bytes() < LOG_WATERMARK
+        {
             // It always fits a frame.
-            let progress = Progress { done, total };
             let _ = self.session.outbox.message(self.attempt.conversation(), &progress);
         }
     }
@@ -143,16 +185,22 @@ impl Host {
         }
     }
 
-    /// Sends what the guest wrote without ending the line.
-    pub(crate) fn finish_lines(&mut self) {
+    /// Sends what waits: lines that were not ended, and how far the guest came. Gives what
+    /// is left to the attempt's next sandbox.
+    pub(crate) fn finish(&mut self) -> Allowance {
         for output in [Output::Stdout, Output::Stderr] {
             let rest = std::mem::take(&mut self.lines[output as usize]);
             if !rest.is_empty() {
                 self.lines_of(output, &rest);
             }
         }
+        self.send_progress();
+        self.left
     }
 }
+
+/// Between two reports of progress: nobody reads faster, and guests may report in a loop.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// Log lines are dropped while this much waits for the master: they must not displace
 /// results.
@@ -160,3 +208,38 @@ const LOG_WATERMARK: usize = 1 << 20;
 
 /// A line that is not ended is sent when it is this long.
 const LONGEST_LINE: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::tests::host;
+
+    #[test]
+    fn progress_that_comes_too_soon_waits_for_the_end() -> wasmtime::Result<()> {
+        let mut host = host(Limits::default())?;
+        host.progress(1, 9);
+        assert!(host.progress.is_none(), "the first is sent at once");
+        let never = Instant::now() + Duration::from_secs(3600);
+        host.left.progress = Some(never);
+        host.progress(2, 9);
+        host.progress(3, 9);
+        assert_eq!(host.progress.as_ref().map(|p| p.done), Some(3));
+        let left = host.finish();
+        assert!(host.progress.is_none(), "the last is sent");
+        assert_eq!(left.progress, Some(never), "the next sandbox has no pause of its own");
+        Ok(())
+    }
+
+    #[test]
+    fn the_next_sandbox_may_log_what_the_one_before_has_left() -> wasmtime::Result<()> {
+        let mut first = host(Limits { log: 100, ..Limits::default() })?;
+        first.log(3, "test", &"x".repeat(60));
+        let left = first.finish();
+        assert_eq!(left.log, 39);
+        let mut next = Host::new(&first.lent, &first.session, first.attempt, left);
+        assert!(next.may_log());
+        next.log(3, "test", &"x".repeat(60));
+        assert!(!next.may_log() && next.finish().log == 0);
+        Ok(())
+    }
+}

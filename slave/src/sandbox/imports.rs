@@ -1,14 +1,16 @@
 //! What a guest may import: the guest ABI and WASI preview 1, nothing else.
 //!
 //! Invariant: every pointer and length that a guest passes is checked against its memory
-//! before anything is allocated for it.
+//! before anything is allocated for it, and lengths against their limits. No function works
+//! for longer than a piece of [`PIECE`] bytes takes before it looks whether the guest has to
+//! stop: no epoch reaches it here.
 
 use super::host::{Host, Reply};
 use super::wasi;
 use crate::module::facts::{Facts, Kind};
 use dpfw_protocol::Bytes;
-use dpfw_protocol::error::{Cause, Location};
-use dpfw_protocol::limits::MAX_TEXT;
+use dpfw_protocol::error::{Cause, Limit, Location};
+use dpfw_protocol::limits::{MAX_KEY, MAX_TEXT};
 use dpfw_protocol::store::{Key, StoreOp};
 use wasmtime::{Caller, Extern, Linker, Memory};
 
@@ -93,6 +95,17 @@ fn outside(ptr: u32, len: u32, size: usize) -> wasmtime::Error {
     Abi(format!("{len} bytes at {ptr} are outside its memory of {size} bytes")).into()
 }
 
+/// Bytes that are worked on at once: some tens of microseconds.
+pub(super) const PIECE: usize = 64 << 10;
+
+/// Ends the guest as an epoch would, if it has to stop.
+pub(super) fn go_on(host: &Host) -> Result<()> {
+    match host.lent.watch.stop_of() {
+        Some(_) => Err(wasmtime::Trap::Interrupt.into()),
+        None => Ok(()),
+    }
+}
+
 /// A text of the guest's, cut to what is sent.
 fn text(data: &[u8], ptr: u32, len: u32) -> Result<String> {
     let bytes = slice(data, ptr, len)?;
@@ -107,8 +120,8 @@ fn text(data: &[u8], ptr: u32, len: u32) -> Result<String> {
 pub(crate) fn link(linker: &mut Linker<Host>) -> Result<()> {
     linker.func_wrap(ABI, "log", log)?;
     linker.func_wrap(ABI, "panic", panic)?;
-    linker.func_wrap(ABI, "progress", |caller: Caller<'_, Host>, done: u64, total: u64| {
-        caller.data().progress(done, total);
+    linker.func_wrap(ABI, "progress", |mut caller: Caller<'_, Host>, done: u64, total: u64| {
+        caller.data_mut().progress(done, total);
     })?;
     link_store(linker)?;
     wasi::link(linker)
@@ -199,15 +212,38 @@ fn ask(
 ) -> Result<u32> {
     let memory = memory(caller)?;
     let (data, host) = memory.data_and_store_mut(&mut *caller);
-    let key = match std::str::from_utf8(slice(data, key, key_len)?) {
-        Ok(key) => Key::new(key),
-        Err(_) => Err(Cause::GuestAbi { message: "a key is not UTF-8".into() }),
-    };
+    let key = key_text(slice(data, key, key_len)?).and_then(Key::new);
     let value = match value {
         Some((ptr, len)) => slice(data, ptr, len)?,
         None => &[],
     };
-    Ok(apply(host, key.map(op), value))
+    let storable = host.lent.core.store.check_value(value.len() as u64);
+    match key.and_then(|key| storable.map(|()| op(key))) {
+        Ok(op) => {
+            let value = copy(host, value)?;
+            Ok(apply(host, op, value))
+        }
+        Err(cause) => Ok(failed(host, &cause)),
+    }
+}
+
+/// A key or the beginning of one, as it stands in the guest's memory.
+fn key_text(bytes: &[u8]) -> Result<&str, Cause> {
+    if bytes.len() > MAX_KEY {
+        return Err(Cause::Limit { limit: Limit::Key, allowed: MAX_KEY as u64 });
+    }
+    let not_text = |_| Cause::GuestAbi { message: "a key is not UTF-8".into() };
+    std::str::from_utf8(bytes).map_err(not_text)
+}
+
+/// A copy of a value.
+fn copy(host: &Host, value: &[u8]) -> Result<Bytes> {
+    let mut copied = Vec::with_capacity(value.len());
+    for piece in value.chunks(PIECE) {
+        go_on(host)?;
+        copied.extend_from_slice(piece);
+    }
+    Ok(copied.into())
 }
 
 fn list(
@@ -220,17 +256,21 @@ fn list(
 ) -> Result<u32> {
     let memory = memory(&mut caller)?;
     let (data, host) = memory.data_and_store_mut(&mut caller);
-    let prefix = String::from_utf8_lossy(slice(data, prefix, prefix_len)?).into_owned();
-    let after = String::from_utf8_lossy(slice(data, after, after_len)?).into_owned();
-    let after = (!after.is_empty()).then(|| Key::new(after)).transpose();
-    Ok(apply(host, after.map(|after| StoreOp::List { prefix, after, limit }), &[]))
+    let (prefix, after) = (slice(data, prefix, prefix_len)?, slice(data, after, after_len)?);
+    let op = || -> Result<StoreOp, Cause> {
+        let (prefix, after) = (key_text(prefix)?.to_owned(), key_text(after)?);
+        let after = (!after.is_empty()).then(|| Key::new(after)).transpose()?;
+        Ok(StoreOp::List { prefix, after, limit })
+    };
+    match op() {
+        Ok(op) => Ok(apply(host, op, Bytes::new())),
+        Err(cause) => Ok(failed(host, &cause)),
+    }
 }
 
-fn apply(host: &mut Host, op: Result<StoreOp, Cause>, value: &[u8]) -> u32 {
+fn apply(host: &mut Host, op: StoreOp, value: Bytes) -> u32 {
     let store = &host.lent.core.store;
-    let value = Bytes::copy_from_slice(value);
-    match op.and_then(|op| store.apply(&host.session.namespace, &host.session.principal, op, value))
-    {
+    match store.apply(&host.session.namespace, &host.session.principal, op, value) {
         Ok(answer) => {
             let bytes = match answer.entries.is_empty() && !answer.is_listing {
                 true => answer.value,
@@ -240,18 +280,24 @@ fn apply(host: &mut Host, op: Result<StoreOp, Cause>, value: &[u8]) -> u32 {
             host.reply = Reply { bytes, version: answer.version };
             if answer.hit { HIT } else { MISS }
         }
-        Err(cause) => {
-            host.reply = Reply { bytes: cause.to_string().into(), version: 0 };
-            FAILED
-        }
+        Err(cause) => failed(host, &cause),
     }
+}
+
+fn failed(host: &mut Host, cause: &Cause) -> u32 {
+    host.reply = Reply { bytes: cause.to_string().into(), version: 0 };
+    FAILED
 }
 
 fn reply_take(mut caller: Caller<'_, Host>, ptr: u32) -> Result<()> {
     let memory = memory(&mut caller)?;
     let (data, host) = memory.data_and_store_mut(&mut caller);
     let bytes = std::mem::take(&mut host.reply.bytes);
-    slice_mut(data, ptr, bytes.len() as u32)?.copy_from_slice(&bytes);
+    let room = slice_mut(data, ptr, bytes.len() as u32)?;
+    for (room, piece) in room.chunks_mut(PIECE).zip(bytes.chunks(PIECE)) {
+        go_on(host)?;
+        room.copy_from_slice(piece);
+    }
     Ok(())
 }
 

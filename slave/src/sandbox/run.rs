@@ -1,7 +1,7 @@
 //! One sandbox: made, called, thrown away.
 
 use super::abi::{Given, read};
-use super::host::Host;
+use super::host::{Allowance, Host};
 use super::imports::Abi;
 use super::plain;
 use super::prepared::Prepared;
@@ -191,9 +191,10 @@ impl Sandbox {
         trap::cause(error, self.store.data_mut(), stop)
     }
 
-    /// Sends what the guest wrote without ending the line.
-    pub(crate) fn finish(&mut self) {
-        self.store.data_mut().finish_lines();
+    /// Sends what the guest wrote without ending the line, and how far it came. Gives what
+    /// the attempt may still send from another sandbox.
+    pub(crate) fn finish(&mut self) -> Allowance {
+        self.store.data_mut().finish()
     }
 
     /// Bytes of linear memory.

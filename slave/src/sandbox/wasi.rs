@@ -6,7 +6,7 @@
 //! which the pacer can end.
 
 use super::host::{Host, Output};
-use super::imports::{WASI, memory, slice, slice_mut};
+use super::imports::{PIECE, WASI, go_on, memory, slice, slice_mut};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use wasmtime::{Caller, Linker};
 
@@ -87,12 +87,7 @@ pub(super) fn link(linker: &mut Linker<Host>) -> Result<()> {
             _ => Ok(INVAL),
         },
     )?;
-    linker.func_wrap(WASI, "random_get", |mut caller: Caller<'_, Host>, ptr: u32, len: u32| {
-        let memory = memory(&mut caller)?;
-        let bytes = slice_mut(memory.data_mut(&mut caller), ptr, len)?;
-        getrandom::fill(bytes).map_err(|e| wasmtime::format_err!("no randomness: {e}"))?;
-        Ok(SUCCESS)
-    })?;
+    linker.func_wrap(WASI, "random_get", random_get)?;
     for name in ["args_sizes_get", "environ_sizes_get"] {
         linker.func_wrap(WASI, name, |mut caller: Caller<'_, Host>, count: u32, size: u32| {
             put(&mut caller, count, &[0; 4])?;
@@ -114,6 +109,16 @@ pub(super) fn link(linker: &mut Linker<Host>) -> Result<()> {
 fn put(caller: &mut Caller<'_, Host>, ptr: u32, bytes: &[u8]) -> Result<u32> {
     let memory = memory(caller)?;
     slice_mut(memory.data_mut(caller), ptr, bytes.len() as u32)?.copy_from_slice(bytes);
+    Ok(SUCCESS)
+}
+
+fn random_get(mut caller: Caller<'_, Host>, ptr: u32, len: u32) -> Result<u32> {
+    let memory = memory(&mut caller)?;
+    let (data, host) = memory.data_and_store_mut(&mut caller);
+    for piece in slice_mut(data, ptr, len)?.chunks_mut(PIECE) {
+        go_on(host)?;
+        getrandom::fill(piece).map_err(|e| wasmtime::format_err!("no randomness: {e}"))?;
+    }
     Ok(SUCCESS)
 }
 
@@ -243,15 +248,17 @@ fn fd_write(
     for piece in slice(data, pieces, count * 8)?.chunks_exact(8) {
         let word = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| piece[at + i]));
         let bytes = slice(data, word(0), word(4))?;
-        // What is cut here is beyond every limit on log lines.
-        host.write(output, &bytes[..bytes.len().min(MOST_WRITTEN)]);
+        for bytes in bytes.chunks(PIECE) {
+            if !host.may_log() {
+                break;
+            }
+            go_on(host)?;
+            host.write(output, bytes);
+        }
         total = total.saturating_add(bytes.len() as u32);
     }
     put(&mut caller, written, &total.to_le_bytes())
 }
-
-/// Bytes of one write that are looked at.
-const MOST_WRITTEN: usize = 1 << 20;
 
 /// Everything that needs a file or a socket: there are none.
 fn link_nothing(linker: &mut Linker<Host>) -> Result<()> {

@@ -1,13 +1,16 @@
 //! F23 to F25, F28, F29, F34, F39: guests that trap, panic, never end, or talk too much.
 
+use super::scene::dispatch;
 use super::stage::Stage;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use dpfw::{CallExt, Cause, Limit, Limits, Trap};
+use dpfw_protocol::message::{Progress, kind};
 use dpfw_test_tasks::{
     add, boom, count_then_trap, exit, flood, forever, recurse, sleep, spin, traps_at,
 };
 use dpfw_tests::fleet::{entry, slave};
 use dpfw_tests::lines::Lines;
+use dpfw_tests::peer::Wire;
 use dpfw_tests::wait::within;
 use dpfw_tests::wasm::task_module;
 use std::time::{Duration, Instant};
@@ -180,5 +183,38 @@ async fn f34_a_flood_of_log_lines_is_cut_and_escaped() -> Result<()> {
     assert!(logged[0].contains("f34\\u{1b}[31m\\r\\n"), "{}", logged[0]);
     assert_eq!(lines.with(&["flood", last]).len(), 1);
     assert_eq!(stage.master().dispatch(add::call(1, 1)).await?, 2);
+    stage.end().await
+}
+
+#[tokio::test]
+async fn f34_a_flood_of_progress_is_thinned_and_its_last_word_arrives() -> Result<()> {
+    let stage = Stage::start().await?;
+    let module = task_module(
+        r#"(import "dpfw_1" "progress" (func $progress (param i64 i64)))
+           (data (memory 0) (i32.const 0) "\00\c0")
+           (func (export "dpfw:task") (param i32 i32) (result i64) (local $done i64)
+             (loop $more
+               (local.set $done (i64.add (local.get $done) (i64.const 1)))
+               (call $progress (local.get $done) (i64.const 10000))
+               (br_if $more (i64.lt_u (local.get $done) (i64.const 10000))))
+             (i64.const 2))"#,
+    )?;
+    // So that the slave has the module.
+    let call = dpfw::Task::<()>::new(module.clone(), "task").call(&())?;
+    within("the task", stage.master().dispatch(call)).await??;
+    let mut wire = Wire::master(&stage.pair.address, "listener").await?;
+    wire.bind(0, &module, "task").await?;
+    wire.send(1, &dispatch(0, 1), &[0x90]).await?;
+    let mut told = Vec::new();
+    loop {
+        let said = wire.next().await?.context("the link ended")?;
+        match said.header.kind {
+            kind::PROGRESS => told.push(said.read::<Progress>()?.0.done),
+            kind::DONE => break,
+            _ => {}
+        }
+    }
+    assert!(told.len() < 5000, "{} of 10,000 were sent", told.len());
+    assert_eq!((told.first(), told.last()), (Some(&1), Some(&10_000)));
     stage.end().await
 }
