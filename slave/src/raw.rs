@@ -14,12 +14,14 @@ use wasmtime::{Engine, Module};
 /// # Errors
 /// What wasmtime says of a file of another version or configuration.
 pub(crate) fn map(engine: &Engine, artifact: &Artifact) -> wasmtime::Result<Module> {
+    let code = artifact.code.try_clone()?;
     // SAFETY: the file has to be unchanged output of this wasmtime's compiler. An
     // `Artifact` is made in two places, both in `cache.rs`: by `put`, which has just
-    // written what the compiler gave, and by `get`, which has compared the code's hash
-    // with a label whose keyed hash only this user's slaves can make. The directory is
-    // closed to other users, and files in it are replaced, never written to.
-    unsafe { Module::deserialize_file(engine, &artifact.code) }
+    // written what the compiler gave, and by `get`, which has compared the hash of this
+    // very file's content with a label whose keyed hash only this user's slaves can make.
+    // The directory is closed to other users, and files in it are replaced or deleted,
+    // never written to; an open file stays what it is.
+    unsafe { Module::deserialize_open_file(engine, code) }
 }
 
 /// Pages that a guest's memory gets at once.
@@ -49,9 +51,10 @@ impl Huge {
         let start = std::ptr::with_exposed_provenance_mut::<c_void>(self.start);
         // SAFETY: both advices used here leave the contents and the protection of every
         // page as they are, wherever they point; at worst they change how the kernel backs
-        // a mapping. The range is that of a guest's memory, which its pool keeps reserved
-        // for as long as the engine lives, and the sandbox that owns this value holds the
-        // engine.
+        // a mapping. They point into a guest's own memory: it never moves, for 4 GiB of
+        // addresses are reserved for it (`engine.rs`), and it is still reserved when this
+        // value is dropped, for that is part of a sandbox's host state, and wasmtime's
+        // `Store` drops that before it gives its instances' memories back.
         unsafe { rustix::mm::madvise(start, self.len, advice) }.is_ok()
     }
 }

@@ -4,12 +4,15 @@
 //! directory has to be this user's own and closed to others (mode 0700), and every file
 //! carries a keyed hash that only this user's slaves can make, over the module's name,
 //! what was found in it, and the code. What does not agree is deleted and compiled
-//! afresh. The cache is bounded; what was not used for longest goes first.
+//! afresh. The cache is bounded, what other versions and configurations left behind
+//! included; what was not used for longest goes first. A module that was given away stays
+//! whole whoever deletes its file: it is given as the open file.
 
 use super::facts::Facts;
 use dpfw_protocol::ids::ModuleHash;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -21,7 +24,11 @@ const MOST: u64 = 2 << 30;
 /// A directory of compiled modules.
 #[derive(Debug)]
 pub(crate) struct Cache {
+    /// What is bounded: the modules of every configuration, each in a directory of its own.
+    root: PathBuf,
+    /// Where this configuration's are.
     dir: PathBuf,
+    most: u64,
     key: [u8; 32],
     /// Deleted with the slave, where no directory could be kept.
     _temporary: Option<tempfile::TempDir>,
@@ -30,8 +37,8 @@ pub(crate) struct Cache {
 /// A compiled module in the cache.
 #[derive(Debug)]
 pub(crate) struct Artifact {
-    /// The code, to be mapped.
-    pub(crate) code: PathBuf,
+    /// The code, to be mapped. Open, so that each slot maps the same, when it first runs it.
+    pub(crate) code: fs::File,
     /// What was found in the module.
     pub(crate) facts: Facts,
     /// Whether its memory is a snapshot: nothing is left to initialise.
@@ -60,10 +67,10 @@ impl Cache {
         };
         match kept {
             Ok(key) => {
-                let dir = dir.map(Path::to_path_buf).unwrap_or_default();
-                let dir = dir.join(format!("{configuration:016x}"));
+                let root = dir.map(Path::to_path_buf).unwrap_or_default();
+                let dir = root.join(format!("{configuration:016x}"));
                 make_private(&dir)?;
-                Ok(Self { dir, key, _temporary: None })
+                Ok(Self { root, dir, most: MOST, key, _temporary: None })
             }
             Err(error) => {
                 tracing::warn!(%error, "compiled modules are not kept between runs");
@@ -80,11 +87,13 @@ impl Cache {
         use std::os::unix::fs::PermissionsExt;
         let private = fs::Permissions::from_mode(0o700);
         let temporary = tempfile::Builder::new().prefix("dpfw-").permissions(private).tempdir()?;
-        let dir = temporary.path().to_path_buf();
-        check_private(&dir)?;
+        let root = temporary.path().to_path_buf();
+        check_private(&root)?;
+        let dir = root.join("only");
+        make_private(&dir)?;
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(io::Error::other)?;
-        Ok(Self { dir, key, _temporary: Some(temporary) })
+        Ok(Self { root, dir, most: MOST, key, _temporary: Some(temporary) })
     }
 
     fn paths(&self, module: ModuleHash) -> (PathBuf, PathBuf) {
@@ -94,13 +103,8 @@ impl Cache {
 
     /// The compiled module, if it is there and true.
     pub(crate) fn get(&self, module: ModuleHash) -> Option<Artifact> {
-        let (code, label) = self.paths(module);
-        let found = fs::read(&label).and_then(|bytes| self.check(module, &code, &bytes));
-        match found {
-            Ok(label) => {
-                touch(&code);
-                Some(Artifact { code, facts: label.facts, warmed: label.warmed })
-            }
+        match self.find(module) {
+            Ok(found) => Some(found),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => {
                 tracing::warn!(%module, %error, "a compiled module is not trusted, and deleted");
@@ -110,18 +114,24 @@ impl Cache {
         }
     }
 
-    fn check(&self, module: ModuleHash, code: &Path, bytes: &[u8]) -> io::Result<Label> {
+    fn find(&self, module: ModuleHash) -> io::Result<Artifact> {
+        let (code, label) = self.paths(module);
+        let bytes = fs::read(label)?;
         let (mac, body) = bytes.split_first_chunk::<32>().ok_or(foreign("its label is cut off"))?;
         if blake3::Hash::from_bytes(*mac) != self.mac(module, body) {
             return Err(foreign("its label was not written by this user's slaves"));
         }
         let label: Label = rmp_serde::from_slice(body).map_err(io::Error::other)?;
+        // What is looked at is what will be mapped, whatever then stands under its name.
+        let code = fs::File::open(code)?;
         let mut hasher = blake3::Hasher::new();
-        hasher.update_reader(fs::File::open(code)?)?;
+        hasher.update_reader(&code)?;
         if hasher.finalize() != blake3::Hash::from_bytes(label.code) {
             return Err(foreign("its code is not what was written"));
         }
-        Ok(label)
+        // Only the order of removal depends on it.
+        let _ = code.set_modified(SystemTime::now());
+        Ok(Artifact { code, facts: label.facts, warmed: label.warmed })
     }
 
     fn mac(&self, module: ModuleHash, body: &[u8]) -> blake3::Hash {
@@ -144,7 +154,7 @@ impl Cache {
         let hash = *blake3::hash(compiled).as_bytes();
         let body = rmp_serde::to_vec(&Label { facts: facts.clone(), warmed, code: hash })
             .map_err(io::Error::other)?;
-        write_whole(&self.dir, &code, &[compiled])?;
+        let code = write_whole(&self.dir, &code, &[compiled])?;
         write_whole(&self.dir, &label, &[self.mac(module, &body).as_bytes(), &body])?;
         self.shrink();
         Ok(Artifact { code, facts, warmed })
@@ -160,48 +170,55 @@ impl Cache {
 
     /// Removes what was not used for longest, until the rest fits.
     fn shrink(&self) {
-        let Ok(entries) = fs::read_dir(&self.dir) else {
-            return;
-        };
-        let mut files: Vec<(SystemTime, u64, PathBuf)> = entries
-            .filter_map(|entry| {
-                let entry = entry.ok()?;
-                let data = entry.metadata().ok()?;
-                Some((data.modified().ok()?, data.len(), entry.path()))
-            })
-            .collect();
-        let mut total: u64 = files.iter().map(|(_, len, _)| len).sum();
-        files.sort_unstable();
-        for (_, len, path) in files {
-            if total <= MOST {
+        let mut kept: Vec<Kept> = self.kept().into_values().collect();
+        let mut total: u64 = kept.iter().map(|module| module.bytes).sum();
+        kept.sort_unstable_by_key(|module| module.used);
+        for module in kept {
+            if total <= self.most {
                 break;
             }
-            if fs::remove_file(&path).is_ok() {
-                total -= len;
-            }
+            // What cannot be removed is tried again the next time.
+            let gone = module.files.iter().all(|path| fs::remove_file(path).is_ok());
+            total -= if gone { module.bytes } else { 0 };
         }
     }
+
+    /// All files of all configurations, those of one module together.
+    fn kept(&self) -> HashMap<PathBuf, Kept> {
+        let mut kept: HashMap<PathBuf, Kept> = HashMap::new();
+        let within = |dir: &Path| fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);
+        for file in within(&self.root).flat_map(|dir| within(&dir.path())) {
+            let (path, Ok(data)) = (file.path(), file.metadata()) else {
+                continue;
+            };
+            let module = kept.entry(path.with_extension("")).or_default();
+            module.used = module.used.max(data.modified().ok());
+            module.bytes += data.len();
+            module.files.push(path);
+        }
+        kept
+    }
+}
+
+/// A module's files on disk.
+#[derive(Default)]
+struct Kept {
+    used: Option<SystemTime>,
+    bytes: u64,
+    files: Vec<PathBuf>,
 }
 
 fn foreign(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.to_owned())
 }
 
-/// Marks a file as used now; only the order of removal depends on it.
-fn touch(path: &Path) {
-    if let Ok(file) = fs::File::options().append(true).open(path) {
-        let _ = file.set_modified(SystemTime::now());
-    }
-}
-
-/// Writes a file so that it is there whole or not at all.
-fn write_whole(dir: &Path, path: &Path, parts: &[&[u8]]) -> io::Result<()> {
+/// Writes a file so that it is there whole or not at all, and gives it.
+fn write_whole(dir: &Path, path: &Path, parts: &[&[u8]]) -> io::Result<fs::File> {
     let mut file = tempfile::NamedTempFile::new_in(dir)?;
     for part in parts {
         file.write_all(part)?;
     }
-    file.persist(path).map_err(|e| e.error)?;
-    Ok(())
+    file.persist(path).map_err(|e| e.error)
 }
 
 /// Makes a directory that only this user can enter, or checks that it is one.
@@ -279,6 +296,53 @@ mod tests {
         Ok(cache)
     }
 
+    fn content(artifact: &Artifact) -> io::Result<Vec<u8>> {
+        use std::os::unix::fs::FileExt;
+        let mut bytes = vec![0; artifact.code.metadata()?.len() as usize];
+        artifact.code.read_exact_at(&mut bytes, 0)?;
+        Ok(bytes)
+    }
+
+    #[test]
+    fn what_was_given_away_outlives_its_file() -> Outcome {
+        let home = tempfile::tempdir()?;
+        let dir = home.path().join("cache");
+        let cache = filled(&dir)?;
+        let facts = Facts::of(&wat::parse_str("(module)")?, &Limits::default())?;
+        let put = cache.put(HASH, facts, true, b"code")?;
+        let got = cache.get(HASH).ok_or("not there")?;
+        fs::remove_dir_all(&dir)?;
+        assert_eq!((content(&put)?, content(&got)?), (b"code".to_vec(), b"code".to_vec()));
+        Ok(())
+    }
+
+    #[test]
+    fn all_configurations_together_are_bounded_and_the_oldest_goes_first() -> Outcome {
+        let home = tempfile::tempdir()?;
+        let dir = home.path().join("cache");
+        let facts = Facts::of(&wat::parse_str("(module)")?, &Limits::default())?;
+        let module = |n| ModuleHash::from_bytes([n; 32]);
+        let long_ago = SystemTime::UNIX_EPOCH;
+        let caches: Vec<_> =
+            (0..3).map(|n| Cache::open(Some(&dir), n)).collect::<io::Result<_>>()?;
+        for (n, cache) in caches.iter().enumerate() {
+            let put = cache.put(module(n as u8), facts.clone(), true, &[1; 1000])?;
+            put.code.set_modified(long_ago + std::time::Duration::from_secs(n as u64))?;
+            let label = fs::File::options().append(true).open(cache.paths(module(n as u8)).1)?;
+            label.set_modified(long_ago)?;
+        }
+        // The one that is oldest is used.
+        assert!(caches[0].get(module(0)).is_some());
+        let mut last = Cache::open(Some(&dir), 3)?;
+        last.most = 3 * 1000 + 999;
+        last.put(module(3), facts, true, &[1; 1000])?;
+        let left: Vec<bool> =
+            caches.iter().enumerate().map(|(n, c)| c.get(module(n as u8)).is_some()).collect();
+        assert_eq!(left, [true, false, true]);
+        assert!(last.get(module(3)).is_some() && dir.join("key").exists());
+        Ok(())
+    }
+
     #[test]
     fn what_was_put_is_there_for_the_next_process() -> Outcome {
         let home = tempfile::tempdir()?;
@@ -287,7 +351,7 @@ mod tests {
         let again = Cache::open(Some(&dir), 1)?;
         let artifact = again.get(HASH).ok_or("not there")?;
         assert!(artifact.warmed);
-        assert_eq!(fs::read(artifact.code)?, b"code");
+        assert_eq!(content(&artifact)?, b"code");
         assert_eq!(fs::metadata(&dir)?.permissions().mode() & 0o777, 0o700);
         assert!(Cache::open(Some(&dir), 2)?.get(HASH).is_none());
         Ok(())
