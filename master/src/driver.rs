@@ -10,6 +10,7 @@ use crate::link::FromSlave;
 use crate::receipt::Receipt;
 use crate::slave::Linked;
 use crate::ticket::Ticket;
+use crate::told::{Told, unsendable};
 use dpfw_dispatch::hash::IdMap;
 use dpfw_dispatch::{
     Config, Core, Effect, End, Event, KindId, Loss, Outcome, ReservationId, ReserveError, SlaveId,
@@ -17,11 +18,10 @@ use dpfw_dispatch::{
 };
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
-use dpfw_protocol::ids::{AttemptId, BindId, ConversationId, ModuleHash};
-use dpfw_protocol::limits::{MAX_BINDS, MAX_NAME, MAX_TEXT};
+use dpfw_protocol::ids::{AttemptId, ConversationId, ModuleHash};
+use dpfw_protocol::limits::{MAX_NAME, MAX_TEXT};
 use dpfw_protocol::message::{
-    Bind, Cancel, Dispatch, Log, MessageError, ModuleBytes, Recall, Release, Reserve, Status,
-    TaskFlags, Timing, close,
+    Cancel, Dispatch, Log, ModuleBytes, Recall, Release, Reserve, Status, TaskFlags, Timing, close,
 };
 use dpfw_protocol::module::Module;
 use dpfw_protocol::payload::Payload;
@@ -47,26 +47,11 @@ struct Entry {
 }
 
 /// A task function, whoever calls it.
-struct Kind {
-    module: Module,
-    name: Arc<str>,
-    expects: Option<Signature>,
+pub(crate) struct Kind {
+    pub(crate) module: Module,
+    pub(crate) name: Arc<str>,
+    pub(crate) expects: Option<Signature>,
 }
-
-/// What a slave was told.
-struct Told {
-    linked: Arc<Linked>,
-    /// By kind.
-    binds: Vec<Option<BindId>>,
-    bound: u32,
-    /// How often it asked for a module's bytes. Bounded by the modules there are.
-    asked: HashMap<ModuleHash, u32>,
-    is_dirty: bool,
-}
-
-/// How often a slave is sent the bytes of one module. It asks once, and again where a
-/// transfer was abandoned; one that goes on asking does not mean to run it.
-const OFFERS: u32 = 8;
 
 /// What the event being handled says of an attempt's end.
 struct Carried {
@@ -252,9 +237,7 @@ impl Driver {
         let (slave, hello) = (linked.id, &linked.hello);
         let (slots, attempts) = (hello.slots.max(1), hello.limits.attempts);
         self.registry.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&linked));
-        let told =
-            Told { linked, binds: Vec::new(), bound: 0, asked: HashMap::new(), is_dirty: false };
-        self.slaves.insert(slave, told);
+        self.slaves.insert(slave, Told::new(linked));
         self.handle(Event::SlaveJoined { slave, slots, attempts });
     }
 
@@ -409,9 +392,7 @@ impl Driver {
         let Some(told) = self.slaves.get_mut(&slave) else {
             return;
         };
-        let asked = told.asked.entry(hash).or_default();
-        *asked += 1;
-        if *asked > OFFERS {
+        if !told.may_ask(hash) {
             return tracing::warn!(slave = %told.linked.hello.peer, module = %hash, "asked again");
         }
         let has_bytes = |kind: &&Kind| kind.module.hash() == hash && kind.module.bytes().is_some();
@@ -496,48 +477,4 @@ impl Driver {
             told.linked.pending.fail();
         }
     }
-}
-
-impl Told {
-    fn mark(&mut self, slave: SlaveId, dirty: &mut Vec<SlaveId>) {
-        if !self.is_dirty {
-            self.is_dirty = true;
-            dirty.push(slave);
-        }
-    }
-
-    /// The slave's number for a task function, which it is told the first time.
-    ///
-    /// # Errors
-    /// [`Cause::Rejected`] if the function cannot be declared to a slave.
-    fn bind(&mut self, kind: KindId, kinds: &[Kind]) -> Result<BindId, Cause> {
-        let index = kind.0 as usize;
-        if let Some(Some(bind)) = self.binds.get(index) {
-            return Ok(*bind);
-        }
-        let rejected = |reason: &str| Cause::Rejected { reason: reason.into() };
-        let function = kinds.get(index).ok_or_else(|| rejected("nobody knows the task"))?;
-        if self.bound as usize >= MAX_BINDS {
-            return Err(rejected("the link has seen as many different tasks as it may"));
-        }
-        let bind = BindId(self.bound);
-        let message = Bind {
-            bind,
-            module: function.module.hash(),
-            task: function.name.to_string(),
-            expects: function.expects.clone(),
-        };
-        self.linked.outbox.message(ConversationId::LINK, &message).map_err(unsendable)?;
-        self.bound += 1;
-        if self.binds.len() <= index {
-            self.binds.resize(index + 1, None);
-        }
-        self.binds[index] = Some(bind);
-        Ok(bind)
-    }
-}
-
-/// A task whose name or types do not fit a frame.
-fn unsendable(error: MessageError) -> Cause {
-    Cause::Rejected { reason: format!("the task cannot be told to a slave: {error}") }
 }

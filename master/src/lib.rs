@@ -22,6 +22,7 @@ mod slave;
 mod source;
 mod store;
 mod ticket;
+mod told;
 
 pub use builder::{BuildError, Builder, Running};
 pub use dpfw_dispatch::{Config as Policy, ReserveError, Stats};

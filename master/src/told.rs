@@ -1,0 +1,85 @@
+//! What a slave was told.
+//!
+//! Owns: the numbers that a link's tasks were given, how often the slave asked for a module,
+//! whether anything waits to be flushed. Does not: decide what a slave is told.
+
+use crate::driver::Kind;
+use crate::slave::Linked;
+use dpfw_dispatch::{KindId, SlaveId};
+use dpfw_protocol::error::Cause;
+use dpfw_protocol::ids::{BindId, ConversationId, ModuleHash};
+use dpfw_protocol::limits::MAX_BINDS;
+use dpfw_protocol::message::{Bind, MessageError};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// How often a slave is sent the bytes of one module. It asks once, and again where a
+/// transfer was abandoned; one that goes on asking does not mean to run it.
+const OFFERS: u32 = 8;
+
+/// See the module's page.
+pub(crate) struct Told {
+    pub(crate) linked: Arc<Linked>,
+    /// By kind.
+    binds: Vec<Option<BindId>>,
+    bound: u32,
+    /// How often it asked for a module's bytes. Bounded by the modules there are.
+    asked: HashMap<ModuleHash, u32>,
+    pub(crate) is_dirty: bool,
+}
+
+impl Told {
+    pub(crate) fn new(linked: Arc<Linked>) -> Self {
+        Self { linked, binds: Vec::new(), bound: 0, asked: HashMap::new(), is_dirty: false }
+    }
+
+    /// The slave asks for a module's bytes: whether it may have them once more.
+    pub(crate) fn may_ask(&mut self, module: ModuleHash) -> bool {
+        let asked = self.asked.entry(module).or_default();
+        *asked += 1;
+        *asked <= OFFERS
+    }
+
+    /// Something was appended for it, to be flushed with the batch.
+    pub(crate) fn mark(&mut self, slave: SlaveId, dirty: &mut Vec<SlaveId>) {
+        if !self.is_dirty {
+            self.is_dirty = true;
+            dirty.push(slave);
+        }
+    }
+
+    /// The slave's number for a task function, which it is told the first time.
+    ///
+    /// # Errors
+    /// [`Cause::Rejected`] if the function cannot be declared to a slave.
+    pub(crate) fn bind(&mut self, kind: KindId, kinds: &[Kind]) -> Result<BindId, Cause> {
+        let index = kind.0 as usize;
+        if let Some(Some(bind)) = self.binds.get(index) {
+            return Ok(*bind);
+        }
+        let rejected = |reason: &str| Cause::Rejected { reason: reason.into() };
+        let function = kinds.get(index).ok_or_else(|| rejected("nobody knows the task"))?;
+        if self.bound as usize >= MAX_BINDS {
+            return Err(rejected("the link has seen as many different tasks as it may"));
+        }
+        let bind = BindId(self.bound);
+        let message = Bind {
+            bind,
+            module: function.module.hash(),
+            task: function.name.to_string(),
+            expects: function.expects.clone(),
+        };
+        self.linked.outbox.message(ConversationId::LINK, &message).map_err(unsendable)?;
+        self.bound += 1;
+        if self.binds.len() <= index {
+            self.binds.resize(index + 1, None);
+        }
+        self.binds[index] = Some(bind);
+        Ok(bind)
+    }
+}
+
+/// A task whose name or types do not fit a frame.
+pub(crate) fn unsendable(error: MessageError) -> Cause {
+    Cause::Rejected { reason: format!("the task cannot be told to a slave: {error}") }
+}
