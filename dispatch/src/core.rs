@@ -112,7 +112,9 @@ impl Core {
                 self.handle_reserve(turn, reservation, slave, wait);
             }
             Event::Release { reservation } => self.handle_release(turn, reservation),
-            Event::ReserveAnswered { slave, granted } => self.handle_answer(turn, slave, granted),
+            Event::ReserveAnswered { slave, reservation, granted } => {
+                self.handle_answer(turn, slave, reservation, granted);
+            }
             Event::NoMoreSlaves => self.change_outlook(Outlook::NoMore),
             Event::SlavesExpected => self.change_outlook(Outlook::Expected),
             Event::Shutdown => self.handle_shutdown(turn),

@@ -206,11 +206,13 @@ pub enum Event {
         /// The reservation.
         reservation: ReservationId,
     },
-    /// A slave answered [`Effect::AskReserve`](crate::Effect::AskReserve). Each is
-    /// answered once, in order, also one that was given up in between.
+    /// A slave answered [`Effect::AskReserve`](crate::Effect::AskReserve). An answer to one
+    /// that was given up in between has no effect.
     ReserveAnswered {
         /// The slave.
         slave: SlaveId,
+        /// For whom it was asked.
+        reservation: ReservationId,
         /// Whether all its slots are held for this session now.
         granted: bool,
     },

@@ -157,13 +157,17 @@ impl Core {
         turn.out.push(Effect::AskReserve { slave, reservation: id, wait: it.wait });
     }
 
-    pub(crate) fn handle_answer(&mut self, turn: &mut Turn<'_>, id: SlaveId, granted: bool) {
-        let Some(slave) = self.slaves.find_mut(id) else { return };
-        if slave.answers_void > 0 {
-            slave.answers_void -= 1;
+    pub(crate) fn handle_answer(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: SlaveId,
+        by: ReservationId,
+        granted: bool,
+    ) {
+        let Some(slave) = self.slaves.find_mut(id).filter(|slave| slave.hold == Hold::Asked(by))
+        else {
             return;
-        }
-        let Hold::Asked(by) = slave.hold else { return };
+        };
         if granted {
             self.set_hold(id, Hold::Held(by));
             if let Some(it) = self.reservations.get_mut(&by) {
@@ -232,13 +236,7 @@ impl Core {
                 self.touched.extend(it.target);
             }
             State::Wanted(slave) => self.set_hold(slave, Hold::Open),
-            State::Asked(slave) => {
-                if let Some(asked) = self.slaves.find_mut(slave) {
-                    asked.answers_void = asked.answers_void.saturating_add(1);
-                }
-                self.give_back(turn, slave, id);
-            }
-            State::Held(slave) => self.give_back(turn, slave, id),
+            State::Asked(slave) | State::Held(slave) => self.give_back(turn, slave, id),
             State::Lost => {}
         }
     }

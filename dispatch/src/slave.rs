@@ -110,8 +110,6 @@ pub(crate) struct Slave {
     pub(crate) streak: u32,
     /// Reservations of this very slave that wait.
     pub(crate) waiting: VecDeque<ReservationId>,
-    /// Answers to come that nobody waits for.
-    pub(crate) answers_void: u32,
     pub(crate) paused: Option<Time>,
     pub(crate) pause: Duration,
     pub(crate) refused: Option<Time>,
@@ -139,7 +137,6 @@ impl Slave {
             pinned: List::default(),
             streak: 0,
             waiting: VecDeque::new(),
-            answers_void: 0,
             paused: None,
             pause: Duration::ZERO,
             refused: None,

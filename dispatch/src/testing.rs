@@ -102,8 +102,9 @@ impl Bench {
         self.handle(Event::Reserve { reservation: ReservationId(id), slave: None, wait })
     }
 
-    pub(crate) fn answer(&mut self, slave: u64, granted: bool) -> Vec<Effect> {
-        self.handle(Event::ReserveAnswered { slave: SlaveId(slave), granted })
+    pub(crate) fn answer(&mut self, slave: u64, wish: u64, granted: bool) -> Vec<Effect> {
+        let (slave, reservation) = (SlaveId(slave), ReservationId(wish));
+        self.handle(Event::ReserveAnswered { slave, reservation, granted })
     }
 
     pub(crate) fn release(&mut self, id: u64) -> Vec<Effect> {

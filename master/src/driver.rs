@@ -260,7 +260,12 @@ impl Driver {
             }
             FromSlave::Started(attempts) => self.handle(Event::Started { slave, attempts }),
             FromSlave::Returned(attempts) => self.handle(Event::Returned { slave, attempts }),
-            FromSlave::Reserved(granted) => self.handle(Event::ReserveAnswered { slave, granted }),
+            FromSlave::Reserved(conversation, granted) => {
+                let told = self.slaves.get_mut(&slave);
+                if let Some(reservation) = told.and_then(|told| told.wish_of(conversation)) {
+                    self.handle(Event::ReserveAnswered { slave, reservation, granted });
+                }
+            }
             FromSlave::Draining => self.handle(Event::SlaveDraining { slave }),
             FromSlave::Status(status) => {
                 let Status { slots, taken, attempts: running, .. } = status;
@@ -331,9 +336,9 @@ impl Driver {
                 self.tell(slave, ConversationId::LINK, &Recall { attempts });
             }
             Effect::Resolve { task, outcome, attempts } => self.resolve(task, outcome, attempts),
-            Effect::AskReserve { slave, wait, .. } => {
-                if let Some(told) = self.slaves.get(&slave) {
-                    let conversation = told.linked.conversation();
+            Effect::AskReserve { slave, reservation, wait } => {
+                if let Some(told) = self.slaves.get_mut(&slave) {
+                    let conversation = told.wish(reservation);
                     self.tell(slave, conversation, &Reserve { wait: wait == Wait::Yes });
                 }
             }

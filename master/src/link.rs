@@ -29,7 +29,7 @@ pub(crate) enum FromSlave {
     Started(Vec<AttemptId>),
     Returned(Vec<AttemptId>),
     Status(Status),
-    Reserved(bool),
+    Reserved(ConversationId, bool),
     Draining,
     Log(AttemptId, Log),
     Progress(AttemptId, Progress),
@@ -159,7 +159,8 @@ impl Reader {
                 self.said.push(FromSlave::Status(status));
             }
             kind::RESERVED => {
-                self.said.push(FromSlave::Reserved(decode::<Reserved>(frame)?.0.granted));
+                let granted = decode::<Reserved>(frame)?.0.granted;
+                self.said.push(FromSlave::Reserved(conversation, granted));
             }
             kind::DRAINING => {
                 decode::<Draining>(frame)?;

@@ -1,11 +1,11 @@
 //! What a slave was told.
 //!
 //! Owns: the numbers that a link's tasks were given, how often the slave asked for a module,
-//! whether anything waits to be flushed. Does not: decide what a slave is told.
+//! the wish for its slots, whether anything waits to be flushed. Does not: decide what a slave is told.
 
 use crate::driver::Kind;
 use crate::slave::Linked;
-use dpfw_dispatch::{KindId, SlaveId};
+use dpfw_dispatch::{KindId, ReservationId, SlaveId};
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::{BindId, ConversationId, ModuleHash};
 use dpfw_protocol::limits::MAX_BINDS;
@@ -25,12 +25,21 @@ pub(crate) struct Told {
     bound: u32,
     /// How often it asked for a module's bytes. Bounded by the modules there are.
     asked: HashMap<ModuleHash, u32>,
+    /// For whom it was asked for its slots last. An earlier wish was answered or taken back.
+    wish: Option<(ConversationId, ReservationId)>,
     pub(crate) is_dirty: bool,
 }
 
 impl Told {
     pub(crate) fn new(linked: Arc<Linked>) -> Self {
-        Self { linked, binds: Vec::new(), bound: 0, asked: HashMap::new(), is_dirty: false }
+        Self {
+            linked,
+            binds: Vec::new(),
+            bound: 0,
+            asked: HashMap::new(),
+            wish: None,
+            is_dirty: false,
+        }
     }
 
     /// The slave asks for a module's bytes: whether it may have them once more.
@@ -38,6 +47,19 @@ impl Told {
         let asked = self.asked.entry(module).or_default();
         *asked += 1;
         *asked <= OFFERS
+    }
+
+    /// The conversation of a new wish for its slots.
+    pub(crate) fn wish(&mut self, reservation: ReservationId) -> ConversationId {
+        let conversation = self.linked.conversation();
+        self.wish = Some((conversation, reservation));
+        conversation
+    }
+
+    /// Whose wish is answered in that conversation; said once.
+    pub(crate) fn wish_of(&mut self, conversation: ConversationId) -> Option<ReservationId> {
+        let (_, reservation) = self.wish.take_if(|(asked, _)| *asked == conversation)?;
+        Some(reservation)
     }
 
     /// Something was appended for it, to be flushed with the batch.

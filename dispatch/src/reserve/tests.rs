@@ -33,7 +33,7 @@ fn under(reservation: u64) -> crate::TaskSpec {
 fn held() -> Bench {
     let mut bench = Bench::new(&[2]);
     assert_eq!(asked(&bench.reserve(1, Wait::No)), [(1, 1)]);
-    assert_eq!(resolved(&bench.answer(1, true)), [(1, Ok(SlaveId(1)))]);
+    assert_eq!(resolved(&bench.answer(1, 1, true)), [(1, Ok(SlaveId(1)))]);
     bench
 }
 
@@ -97,8 +97,8 @@ fn first_come_first_served() {
 fn a_slave_that_refuses_is_not_asked_again_at_once() {
     let mut bench = Bench::new(&[1, 1]);
     bench.reserve(1, Wait::Yes);
-    assert_eq!(asked(&bench.answer(1, false)), [(2, 1)]);
-    assert_eq!(asked(&bench.answer(2, false)), []);
+    assert_eq!(asked(&bench.answer(1, 1, false)), [(2, 1)]);
+    assert_eq!(asked(&bench.answer(2, 1, false)), []);
     assert_eq!(asked(&bench.wait(bench.core.config.refusal_pause)).len(), 1);
 }
 
@@ -106,7 +106,7 @@ fn a_slave_that_refuses_is_not_asked_again_at_once() {
 fn when_all_refuse_one_that_does_not_wait_fails() {
     let mut bench = Bench::new(&[1]);
     bench.reserve(1, Wait::No);
-    assert_eq!(resolved(&bench.answer(1, false)), [(1, Err(ReserveError::NoneIdle))]);
+    assert_eq!(resolved(&bench.answer(1, 1, false)), [(1, Err(ReserveError::NoneIdle))]);
 }
 
 #[test]
@@ -158,8 +158,20 @@ fn an_answer_to_a_wish_that_was_taken_back_grants_nothing() {
     bench.reserve(1, Wait::Yes);
     bench.release(1);
     bench.reserve(2, Wait::Yes);
-    assert_eq!(resolved(&bench.answer(1, true)), []);
-    assert_eq!(resolved(&bench.answer(1, true)), [(2, Ok(SlaveId(1)))]);
+    assert_eq!(resolved(&bench.answer(1, 1, true)), []);
+    assert_eq!(resolved(&bench.answer(1, 2, true)), [(2, Ok(SlaveId(1)))]);
+}
+
+#[test]
+fn answers_that_come_in_another_order_are_still_each_one_s_own() {
+    let mut bench = Bench::new(&[1]);
+    bench.reserve(1, Wait::Yes);
+    bench.release(1);
+    bench.reserve(2, Wait::No);
+    assert_eq!(resolved(&bench.answer(1, 2, false)), [(2, Err(ReserveError::NoneIdle))]);
+    assert_eq!(bench.answer(1, 1, true), [], "nobody holds the slave");
+    assert_eq!(bench.answer(1, 2, true), [], "it was answered");
+    assert_eq!(sent(&bench.submit(spec())), [(1, 1, 1)]);
 }
 
 #[test]

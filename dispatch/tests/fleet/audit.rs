@@ -20,7 +20,6 @@ struct Seat {
     recalled: BTreeSet<AttemptId>,
     asked: Option<ReservationId>,
     held: Option<ReservationId>,
-    void: u32,
 }
 
 #[derive(Debug)]
@@ -98,12 +97,10 @@ impl Audit {
             Event::Reserve { reservation, .. } => {
                 self.reservations.entry(*reservation).or_insert(false);
             }
-            Event::ReserveAnswered { slave, granted } => {
+            Event::ReserveAnswered { slave, reservation, granted } => {
                 let Some(seat) = self.seats.get_mut(slave) else { return };
-                match seat.void {
-                    0 if *granted => seat.held = seat.asked.take().or(seat.held),
-                    0 => seat.asked = None,
-                    _ => seat.void -= 1,
+                if let Some(asked) = seat.asked.take_if(|asked| asked == reservation) {
+                    seat.held = granted.then_some(asked);
                 }
             }
             _ => {}
@@ -170,7 +167,6 @@ impl Audit {
             Effect::ReleaseSlave { slave, reservation } => {
                 let Some(seat) = self.seats.get_mut(slave) else { panic!("released {slave}") };
                 let was = seat.asked.take();
-                seat.void += u32::from(was.is_some());
                 assert_eq!(was.or(seat.held.take()), Some(*reservation));
             }
             Effect::ReserveResolved { reservation, outcome } => {

@@ -11,7 +11,7 @@ pub(crate) enum ToSlave {
     Dispatch { attempt: AttemptId, task: TaskId, budget: Option<u64> },
     Cancel { attempt: AttemptId },
     Recall { attempts: Vec<AttemptId> },
-    Reserve { wait: bool },
+    Reserve { wish: ReservationId, wait: bool },
     Release,
 }
 

@@ -85,8 +85,8 @@ fn event() -> impl Strategy<Value = Event> {
         6 => (reservation(), prop::option::weighted(0.3, slave()), wait).prop_map(
             |(reservation, slave, wait)| Event::Reserve { reservation, slave, wait }),
         4 => reservation().prop_map(|reservation| Event::Release { reservation }),
-        8 => (slave(), any::<bool>())
-            .prop_map(|(slave, granted)| Event::ReserveAnswered { slave, granted }),
+        24 => (slave(), reservation(), any::<bool>()).prop_map(|(slave, reservation, granted)| {
+            Event::ReserveAnswered { slave, reservation, granted } }),
         1 => Just(Event::NoMoreSlaves),
         1 => Just(Event::SlavesExpected),
         8 => Just(Event::Tick),

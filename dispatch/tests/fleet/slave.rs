@@ -3,7 +3,7 @@
 use crate::link::{Future, Happening, ToSlave};
 use crate::plan::Plan;
 use crate::random::Random;
-use dpfw_dispatch::{End, Event, Loss, SlaveId, TaskId};
+use dpfw_dispatch::{End, Event, Loss, ReservationId, SlaveId, TaskId};
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::AttemptId;
 use std::collections::{BTreeMap, VecDeque};
@@ -22,7 +22,7 @@ struct Attempt {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Claim {
     None,
-    Waiting,
+    Waiting(ReservationId),
     Held,
 }
 
@@ -102,20 +102,22 @@ impl Slave {
             }
             ToSlave::Cancel { attempt } => self.cancel(around, attempt),
             ToSlave::Recall { attempts } => self.give_back(around, |id| attempts.contains(&id)),
-            ToSlave::Reserve { wait } => match (self.is_empty(), wait) {
-                _ if around.random.one_in(5) || self.draining => self.answer(around, false),
-                (true, _) => self.answer(around, true),
-                (false, true) => self.claim = Claim::Waiting,
-                (false, false) => self.answer(around, false),
+            ToSlave::Reserve { wish, wait } => match (self.is_empty(), wait) {
+                _ if around.random.one_in(5) || self.draining => self.answer(around, wish, false),
+                (true, _) => self.answer(around, wish, true),
+                (false, true) => self.claim = Claim::Waiting(wish),
+                (false, false) => self.answer(around, wish, false),
             },
-            ToSlave::Release if self.claim == Claim::Waiting => self.answer(around, false),
-            ToSlave::Release => self.claim = Claim::None,
+            ToSlave::Release => match self.claim {
+                Claim::Waiting(wish) => self.answer(around, wish, false),
+                Claim::None | Claim::Held => self.claim = Claim::None,
+            },
         }
     }
 
-    fn answer(&mut self, around: &mut Around<'_>, granted: bool) {
+    fn answer(&mut self, around: &mut Around<'_>, reservation: ReservationId, granted: bool) {
         self.claim = if granted { Claim::Held } else { Claim::None };
-        self.tell(around, Event::ReserveAnswered { slave: self.id, granted });
+        self.tell(around, Event::ReserveAnswered { slave: self.id, reservation, granted });
     }
 
     fn start(&mut self, around: &mut Around<'_>) {
@@ -153,8 +155,10 @@ impl Slave {
 
     fn go_on(&mut self, around: &mut Around<'_>) {
         self.start(around);
-        if self.is_empty() && self.claim == Claim::Waiting {
-            self.answer(around, true);
+        if let Claim::Waiting(wish) = self.claim
+            && self.is_empty()
+        {
+            self.answer(around, wish, true);
         }
         if self.is_empty() && self.draining && self.linked {
             self.tell(around, Event::SlaveLost { slave: self.id, loss: Loss::Left });
@@ -192,8 +196,8 @@ impl Slave {
     pub(crate) fn drain(&mut self, around: &mut Around<'_>) {
         self.draining = true;
         self.tell(around, Event::SlaveDraining { slave: self.id });
-        if self.claim == Claim::Waiting {
-            self.answer(around, false);
+        if let Claim::Waiting(wish) = self.claim {
+            self.answer(around, wish, false);
         }
         self.give_back(around, |_| true);
     }

@@ -296,8 +296,8 @@ impl World {
             }
             Effect::Cancel { slave, attempt } => (slave, ToSlave::Cancel { attempt }),
             Effect::Recall { slave, attempts } => (slave, ToSlave::Recall { attempts }),
-            Effect::AskReserve { slave, wait, .. } => {
-                (slave, ToSlave::Reserve { wait: wait == Wait::Yes })
+            Effect::AskReserve { slave, reservation: wish, wait } => {
+                (slave, ToSlave::Reserve { wish, wait: wait == Wait::Yes })
             }
             Effect::ReleaseSlave { slave, .. } => (slave, ToSlave::Release),
             Effect::ReserveResolved { reservation, outcome } => {

@@ -2,18 +2,18 @@
 
 use super::lies::Lies;
 use anyhow::Result;
-use dpfw::{CallExt, Cause};
+use dpfw::{CallExt, Cause, ReserveError};
 use dpfw_protocol::error::Failure;
 use dpfw_protocol::hello::Role;
 use dpfw_protocol::ids::AttemptId;
 use dpfw_protocol::message::{
-    Abandon, Cancel, Done, Failed, ModuleBytes, NeedModule, Progress, Reserved, Returned, Started,
-    StoreReply, StoreRequest, Timing, kind,
+    Abandon, Cancel, Done, Failed, ModuleBytes, NeedModule, Progress, Release, Reserve, Reserved,
+    Returned, Started, StoreReply, StoreRequest, Timing, kind,
 };
 use dpfw_protocol::store::{EntryInfo, EntryKind, Key, Principal};
 use dpfw_test_tasks::add;
 use dpfw_tests::peer::hello;
-use dpfw_tests::wait::{until, within};
+use dpfw_tests::wait::{is_pending, until, within};
 use std::time::Duration;
 
 #[tokio::test]
@@ -117,6 +117,30 @@ async fn what_a_slave_says_of_nothing_changes_nothing() -> Result<()> {
     scene.done(attempt, 5).await?;
     assert_eq!(within("the sum", handle).await??, 5);
     assert_eq!(scene.master.slaves().len(), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_wish_is_answered_in_its_own_conversation_and_in_no_other() -> Result<()> {
+    let mut scene = Lies::start().await?;
+    let mut first = Box::pin(scene.master.reserve());
+    assert!(is_pending(&mut first).await);
+    let (given_up, ..) = scene.liar.expect::<Reserve>().await?;
+    drop(first);
+    scene.liar.expect::<Release>().await?;
+    let mut second = Box::pin(scene.master.try_reserve());
+    assert!(is_pending(&mut second).await);
+    let (wish, ..) = scene.liar.expect::<Reserve>().await?;
+    scene.liar.send(wish, &Reserved { granted: false }, &[]).await?;
+    for nobody in [given_up, wish, 0, 77] {
+        scene.liar.send(nobody, &Reserved { granted: true }, &[]).await?;
+    }
+    let error = within("the answer", second).await?.expect_err("it was refused");
+    assert_eq!(error, ReserveError::NoneIdle);
+    // Nobody holds the slave.
+    let (handle, attempt) = scene.sum().await?;
+    scene.done(attempt, 5).await?;
+    assert_eq!(within("the sum", handle).await??, 5);
     Ok(())
 }
 
