@@ -21,7 +21,7 @@ use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::{AttemptId, ConversationId, ModuleHash};
 use dpfw_protocol::limits::{MAX_NAME, MAX_TEXT};
 use dpfw_protocol::message::{
-    Cancel, Dispatch, Log, ModuleBytes, Recall, Release, Reserve, Status, TaskFlags, Timing, close,
+    Cancel, Dispatch, Log, ModuleBytes, Recall, Release, Reserve, Status, TaskFlags, Timing,
 };
 use dpfw_protocol::module::Module;
 use dpfw_protocol::payload::Payload;
@@ -129,11 +129,13 @@ impl Driver {
                 alarm = None;
                 self.handle(Event::Tick);
             }
-            for command in commands.drain(..) {
+            let mut batch = commands.drain(..);
+            while let Some(command) = batch.next() {
                 if self.obey(command) == Flow::End {
-                    return self.end();
+                    return self.end(batch.collect());
                 }
             }
+            drop(batch);
             self.flush();
         }
     }
@@ -468,18 +470,21 @@ impl Driver {
         }
     }
 
-    /// Resolves everything and says goodbye.
-    fn end(mut self) {
+    /// Resolves everything and says goodbye, also to what came too late: the rest of the
+    /// batch, and what is in the inbox.
+    fn end(mut self, rest: Vec<Command>) {
         self.handle(Event::Shutdown);
-        for command in self.inbox.close() {
-            if let Command::Submit(_, submission) = command {
-                let error = TaskError::new(&submission.name, None, 0, Cause::Shutdown);
-                submission.ticket.complete(Err(error), None);
+        for command in rest.into_iter().chain(self.inbox.close()) {
+            match command {
+                Command::Submit(_, submission) => {
+                    let error = TaskError::new(&submission.name, None, 0, Cause::Shutdown);
+                    submission.ticket.complete(Err(error), None);
+                }
+                Command::Joined(linked, _) => linked.part(),
+                // Who waits for an answer learns that none comes by its channel's end.
+                _ => {}
             }
         }
-        for told in self.slaves.values() {
-            told.linked.outbox.close(close::DONE, "the master has ended");
-            told.linked.pending.fail();
-        }
+        self.slaves.values().for_each(|told| told.linked.part());
     }
 }

@@ -5,7 +5,7 @@ use dpfw_dispatch::SlaveId;
 use dpfw_link::Outbox;
 use dpfw_protocol::hello::Hello;
 use dpfw_protocol::ids::{ConversationId, PeerId};
-use dpfw_protocol::message::Status;
+use dpfw_protocol::message::{Status, close};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -42,6 +42,12 @@ impl Linked {
     /// A new conversation that is no attempt.
     pub(crate) fn conversation(&self) -> ConversationId {
         ConversationId(self.next_conversation.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Says goodbye: the master has ended.
+    pub(crate) fn part(&self) {
+        self.outbox.close(close::DONE, "the master has ended");
+        self.pending.fail();
     }
 
     pub(crate) fn set_status(&self, status: Status) {

@@ -1,7 +1,7 @@
 //! D4, F22, F59: what a handle can do.
 
 use anyhow::Result;
-use dpfw::{Cause, LinkedSlave, Master, Progress};
+use dpfw::{Cause, LinkedSlave, Master, Progress, ReserveError};
 use dpfw_test_tasks::{add, forever, gate, put, report, spin};
 use dpfw_tests::fleet::{self, Pair, entry, slave};
 use dpfw_tests::wait::{is_pending, until, within};
@@ -227,4 +227,17 @@ async fn a_shut_down_master_resolves_everything() -> Result<()> {
     // The slave cancels what the master had started, and serves the next one.
     let next = fleet::master(&[&pair.address]).await?;
     super::stage::unharmed(&next).await
+}
+
+#[tokio::test]
+async fn what_is_dispatched_right_behind_a_shutdown_resolves() -> Result<()> {
+    let pair = Pair::simple().await?;
+    let master = &pair.master;
+    // On one thread the driver finds all of it in one batch.
+    let (wish, late) = (master.reserve(), async { master.dispatch(add::call(1, 2)).await });
+    let ends = async { tokio::join!(master.shutdown(), late, wish, master.ready()) };
+    let ((), sum, reserved, ()) = within("the end of everything", ends).await?;
+    assert_eq!(sum.expect_err("the master has ended").cause(), &Cause::Shutdown);
+    assert_eq!(reserved.expect_err("the master has ended"), ReserveError::Shutdown);
+    Ok(())
 }
