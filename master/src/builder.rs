@@ -1,5 +1,6 @@
 //! How a master is to be.
 
+use crate::crew::Crew;
 use crate::driver::{Driver, Registry};
 use crate::inbox::Inbox;
 use crate::master::{Master, Shared};
@@ -15,8 +16,8 @@ use dpfw_protocol::limits::PROTOCOL;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
-use tokio::task::JoinSet;
 
 /// Tasks that may be unresolved unless told otherwise: more than a program that waits for
 /// results has, and no more than some 100 MiB beside their arguments.
@@ -202,37 +203,40 @@ impl Builder {
         let inbox = Arc::new(Inbox::new(self.queue));
         let registry = Registry::default();
         let sources = Sources::new(Arc::clone(&inbox), self.hello());
-        let mut tasks = JoinSet::new();
+        let (crew, runtime) = (Arc::new(Crew::new()), Handle::current());
         let mut listening = Vec::new();
         for address in &self.ports {
             let listener = Listener::bind(address, self.network).await?;
             listening.push(listener.local_addr()?);
-            tasks.spawn(sources.listen(listener));
+            crew.spawn(sources.listen(listener), &runtime);
         }
         let mut firsts = Vec::new();
         for address in self.addresses {
             let (network, tries, pause) = (self.network, self.tries, self.pause);
             let (first, outcome) = oneshot::channel();
-            tasks.spawn(sources.dial(Dial { address, network, tries, pause }, first));
+            crew.spawn(sources.dial(Dial { address, network, tries, pause }, first), &runtime);
             firsts.push(outcome);
         }
         for stream in self.streams {
             let (first, outcome) = oneshot::channel();
-            tasks.spawn(sources.attach(stream, Some(first)));
+            crew.spawn(sources.attach(stream, Some(first)), &runtime);
             firsts.push(outcome);
         }
         let driver = Driver::new(self.policy, Arc::clone(&inbox), Arc::clone(&registry));
         let (ended, driver_ended) = watch::channel(());
-        tasks.spawn(async move {
+        let sourced = Arc::clone(&crew);
+        // The end of what all clones share ends it, and it ends everything else.
+        tokio::spawn(async move {
             driver.run().await;
+            sourced.end().await;
             drop(ended);
         });
         let shared = Shared {
             inbox,
             registry,
             sources,
-            runtime: tokio::runtime::Handle::current(),
-            tasks: Mutex::new(tasks),
+            runtime,
+            crew,
             driver: driver_ended,
             thread: Mutex::default(),
         };

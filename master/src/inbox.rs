@@ -67,6 +67,14 @@ pub(crate) enum Change {
     Fewer,
 }
 
+/// What becomes of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    Soon,
+    /// The driver has ended.
+    Never,
+}
+
 /// The driver's inbox, and the account of unresolved tasks.
 #[derive(Debug)]
 pub(crate) struct Inbox {
@@ -166,12 +174,14 @@ impl Inbox {
     }
 
     /// Tells the driver. After its end nobody listens: what a command carried is dropped.
-    pub(crate) fn tell(&self, command: Command) {
+    pub(crate) fn tell(&self, command: Command) -> Heard {
         let mut inner = self.lock();
-        if !inner.closed {
-            inner.commands.push(command);
-            wake(inner);
+        if inner.closed {
+            return Heard::Never;
         }
+        inner.commands.push(command);
+        wake(inner);
+        Heard::Soon
     }
 
     /// Takes what was said; for the driver.

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod builder;
+mod crew;
 mod driver;
 mod error;
 mod handle;

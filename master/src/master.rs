@@ -1,6 +1,7 @@
 //! The master as a value: what callers do with it.
 
 use crate::builder::Builder;
+use crate::crew::Crew;
 use crate::driver::Registry;
 use crate::error::TaskError;
 use crate::handle::{Raw, TaskHandle};
@@ -25,12 +26,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
 
 /// Dispatches tasks to slaves. Cloning shares it.
 ///
 /// When the last clone is dropped, or at [`shutdown`](Self::shutdown), every task that has
-/// not ended is cancelled and its handle resolves with [`Cause::Shutdown`].
+/// not ended is cancelled and its handle resolves with [`Cause::Shutdown`]; links are closed,
+/// and nothing is dialled or listened for any more.
 ///
 /// Users have it from the crate `dpfw`, whose `Master` can have slaves within the process:
 ///
@@ -54,9 +55,8 @@ pub(crate) struct Shared {
     pub(crate) registry: Registry,
     pub(crate) sources: Sources,
     pub(crate) runtime: tokio::runtime::Handle,
-    /// The driver and the sources.
-    pub(crate) tasks: Mutex<JoinSet<()>>,
-    /// The driver alone, for whoever waits for the end.
+    pub(crate) crew: Arc<Crew>,
+    /// Closed when the driver has ended, and the sources with it.
     pub(crate) driver: tokio::sync::watch::Receiver<()>,
     /// The thread of a master that was built by blocking code.
     pub(crate) thread: Mutex<Option<JoinHandle<()>>>,
@@ -65,7 +65,6 @@ pub(crate) struct Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         self.inbox.tell(Command::Shutdown);
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).detach_all();
         if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
             // It ends when the driver has; a panic in it was reported where it happened.
             let _ = thread.join();
@@ -363,8 +362,7 @@ impl Master {
     /// ```
     pub fn attach(&self, stream: ByteStream) {
         let serving = self.0.sources.attach(stream, None);
-        let mut tasks = self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        tasks.spawn_on(serving, &self.0.runtime);
+        self.0.crew.spawn(serving, &self.0.runtime);
     }
 
     /// Counters of what was dispatched, retried and dropped.
@@ -386,13 +384,13 @@ impl Master {
         answered.await.unwrap_or_default()
     }
 
-    /// Ends the master: every task that has not ended is cancelled, slaves are told.
+    /// Ends the master: every task that has not ended is cancelled, slaves are told, links
+    /// are closed and ports given up.
     pub async fn shutdown(&self) {
         self.0.inbox.tell(Command::Shutdown);
         let mut driver = self.0.driver.clone();
         // The driver's end drops the sender.
         while driver.changed().await.is_ok() {}
-        self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
     }
 }
 

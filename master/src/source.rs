@@ -1,7 +1,7 @@
 //! Where links come from: addresses that are dialled, ports that are listened on, streams
 //! that somebody else made.
 
-use crate::inbox::{Change, Command, Inbox};
+use crate::inbox::{Change, Command, Heard, Inbox};
 use crate::link::read;
 use crate::slave::Linked;
 use dpfw_dispatch::{Loss, SlaveId};
@@ -17,6 +17,7 @@ use dpfw_protocol::text::printable;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 
 /// Links at once through one listener; beyond that the system's backlog waits.
 const MOST_LINKS: usize = 16 * 1024;
@@ -127,10 +128,13 @@ impl Sources {
         async move {
             let _counted = counted;
             let room = Arc::new(tokio::sync::Semaphore::new(MOST_LINKS));
+            // They end with the listening.
+            let mut links = JoinSet::new();
             while let Ok(permit) = Arc::clone(&room).acquire_owned().await {
                 let stream = listener.accept().await;
                 let serving = this.attached(stream, None);
-                tokio::spawn(async move {
+                while links.try_join_next().is_some() {}
+                links.spawn(async move {
                     serving.await;
                     drop(permit);
                 });
@@ -181,7 +185,9 @@ impl Sources {
         hello.agent = printable(&hello.agent, MAX_NAME);
         tracing::info!(slave = %hello.peer, %peer, slots = hello.slots, "a slave is linked");
         let linked = Arc::new(Linked::new(id, hello, peer, link.outbox.clone()));
-        self.inbox.tell(Command::Joined(Arc::clone(&linked), first));
+        if self.inbox.tell(Command::Joined(Arc::clone(&linked), first)) == Heard::Never {
+            linked.part();
+        }
         linked
     }
 

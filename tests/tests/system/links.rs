@@ -5,9 +5,12 @@ use anyhow::Result;
 use dpfw::{
     AddressError, BuildError, ByteStream, Cause, ListenError, Master, Network, Running, Slave,
 };
+use dpfw_protocol::hello::Role;
+use dpfw_protocol::message::close;
 use dpfw_test_tasks::{add, gate};
 use dpfw_tests::fleet::{self, Pair, arrival, dial, entry, linked, listening, slave};
-use dpfw_tests::wait::{until, within};
+use dpfw_tests::peer::{Wire, hello};
+use dpfw_tests::wait::{is_pending, until, within};
 
 #[tokio::test]
 async fn d1_a_slave_listens_and_a_master_dials() -> Result<()> {
@@ -220,5 +223,66 @@ async fn without_any_slave_to_come_a_task_is_told_so() -> Result<()> {
     let error = within("the end", master.dispatch(add::call(1, 1))).await?.expect_err("no slave");
     assert_eq!(error.cause(), &Cause::NoSlaves);
     assert_eq!(error.to_string(), "`add`: there is no slave to run the task");
+    Ok(())
+}
+
+/// Waits until nothing runs on the test's runtime but the test.
+async fn nothing_runs() -> Result<()> {
+    let tasks = tokio::runtime::Handle::current().metrics();
+    until("all tasks to end", async || Ok(tasks.num_alive_tasks() == 0)).await
+}
+
+#[tokio::test]
+async fn a_dropped_master_dials_no_more_and_gives_up_its_ports() -> Result<()> {
+    let (_slave, address) = listening(slave("s1", 1)?).await?;
+    let (stream, mut attached) = Wire::memory();
+    let builder = Master::builder().slave(&address).listen("127.0.0.1:0").attach(stream);
+    let builder = builder.dial_pause(std::time::Duration::from_millis(1)).background();
+    let Running { master, listening } = within("the links", builder.build_listening()).await??;
+    attached.greet(&hello(Role::Slave, "s2")?).await?;
+    let mut dialled = Wire::dial(&listening[0].to_string()).await?;
+    dialled.greet(&hello(Role::Slave, "s3")?).await?;
+    for name in ["s1", "s2", "s3"] {
+        arrival(&master, name).await?;
+    }
+    drop(master);
+    for wire in [&mut attached, &mut dialled] {
+        let close = within("the end", wire.closed()).await??;
+        assert_eq!(close.map(|close| close.code), Some(close::DONE));
+    }
+    nothing_runs().await?;
+    tokio::net::TcpListener::bind(listening[0]).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_master_that_could_not_be_built_leaves_nothing_behind() -> Result<()> {
+    let (_slave, good) = listening(slave("s1", 1)?).await?;
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let silent = silent.local_addr()?.to_string();
+    let builder = Master::builder().slave(&good).slave("nonsense").slave(&silent);
+    let error = within("the refusal", builder.build()).await?.expect_err("no address");
+    assert!(error.to_string().contains("nonsense"), "{error}");
+    nothing_runs().await?;
+    let building = Master::builder().listen("127.0.0.1:0").slave(&silent).dial_tries(None).build();
+    assert!(is_pending(Box::pin(building)).await, "nobody answers");
+    nothing_runs().await
+}
+
+#[tokio::test]
+async fn a_handshake_does_not_outlive_the_master() -> Result<()> {
+    let builder = Master::builder().listen("127.0.0.1:0");
+    let Running { master, listening } = builder.build_listening().await?;
+    let mut wire = Wire::dial(&listening[0].to_string()).await?;
+    wire.preface().await?;
+    master.shutdown().await;
+    // The master's end may be gone already.
+    let _ = wire.raw(&hello(Role::Slave, "late")?.to_bytes()?).await;
+    within("the end of the link", wire.closed()).await??;
+    nothing_runs().await?;
+    assert!(master.slaves().is_empty());
+    let (stream, mut wire) = Wire::memory();
+    master.attach(stream);
+    within("the refusal", wire.closed()).await??;
     Ok(())
 }
