@@ -153,7 +153,10 @@ impl Driver {
         match command {
             Command::Submit(task, submission) => self.submit(task, *submission),
             Command::Cancel(task) => self.handle(Event::Cancel { task }),
-            Command::Said(slave, said) => said.into_iter().for_each(|one| self.hear(slave, one)),
+            Command::Said(slave, said, share) => {
+                said.into_iter().for_each(|one| self.hear(slave, one));
+                drop(share);
+            }
             Command::Joined(linked, first) => {
                 self.joined(linked);
                 if let Some(first) = first {
@@ -162,7 +165,6 @@ impl Driver {
                 }
             }
             Command::Lost(slave, loss) => self.lost(slave, loss),
-            Command::NeedsModule(slave, module) => self.send_module(slave, module),
             Command::Reserve { reservation, slave, wait, answer } => {
                 self.reserving.insert(reservation, answer);
                 self.handle(Event::Reserve { reservation, slave, wait });
@@ -268,6 +270,7 @@ impl Driver {
                     self.handle(Event::ReserveAnswered { slave, reservation, granted });
                 }
             }
+            FromSlave::NeedModule(module) => self.send_module(slave, module),
             FromSlave::Draining => self.handle(Event::SlaveDraining { slave }),
             FromSlave::Status(status) => {
                 let Status { slots, taken, attempts: running, .. } = status;
@@ -399,12 +402,12 @@ impl Driver {
         let Some(told) = self.slaves.get_mut(&slave) else {
             return;
         };
-        if !told.may_ask(hash) {
+        let mut modules = self.kinds.iter().map(|kind| &kind.module);
+        let found = modules.find(|module| module.hash() == hash && module.bytes().is_some());
+        if found.is_some() && !told.may_ask(hash) {
             return tracing::warn!(slave = %told.linked.hello.peer, module = %hash, "asked again");
         }
-        let has_bytes = |kind: &&Kind| kind.module.hash() == hash && kind.module.bytes().is_some();
-        let module = self.kinds.iter().find(has_bytes).map(|kind| kind.module.clone());
-        let bytes = module.and_then(|module| module.bytes().cloned()).unwrap_or_default();
+        let bytes = found.and_then(|module| module.bytes().cloned()).unwrap_or_default();
         let offer = ModuleBytes { module: hash, payload: bytes.len() as u64 };
         let conversation = told.linked.conversation();
         let told_of = told.linked.outbox.message_with(conversation, &offer, bytes.into());

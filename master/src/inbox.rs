@@ -1,15 +1,14 @@
 //! What is said to the driver: by callers, by links, by sources of links.
 //!
 //! Bounds: tasks by the queue's limit, which is held before they get here; cancellations
-//! by the number of handles; messages of links by what slaves may have outstanding;
-//! the rest by the number of links.
+//! by the number of handles; messages of links by a share of bytes for each, which its reader
+//! waits for; the rest by the number of links.
 
 use crate::link::FromSlave;
 use crate::slave::Linked;
 use crate::source::First;
 use crate::ticket::Ticket;
 use dpfw_dispatch::{Loss, Placement, ReservationId, SlaveId, TaskId, Wait};
-use dpfw_protocol::ids::ModuleHash;
 use dpfw_protocol::message::TaskFlags;
 use dpfw_protocol::module::Module;
 use dpfw_protocol::payload::Payload;
@@ -18,7 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 
 /// A task as it is submitted.
 #[derive(Debug)]
@@ -51,8 +50,8 @@ pub(crate) enum Command {
     Release(ReservationId),
     /// Whoever waits for it is told when it is registered.
     Joined(Arc<Linked>, Option<First>),
-    Said(SlaveId, Vec<FromSlave>),
-    NeedsModule(SlaveId, ModuleHash),
+    /// With its share of what the driver may not have heard yet of that link.
+    Said(SlaveId, Vec<FromSlave>, OwnedSemaphorePermit),
     Lost(SlaveId, Loss),
     /// A source of links has come, or gone.
     Source(Change),

@@ -11,7 +11,7 @@ use dpfw_link::{Inbox, LinkError};
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::{Cause, Limit};
 use dpfw_protocol::frame::{END, Frame};
-use dpfw_protocol::ids::{AttemptId, ConversationId};
+use dpfw_protocol::ids::{AttemptId, ConversationId, ModuleHash};
 use dpfw_protocol::limits::{MAX_PAYLOAD, WINDOW};
 use dpfw_protocol::message::{
     self, Abandon, Close, Credit, Done, Draining, Failed, Heartbeat, Log, MessageError, NeedModule,
@@ -20,6 +20,7 @@ use dpfw_protocol::message::{
 use dpfw_protocol::receive::{ArrivalError, Arrivals, Step};
 use dpfw_protocol::recycle::Recycler;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// What a slave said that the driver has to know.
 #[derive(Debug)]
@@ -33,6 +34,7 @@ pub(crate) enum FromSlave {
     Draining,
     Log(AttemptId, Log),
     Progress(AttemptId, Progress),
+    NeedModule(ModuleHash),
 }
 
 #[derive(Debug)]
@@ -44,6 +46,11 @@ enum Arriving {
 /// Bytes of results that may be arriving at once on one link.
 const MOST_ARRIVING: u64 = 4 << 30;
 
+/// Bytes of what a slave has said that the driver need not have heard yet; beyond it the link
+/// is not read, which holds the slave up. All its attempts may have ended with results of a
+/// KiB or two; a batch that is larger waits until the driver has heard everything else.
+const UNHEARD: usize = 16 << 20;
+
 /// Reads a slave's messages until the link ends.
 pub(crate) async fn read(
     linked: Arc<Linked>,
@@ -52,11 +59,12 @@ pub(crate) async fn read(
     inbox: &mut Inbox,
 ) -> LinkError {
     let arrivals = Arrivals::new(WINDOW, MOST_ARRIVING, buffers);
-    let mut reader = Reader { linked, driver, arrivals, said: Vec::new() };
+    let unheard = Arc::new(Semaphore::new(UNHEARD));
+    let mut reader = Reader { linked, driver, arrivals, said: Vec::new(), bytes: 0, unheard };
     // What came in one piece with the hello is handled before more is waited for.
     let mut outcome = reader.frames(inbox);
     loop {
-        reader.pass_on();
+        reader.pass_on().await;
         if let Err(error) = outcome {
             return error;
         }
@@ -77,6 +85,10 @@ struct Reader {
     driver: Arc<Driver>,
     arrivals: Arrivals<Arriving>,
     said: Vec<FromSlave>,
+    /// How many bytes brought it.
+    bytes: usize,
+    /// What is left of [`UNHEARD`].
+    unheard: Arc<Semaphore>,
 }
 
 impl Reader {
@@ -84,10 +96,17 @@ impl Reader {
         self.linked.id
     }
 
-    fn pass_on(&mut self) {
-        if !self.said.is_empty() {
+    /// Passes on what was said, as soon as the driver has heard enough of what was before.
+    async fn pass_on(&mut self) {
+        let bytes = std::mem::take(&mut self.bytes) + size_of_val(&self.said[..]);
+        if self.said.is_empty() {
+            return;
+        }
+        let share = Arc::clone(&self.unheard).acquire_many_owned(bytes.min(UNHEARD) as u32).await;
+        // It is never closed.
+        if let Ok(share) = share {
             let said = std::mem::take(&mut self.said);
-            self.driver.tell(Command::Said(self.id(), said));
+            self.driver.tell(Command::Said(self.id(), said, share));
         }
     }
 
@@ -102,9 +121,12 @@ impl Reader {
         let conversation = frame.header.conversation;
         let attempt = conversation.attempt();
         let last = frame.header.flags & END != 0;
+        self.bytes += frame.body.len();
         match frame.header.kind {
             kind::DONE => {
                 let (Done { timing, payload }, inline) = decode(frame)?;
+                // What of the arguments is not sent yet is not wanted any more.
+                self.abandon_sending(conversation)?;
                 let arriving = Arriving::Result(timing);
                 if payload > MAX_PAYLOAD {
                     let cause = Cause::Limit { limit: Limit::Result, allowed: MAX_PAYLOAD };
@@ -168,7 +190,7 @@ impl Reader {
             }
             kind::NEED_MODULE => {
                 let module = decode::<NeedModule>(frame)?.0.module;
-                self.driver.tell(Command::NeedsModule(self.id(), module));
+                self.said.push(FromSlave::NeedModule(module));
             }
             kind::CREDIT => {
                 let bytes = decode::<Credit>(frame)?.0.bytes;
@@ -224,6 +246,7 @@ impl Reader {
     ) -> Result<(), LinkError> {
         match step {
             Ok(Step::Complete(Arriving::Result(timing), bytes)) => {
+                self.bytes += bytes.len();
                 self.said.push(FromSlave::Done(conversation.attempt(), timing, bytes));
             }
             Ok(Step::Complete(Arriving::Value(reply), bytes)) => {
@@ -271,3 +294,6 @@ impl Reader {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

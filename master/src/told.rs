@@ -42,7 +42,8 @@ impl Told {
         }
     }
 
-    /// The slave asks for a module's bytes: whether it may have them once more.
+    /// The slave asks for the bytes of a module that there is: whether it may have them once
+    /// more.
     pub(crate) fn may_ask(&mut self, module: ModuleHash) -> bool {
         let asked = self.asked.entry(module).or_default();
         *asked += 1;

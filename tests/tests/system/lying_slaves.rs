@@ -1,17 +1,18 @@
 //! F6, F9, F42, F50: what a master is told that no honest slave says.
 
 use super::lies::Lies;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use dpfw::{CallExt, Cause, ReserveError};
 use dpfw_protocol::error::Failure;
 use dpfw_protocol::hello::Role;
 use dpfw_protocol::ids::AttemptId;
+use dpfw_protocol::limits::WINDOW;
 use dpfw_protocol::message::{
-    Abandon, Cancel, Done, Failed, ModuleBytes, NeedModule, Progress, Release, Reserve, Reserved,
-    Returned, Started, StoreReply, StoreRequest, Timing, kind,
+    Abandon, Cancel, Credit, Done, Failed, ModuleBytes, NeedModule, Progress, Release, Reserve,
+    Reserved, Returned, Started, StoreReply, StoreRequest, Timing, kind,
 };
 use dpfw_protocol::store::{EntryInfo, EntryKind, Key, Principal};
-use dpfw_test_tasks::add;
+use dpfw_test_tasks::{add, checked};
 use dpfw_tests::peer::hello;
 use dpfw_tests::wait::{is_pending, until, within};
 use std::time::Duration;
@@ -152,6 +153,28 @@ async fn a_module_that_the_master_does_not_have_is_not_invented() -> Result<()> 
     scene.liar.send(0, &NeedModule { module: other }, &[]).await?;
     let (_, offer, bytes) = scene.liar.expect::<ModuleBytes>().await?;
     assert_eq!((offer.module, offer.payload, bytes.len()), (other, 0, 0));
+    scene.done(attempt, 5).await?;
+    assert_eq!(within("the sum", handle).await??, 5);
+    Ok(())
+}
+
+#[tokio::test]
+async fn arguments_that_were_answered_before_they_were_taken_are_not_sent_any_more() -> Result<()> {
+    let mut scene = Lies::start().await?;
+    let handle = scene.master.dispatch(checked::call("x".repeat(3 * WINDOW as usize)));
+    let attempt = scene.dispatched().await?;
+    let mut arrived = 0;
+    while arrived < WINDOW as usize {
+        let said = scene.liar.next().await?.context("the master is gone")?;
+        arrived += if said.header.kind == kind::CHUNK { said.body.len() } else { 0 };
+    }
+    scene.done(attempt, 5).await?;
+    assert_eq!(within("the length", handle).await??, 5);
+    scene.liar.send(attempt, &Credit { bytes: WINDOW }, &[]).await?;
+    scene.done(attempt, 5).await?;
+    until("the late answer", async || Ok(scene.master.stats().await.stale == 1)).await?;
+    // The next thing that comes is the next task.
+    let (handle, attempt) = scene.sum().await?;
     scene.done(attempt, 5).await?;
     assert_eq!(within("the sum", handle).await??, 5);
     Ok(())

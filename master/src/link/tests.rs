@@ -1,0 +1,92 @@
+use super::*;
+use dpfw_link::{Link, Stream, identity};
+use dpfw_protocol::hello::{Features, Hello, Namespace, PeerLimits, Role};
+use dpfw_protocol::ids::SessionId;
+use dpfw_protocol::limits::{MAX_TEXT, PROTOCOL};
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+fn hello(role: Role) -> Hello {
+    let (peer, incarnation) = identity("peer");
+    Hello {
+        protocol: PROTOCOL,
+        role,
+        peer,
+        incarnation,
+        session: (role == Role::Master).then_some(SessionId(1)),
+        features: Features::default(),
+        namespace: Namespace::default(),
+        limits: PeerLimits::default(),
+        slots: u32::from(role == Role::Slave),
+        agent: "test".into(),
+    }
+}
+
+/// Both ends of a link, the master's first.
+async fn linked() -> (Link, Link) {
+    let (ours, theirs) = Stream::pair(1 << 20);
+    let (master, slave) = (hello(Role::Master), hello(Role::Slave));
+    let both = tokio::join!(Link::establish(ours, &master), Link::establish(theirs, &slave));
+    (both.0.expect("a link"), both.1.expect("a link"))
+}
+
+/// What the driver has in its inbox, with how many bytes of texts.
+fn heard(driver: &Driver) -> (Vec<Command>, usize) {
+    let mut commands = Vec::new();
+    let mut cx = Context::from_waker(Waker::noop());
+    let _ = driver.poll_take(&mut cx, &mut commands);
+    let text = |said: &FromSlave| match said {
+        FromSlave::Log(_, log) => log.text.len(),
+        _ => 0,
+    };
+    let of = |command: &Command| match command {
+        Command::Said(_, said, _) => said.iter().map(text).sum(),
+        _ => 0,
+    };
+    let bytes = commands.iter().map(of).sum();
+    (commands, bytes)
+}
+
+#[tokio::test]
+async fn a_link_whose_slave_says_more_than_the_driver_hears_is_not_read() {
+    let (mut link, slave) = linked().await;
+    let driver = Arc::new(Driver::new(1));
+    let outbox = link.outbox.clone();
+    let linked = Linked::new(SlaveId(1), link.theirs.clone(), "memory".into(), outbox);
+    let log = Log { level: 3, target: String::new(), text: "x".repeat(MAX_TEXT) };
+    let all = 3 * UNHEARD;
+    for _ in 0..all / MAX_TEXT {
+        slave.outbox.message(ConversationId(1), &log).expect("it fits");
+    }
+    let buffers = Recycler::default();
+    let mut reading = pin!(read(Arc::new(linked), Arc::clone(&driver), buffers, &mut link.inbox));
+    let mut go_on = async || {
+        // Until no more is taken: the stream is in memory, nothing else has to happen.
+        let (mut before, mut still) = (usize::MAX, 0);
+        while still < 100 {
+            slave.outbox.flush();
+            let once = std::future::poll_fn(|cx| Poll::Ready(reading.as_mut().poll(cx)));
+            assert!(tokio::task::unconstrained(once).await.is_pending(), "the link has ended");
+            tokio::task::yield_now().await;
+            let left = slave.outbox.control_bytes();
+            still = if left == before { still + 1 } else { 0 };
+            before = left;
+        }
+    };
+    let mut sum = 0;
+    for _ in 0..2 {
+        go_on().await;
+        let (commands, bytes) = heard(&driver);
+        assert!(0 < bytes && bytes <= UNHEARD, "{bytes} bytes are not heard");
+        assert!(slave.outbox.control_bytes() > 0, "the slave is held up");
+        sum += bytes;
+        drop(commands);
+    }
+    while sum < all {
+        go_on().await;
+        let (_, bytes) = heard(&driver);
+        assert!(bytes > 0, "nothing came though there is room: {sum} of {all}");
+        sum += bytes;
+    }
+    assert_eq!(sum, all);
+}
