@@ -71,10 +71,16 @@ impl Dial {
                 }
                 Err(error) => {
                     tracing::debug!(address = %self.address, %error, tries, "dialling again");
-                    tokio::time::sleep(jittered(self.pause)).await;
+                    self.paused().await;
                 }
             }
         }
+    }
+
+    /// Waits as long as between two tries, for whoever dials again after a link was lost.
+    /// Cancel safe.
+    pub async fn paused(&self) {
+        tokio::time::sleep(jittered(self.pause)).await;
     }
 
     async fn once(&self) -> Result<io::Result<TcpStream>, AddressError> {
@@ -117,6 +123,22 @@ mod tests {
         let dial = Dial { tries: Some(3), ..Dial::new(address) };
         let error = dial.connect().await.expect_err("nobody is there");
         assert!(matches!(error, DialError::Unreachable { tries: 3, .. }), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_is_longer_by_chance() {
+        let dial = Dial { pause: Duration::from_secs(1000), ..Dial::new("") };
+        let mut pauses = std::collections::BTreeSet::new();
+        for _ in 0..20 {
+            let start = tokio::time::Instant::now();
+            dial.paused().await;
+            let pause = start.elapsed();
+            // A timer rounds up to a millisecond.
+            let most = dial.pause * 5 / 4 + Duration::from_millis(1);
+            assert!((dial.pause..=most).contains(&pause), "{pause:?}");
+            pauses.insert(pause);
+        }
+        assert!(pauses.len() > 1, "all were alike");
     }
 
     #[tokio::test]

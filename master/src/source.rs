@@ -85,39 +85,41 @@ impl Sources {
         async move {
             let _counted = counted;
             let mut first = Some(first);
-            loop {
-                let outcome = this.dial_once(&dial, &mut first).await;
-                match (outcome, first.take()) {
-                    (Ok(()), _) => tokio::time::sleep(dial.pause).await,
-                    (Err(error), Some(first)) => {
-                        // Whoever built the master hears of it.
-                        let _ = first.send(Err(error));
-                        return;
-                    }
-                    (Err(error), None) => {
-                        tracing::warn!(%error, "dialling is given up");
-                        return;
-                    }
-                }
+            let error = this.redial(&dial, &mut first).await;
+            // Whoever built the master hears of it, if it still waits.
+            let untold = first.map_or(Err(Err(error)), |first| first.send(Err(error)));
+            if let Err(Err(error)) = untold {
+                tracing::warn!(%error, "dialling is given up");
             }
         }
     }
 
-    /// Dials until there is a link, and serves it to its end.
-    async fn dial_once(&self, dial: &Dial, first: &mut Option<First>) -> Result<(), FirstError> {
-        let stream = dial.connect().await?;
-        let address = dial.address.clone();
-        match self.establish(stream).await {
-            Ok((link, id)) => {
-                let linked = self.join(&link, id, first.take());
-                self.serve(link, linked).await;
-                Ok(())
+    /// Serves one link after the other, and says why there is none any more.
+    async fn redial(&self, dial: &Dial, first: &mut Option<First>) -> FirstError {
+        // Who answered since the last link, and gave none.
+        let mut failures = 0;
+        loop {
+            let stream = match dial.connect().await {
+                Ok(stream) => stream,
+                Err(error) => return error.into(),
+            };
+            match self.establish(stream).await {
+                Ok((link, id)) => {
+                    failures = 0;
+                    let linked = self.join(&link, id, first.take());
+                    self.serve(link, linked).await;
+                }
+                Err(source) => {
+                    failures += 1;
+                    let error = FirstError::Link { address: dial.address.clone(), source };
+                    let is_awaited = first.as_ref().is_some_and(|first| !first.is_closed());
+                    if is_awaited || dial.tries.is_some_and(|most| failures >= most) {
+                        return error;
+                    }
+                    tracing::warn!(%error, "no link");
+                }
             }
-            Err(source) if first.is_some() => Err(FirstError::Link { address, source }),
-            Err(error) => {
-                tracing::warn!(address, %error, "no link");
-                Ok(())
-            }
+            dial.paused().await;
         }
     }
 

@@ -3,8 +3,10 @@
 use super::stage::unharmed;
 use anyhow::Result;
 use dpfw::{CallExt, Cause, Drained, Master, TaskHandle};
+use dpfw_protocol::hello::Role;
 use dpfw_test_tasks::{add, count, gate, gate_once, spin};
 use dpfw_tests::fleet::{self, Pair, arrival, dial, entry, linked, listening, slave};
+use dpfw_tests::peer::{Wire, hello};
 use dpfw_tests::wait::{is_pending, until, within};
 use std::time::Duration;
 
@@ -217,5 +219,36 @@ async fn a_dropped_slave_closes_its_port_and_its_links() -> Result<()> {
     let error = within("the loss", spins).await?.expect_err("its slave is gone");
     assert!(matches!(error.cause(), Cause::SlaveLost { .. }), "{error}");
     drop(master);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_port_that_no_slave_answers_at_any_more_is_given_up() -> Result<()> {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?.to_string();
+    let answers = async {
+        let mut wire = Wire::accept(&listener).await?;
+        wire.greet(&hello(Role::Slave, "s1")?).await?;
+        anyhow::Ok(wire)
+    };
+    let builder = Master::builder().slave(&address).dial_tries(Some(3));
+    let builder = builder.dial_pause(Duration::from_millis(1));
+    let (wire, master) = tokio::join!(answers, within("the link", builder.build()));
+    let (wire, master) = (wire?, master??);
+    let waits = master.dispatch(add::call(1, 1));
+    drop(wire);
+    // Something else has its port now, and accepts whoever comes.
+    let others = async {
+        for _ in 0..3 {
+            Wire::accept(&listener).await?.raw(b"220 mail.example ESMTP\r\n").await?;
+        }
+        anyhow::Ok(())
+    };
+    let (others, outcome) =
+        within("the end of dialling", async { tokio::join!(others, waits) }).await?;
+    others?;
+    assert_eq!(outcome.expect_err("no slave").cause(), &Cause::NoSlaves);
+    let stats = master.stats().await;
+    assert_eq!((stats.slaves, stats.unresolved), (0, 0), "{stats:?}");
     Ok(())
 }
