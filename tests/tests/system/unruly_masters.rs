@@ -239,6 +239,30 @@ fn with_section(module: &Module) -> Result<Module> {
 }
 
 #[tokio::test]
+async fn f22_a_cancel_reaches_an_attempt_wherever_it_is() -> Result<()> {
+    let pair = Pair::simple().await?;
+    unharmed(&pair.master).await?;
+    let mut wire = Wire::master(&pair.address, "fickle").await?;
+    wire.bind(0, add::task().module(), "forever").await?;
+    // Each is cancelled about when the one before has given its slot back.
+    for round in 0..500u64 {
+        let ids = round * 10 + 1..round * 10 + 9;
+        for id in ids.clone() {
+            wire.send(id, &dispatch(0, 1), &[0x90]).await?;
+        }
+        for id in ids.clone() {
+            wire.send(id, &Cancel {}, &[]).await?;
+        }
+        for _ in ids {
+            let cause: Cause = wire.expect::<Failed>().await?.1.failure.into();
+            assert_eq!(cause, Cause::Cancelled);
+        }
+    }
+    drop(wire);
+    unharmed(&pair.master).await
+}
+
+#[tokio::test]
 async fn a_dropped_slave_ends_whatever_waits_there() -> Result<()> {
     for _ in 0..5 {
         let pair = Pair::simple().await?;
