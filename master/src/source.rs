@@ -87,7 +87,10 @@ impl Sources {
             let mut first = Some(first);
             let error = this.redial(&dial, &mut first).await;
             // Whoever built the master hears of it, if it still waits.
-            let untold = first.map_or(Err(Err(error)), |first| first.send(Err(error)));
+            let untold = match first {
+                Some(first) => first.send(Err(error)),
+                None => Err(Err(error)),
+            };
             if let Err(Err(error)) = untold {
                 tracing::warn!(%error, "dialling is given up");
             }

@@ -2,7 +2,7 @@
 
 use crate::core::Core;
 use crate::engine::Engines;
-use crate::limits::Limits;
+use crate::limits::{Limits, LimitsError};
 use crate::module::cache::Cache;
 use crate::module::load::{Modules, Release};
 use crate::slave::Slave;
@@ -47,6 +47,9 @@ pub enum StartError {
     /// There is no wasm engine.
     #[error("the slave cannot start: {0}")]
     Engine(Cause),
+    /// Nothing could run within its limits.
+    #[error("the slave cannot start: {0}")]
+    Limits(#[from] LimitsError),
     /// It was to have no slot, or more than it can have.
     #[error("a slave has 1 to {MOST_SLOTS} slots, not {0}")]
     Slots(usize),
@@ -110,6 +113,7 @@ impl Builder {
         if !(1..=MOST_SLOTS).contains(&slots) {
             return Err(StartError::Slots(slots));
         }
+        self.limits.check()?;
         let engines = Engines::new(self.limits);
         let core = Arc::new(Core::new(self.limits, engines, slots)?);
         let configuration = engines.fingerprint().map_err(StartError::Engine)?;

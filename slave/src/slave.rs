@@ -205,7 +205,7 @@ async fn redial(core: Arc<Core>, hello: Arc<Hello>, dial: Dial) -> Option<DialEr
             Ok(stream) => meet(Arc::clone(&core), &hello, stream).await,
             Err(error) => return Some(error),
         }
-        tokio::time::sleep(dial.pause).await;
+        dial.paused().await;
     }
     None
 }

@@ -1,5 +1,7 @@
 //! A slot: a thread that runs one attempt at a time, and leads while it has none.
 
+mod batch;
+
 use crate::core::Core;
 use crate::job::{Job, Target};
 use crate::queue::{Freed, Next};
@@ -9,9 +11,8 @@ use crate::sandbox::prepared::{Prepared, SlotEngines};
 use crate::sandbox::run::{Ended, Returned, Sandbox};
 use crate::session::Session;
 use crate::watch::Watch;
-use dpfw_protocol::batch;
 use dpfw_protocol::error::{Cause, Limit};
-use dpfw_protocol::limits::{INLINE, MAX_BATCH};
+use dpfw_protocol::limits::INLINE;
 use dpfw_protocol::message::{Done, Failed, MessageError, TaskFlags, Timing};
 use dpfw_protocol::payload::Payload;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -188,8 +189,13 @@ impl Slot {
         }
     }
 
-    fn sandbox(&self, job: &Job, prepared: &Arc<Prepared>) -> Result<Sandbox, Cause> {
-        let left = Allowance::of(&self.core.limits);
+    /// A fresh sandbox, with what is left of the attempt's allowance.
+    fn sandbox(
+        &self,
+        job: &Job,
+        prepared: &Arc<Prepared>,
+        left: Allowance,
+    ) -> Result<Sandbox, Cause> {
         let host = Host::new(&self.lent, &job.session, job.attempt, left);
         Sandbox::new(prepared, host, || self.watch.stop_of())
     }
@@ -202,7 +208,7 @@ impl Slot {
         started: Instant,
         timing: &mut Timing,
     ) -> Result<Spent, Cause> {
-        let mut sandbox = self.sandbox(job, prepared)?;
+        let mut sandbox = self.sandbox(job, prepared, Allowance::of(&self.core.limits))?;
         let entered = Instant::now();
         timing.init_us = micros(entered - started);
         let ended = sandbox.call(target.function, &job.args);
@@ -216,71 +222,6 @@ impl Slot {
             Ended::Broken(error) => Err(sandbox.cause(&error, self.watch.stop_of())),
             Ended::Refused(cause) => Err(cause),
         }
-    }
-
-    /// Runs the calls of a batch one after the other. They share a sandbox, unless one
-    /// breaks it or they were to be isolated.
-    fn batch(
-        &self,
-        job: &Job,
-        target: &Target,
-        prepared: &Arc<Prepared>,
-        started: Instant,
-        timing: &mut Timing,
-    ) -> Result<(), Cause> {
-        let isolated = job.flags.has(TaskFlags::ISOLATED);
-        let mut outcomes = Vec::new();
-        let mut shared: Option<Sandbox> = None;
-        let mut calls = 0u32;
-        for args in batch::calls(&job.args) {
-            let args = args.map_err(|e| Cause::BadArguments { message: e.to_string() })?;
-            calls += 1;
-            if calls as usize > MAX_BATCH {
-                let message = format!("a batch has at most {MAX_BATCH} calls");
-                return Err(Cause::BadArguments { message });
-            }
-            // What failed before counts as well.
-            self.check(job, outcomes.len() as u64)?;
-            let mut sandbox = match shared.take() {
-                Some(sandbox) => sandbox,
-                None => self.sandbox(job, prepared)?,
-            };
-            let cause = match sandbox.call(target.function, args) {
-                Ended::Returned(returned) => match sandbox.result(&returned) {
-                    Ok(given) => {
-                        self.check(job, given.len().saturating_add(outcomes.len() as u64))?;
-                        batch::push_result(&mut outcomes, |out| given.append_to(out));
-                        None
-                    }
-                    Err(cause) => Some(cause),
-                },
-                Ended::Broken(error) => {
-                    if let Some(stop) = self.watch.stop_of() {
-                        return Err(stop.into());
-                    }
-                    let cause = sandbox.cause(&error, None);
-                    sandbox.finish();
-                    batch::push_failure(&mut outcomes, cause);
-                    continue;
-                }
-                Ended::Refused(cause) => Some(cause),
-            };
-            if let Some(cause) = cause {
-                batch::push_failure(&mut outcomes, cause);
-            }
-            timing.memory = timing.memory.max(sandbox.memory_bytes());
-            match isolated {
-                true => sandbox.finish(),
-                false => shared = Some(sandbox),
-            }
-        }
-        if let Some(mut sandbox) = shared {
-            sandbox.finish();
-        }
-        timing.run_us = micros(started.elapsed());
-        job.bound.learn(started.elapsed() / calls.max(1));
-        self.check(job, outcomes.len() as u64)?;
-        tell(job, *timing, outcomes.into())
     }
 
     /// Queues a result: a small one is copied into its frame, a large one stays where it
