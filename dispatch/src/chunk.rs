@@ -17,8 +17,8 @@ pub const TARGET: Duration = Duration::from_millis(2);
 /// less than their encoding.
 pub const MAX_ITEMS: u32 = 4096;
 
-/// A chunk takes no item once its arguments are this long: more would stand in the way
-/// of other tasks on the link.
+/// The arguments of a chunk of several items are no longer than this: more would stand in
+/// the way of other tasks on the link.
 pub const MAX_BYTES: usize = 1 << 20;
 
 /// Each step of growth, until the target is reached: 1, 8, 64, 512 items. A first item
@@ -64,7 +64,7 @@ impl Chunker {
 
     /// How many items the next chunk gets: at least 1, at most [`MAX_ITEMS`]. `remaining`
     /// items are not in a chunk yet, if that is known; `slots` run them. The caller also
-    /// ends a chunk at [`MAX_BYTES`].
+    /// ends a chunk before [`MAX_BYTES`].
     pub fn next(&self, remaining: Option<u64>, slots: u32) -> u32 {
         let Some(mean) = self.per_item else { return 1 };
         let wanted = nanos(TARGET) / mean.nanos().max(1);

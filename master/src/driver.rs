@@ -5,7 +5,7 @@
 //! one wake-up brings is handled as a batch, and written with one system call a link.
 
 use crate::error::TaskError;
-use crate::inbox::{Change, Command, Inbox, ReserveOutcome, Submission};
+use crate::inbox::{Change, Command, Inbox, ReserveOutcome, Room, Submission};
 use crate::link::FromSlave;
 use crate::receipt::Receipt;
 use crate::slave::Linked;
@@ -43,6 +43,7 @@ struct Entry {
     kind: KindId,
     flags: TaskFlags,
     args: Payload,
+    room: Room,
     sent: Option<Instant>,
 }
 
@@ -205,10 +206,10 @@ impl Driver {
     }
 
     fn submit(&mut self, task: TaskId, submission: Submission) {
-        let Submission { ticket, module, name, expects, flags, args, calls, deadline, placement } =
-            submission;
+        let Submission { room, ticket, module, name, expects, flags, args, .. } = submission;
+        let Submission { calls, deadline, placement, .. } = submission;
         let kind = self.kind(module, name, expects);
-        self.tasks.insert(task, Entry { ticket, kind, flags, args, sent: None });
+        self.tasks.insert(task, Entry { ticket, kind, flags, args, room, sent: None });
         let since = |deadline: Instant| deadline.saturating_duration_since(self.start);
         let deadline = deadline.map(|deadline| Time::from(since(deadline)));
         let spec = TaskSpec { kind, flags, deadline, placement, calls };
@@ -445,8 +446,9 @@ impl Driver {
             (Outcome::Failed { cause, .. }, _) => Err(cause),
         };
         let result = result.map_err(|cause| TaskError::new(name, failed_at, attempts, cause));
+        // Before the handle resolves: who then dispatches the next task finds room.
+        drop(entry.room);
         entry.ticket.complete(result, receipt);
-        self.inbox.give_room();
     }
 
     fn reserved(&mut self, reservation: ReservationId, outcome: Result<SlaveId, ReserveError>) {

@@ -22,6 +22,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 /// A task as it is submitted.
 #[derive(Debug)]
 pub(crate) struct Submission {
+    pub(crate) room: Room,
     pub(crate) ticket: Arc<Ticket>,
     pub(crate) module: Module,
     pub(crate) name: Arc<str>,
@@ -81,7 +82,24 @@ pub(crate) struct Inbox {
     unresolved: AtomicUsize,
     waiting: AtomicUsize,
     room: Notify,
+    /// The same for maps, all of which are woken: one that nobody polls then takes no wake-up
+    /// from another.
+    room_for_maps: Notify,
     most: usize,
+}
+
+/// Room for a task in the queue; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Room(Arc<Inbox>);
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.0.unresolved.fetch_sub(1, Ordering::SeqCst);
+        if self.0.waiting.load(Ordering::SeqCst) > 0 {
+            self.0.room.notify_one();
+            self.0.room_for_maps.notify_waiters();
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -101,6 +119,7 @@ impl Inbox {
             unresolved: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             room: Notify::new(),
+            room_for_maps: Notify::new(),
             most,
         }
     }
@@ -114,45 +133,43 @@ impl Inbox {
         self.most
     }
 
-    /// Takes room for a task; whether there was any.
-    pub(crate) fn take_room(&self) -> bool {
-        let before = self.unresolved.fetch_add(1, Ordering::AcqRel);
-        if before >= self.most {
-            self.give_room();
-            return false;
-        }
-        true
-    }
-
-    /// A task has resolved.
-    pub(crate) fn give_room(&self) {
-        self.unresolved.fetch_sub(1, Ordering::AcqRel);
-        if self.waiting.load(Ordering::Acquire) > 0 {
-            self.room.notify_one();
-        }
+    /// Takes room for a task, if there is any.
+    pub(crate) fn take_room(self: &Arc<Self>) -> Option<Room> {
+        let more = |tasks| (tasks < self.most).then_some(tasks + 1);
+        self.unresolved.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).ok()?;
+        Some(Room(Arc::clone(self)))
     }
 
     /// Waits until there is room for a task. It is not taken: of many who wait, one may
     /// be quicker.
     pub(crate) async fn room(&self) {
+        self.roomy(&self.room).await;
+    }
+
+    /// The same for a map, which may be woken and not come.
+    pub(crate) async fn room_for_map(self: Arc<Self>) {
+        self.roomy(&self.room_for_maps).await;
+    }
+
+    async fn roomy(&self, room: &Notify) {
         struct Waits<'a>(&'a AtomicUsize);
         impl Drop for Waits<'_> {
             fn drop(&mut self) {
-                self.0.fetch_sub(1, Ordering::AcqRel);
+                self.0.fetch_sub(1, Ordering::SeqCst);
             }
         }
-        self.waiting.fetch_add(1, Ordering::AcqRel);
+        self.waiting.fetch_add(1, Ordering::SeqCst);
         let _waits = Waits(&self.waiting);
         loop {
-            let notified = self.room.notified();
-            if self.unresolved.load(Ordering::Acquire) < self.most {
+            let notified = room.notified();
+            if self.unresolved.load(Ordering::SeqCst) < self.most {
                 return;
             }
             notified.await;
         }
     }
 
-    /// Submits a task, for which room was taken; gives it back if the master has ended.
+    /// Submits a task; gives it back if the master has ended.
     pub(crate) fn submit(&self, submission: Box<Submission>) -> Result<TaskId, Box<Submission>> {
         let mut inner = self.lock();
         if inner.closed {

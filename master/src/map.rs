@@ -6,11 +6,14 @@
 
 use crate::error::TaskError;
 use crate::handle::Raw;
-use crate::master::Master;
+use crate::inbox::Room;
+use crate::master::{Master, Terms};
+use dpfw_dispatch::Placement;
 use dpfw_dispatch::chunk::{Chunker, MAX_BYTES};
 use dpfw_protocol::batch;
 use dpfw_protocol::call::{Call, Task};
 use dpfw_protocol::error::Cause;
+use dpfw_protocol::limits::MAX_ATTEMPTS;
 use dpfw_protocol::message::TaskFlags;
 use dpfw_protocol::payload::{self, Payload};
 use futures_core::Stream;
@@ -18,7 +21,8 @@ use serde::de::DeserializeOwned;
 use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 /// The results of a [`Master::map`], a stream.
@@ -50,6 +54,9 @@ pub struct Map<S, T> {
     /// The call that did not fit the last chunk.
     next: Option<Call<T>>,
     gathering: Option<Gathering<T>>,
+    /// The chunk that waits for room in the master's queue.
+    held: Option<Gathering<T>>,
+    room: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     chunker: Chunker,
     out: VecDeque<Chunk>,
     ready: VecDeque<Result<T, TaskError>>,
@@ -71,7 +78,17 @@ struct Gathering<T> {
     task: Task<T>,
     batch: Vec<u8>,
     items: u32,
+    /// The only call's arguments, until there is a second one.
     first: Result<Payload, String>,
+}
+
+impl<T> Gathering<T> {
+    fn bytes(&self) -> usize {
+        match self.items {
+            1 => self.first.as_ref().map_or(0, Payload::len),
+            _ => self.batch.len(),
+        }
+    }
 }
 
 /// A chunk that is out.
@@ -86,6 +103,10 @@ struct Chunk {
 /// one on the way.
 const PER_SLOT: usize = 3;
 
+/// Chunks that are out at once, however many slots the slaves say that they have: as many as
+/// a single slave takes. Fleets with more slots are told by their program.
+const MOST_OUT: usize = MAX_ATTEMPTS;
+
 impl<S: Stream<Item = Call<T>>, T: DeserializeOwned> Map<S, T> {
     pub(crate) fn new(master: Master, calls: S) -> Self {
         Self {
@@ -94,6 +115,8 @@ impl<S: Stream<Item = Call<T>>, T: DeserializeOwned> Map<S, T> {
             is_exhausted: false,
             next: None,
             gathering: None,
+            held: None,
+            room: None,
             chunker: Chunker::new(),
             out: VecDeque::new(),
             ready: VecDeque::new(),
@@ -111,8 +134,9 @@ impl<S: Stream<Item = Call<T>>, T: DeserializeOwned> Map<S, T> {
         self
     }
 
-    /// So many calls go together as one task. They share a sandbox, unless
-    /// [`isolated`](Self::isolated). Unless told, the number is learnt from their cost.
+    /// So many calls go together as one task, or fewer if their arguments are longer than a
+    /// MiB together. They share a sandbox, unless [`isolated`](Self::isolated). Unless told,
+    /// the number is learnt from their cost.
     pub fn chunk(mut self, calls: u32) -> Self {
         self.size = Some(calls.max(1));
         self
@@ -124,7 +148,8 @@ impl<S: Stream<Item = Call<T>>, T: DeserializeOwned> Map<S, T> {
         self
     }
 
-    /// At most so many chunks are out at once; three for each slot unless told.
+    /// At most so many chunks are out at once; three for each slot unless told, and no more
+    /// than 8,192. What the master's queue has no room for waits.
     pub fn window(mut self, chunks: usize) -> Self {
         self.window = Some(chunks.max(1));
         self
@@ -151,7 +176,10 @@ impl<S: Stream<Item = Call<T>>, T: DeserializeOwned> Map<S, T> {
     }
 
     fn slots(&self) -> usize {
-        self.master.slaves().iter().map(|slave| slave.slots() as usize).sum::<usize>().max(1)
+        let slaves = self.master.slaves();
+        let most = MOST_OUT.div_ceil(PER_SLOT);
+        let slots = slaves.iter().map(|slave| (slave.slots() as usize).min(most));
+        slots.sum::<usize>().clamp(1, most)
     }
 
     fn poll_result(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, TaskError>>> {
@@ -173,23 +201,49 @@ impl<S: Stream<Item = Call<T>>, T: DeserializeOwned> Map<S, T> {
         }
     }
 
-    /// Sends as many chunks as the window allows. Whether more inputs are awaited.
+    /// Sends as many chunks as the window allows. Whether inputs, or room, are awaited.
     fn send_chunks(&mut self, cx: &mut Context<'_>) -> bool {
         let slots = self.slots();
-        let window = self.window.unwrap_or(PER_SLOT * slots);
+        let window = self.window.unwrap_or(MOST_OUT.min(PER_SLOT * slots));
         while self.out.len() < window {
             let most = match (self.size, self.timeout) {
                 (Some(size), _) => size,
                 (None, Some(_)) => 1,
                 (None, None) => self.chunker.next(self.left(), slots as u32),
             };
-            match self.gather(cx, most) {
-                Poll::Ready(Some(chunk)) => self.send(chunk),
-                Poll::Ready(None) => return false,
-                Poll::Pending => return true,
+            let chunk = match self.held.take() {
+                Some(chunk) => chunk,
+                None => match self.gather(cx, most) {
+                    Poll::Ready(Some(chunk)) => chunk,
+                    Poll::Ready(None) => return false,
+                    Poll::Pending => return true,
+                },
+            };
+            match self.poll_room(cx) {
+                Poll::Ready(room) => self.send(chunk, room),
+                Poll::Pending => {
+                    self.held = Some(chunk);
+                    return true;
+                }
             }
         }
         false
+    }
+
+    /// Takes room in the master's queue, which others fill as well.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Room> {
+        let inbox = &self.master.0.inbox;
+        loop {
+            if let Some(room) = inbox.take_room() {
+                self.room = None;
+                return Poll::Ready(room);
+            }
+            let wait = || -> Pin<Box<dyn Future<Output = ()> + Send>> {
+                Box::pin(Arc::clone(inbox).room_for_map())
+            };
+            ready!(self.room.get_or_insert_with(wait).as_mut().poll(cx));
+            self.room = None;
+        }
     }
 
     /// How many inputs are left, if they say so.
@@ -200,7 +254,7 @@ impl<S: Stream<Item = Call<T>>, T: DeserializeOwned> Map<S, T> {
     /// Puts the next chunk together: calls of one task, as long as they come.
     fn gather(&mut self, cx: &mut Context<'_>, most: u32) -> Poll<Option<Gathering<T>>> {
         loop {
-            let is_full = |g: &Gathering<T>| g.items >= most || g.batch.len() >= MAX_BYTES;
+            let is_full = |g: &Gathering<T>| g.items >= most || g.bytes() >= MAX_BYTES;
             if self.gathering.as_ref().is_some_and(is_full) {
                 return Poll::Ready(self.gathering.take());
             }
@@ -229,8 +283,11 @@ impl<S: Stream<Item = Call<T>>, T: DeserializeOwned> Map<S, T> {
     /// Adds a call to the chunk; gives the chunk if the call cannot be in it.
     fn add(&mut self, call: Call<T>) -> Option<Gathering<T>> {
         let is_broken = call.args().is_err();
-        let is_other = |g: &Gathering<T>| is_broken || !g.task.is_same(call.task());
-        if self.gathering.as_ref().is_some_and(is_other) {
+        let bytes = call.args().map_or(0, Payload::len);
+        let is_apart = |g: &Gathering<T>| {
+            is_broken || g.bytes() + bytes > MAX_BYTES || !g.task.is_same(call.task())
+        };
+        if self.gathering.as_ref().is_some_and(is_apart) {
             self.next = Some(call);
             return self.gathering.take();
         }
@@ -253,7 +310,7 @@ impl<S: Stream<Item = Call<T>>, T: DeserializeOwned> Map<S, T> {
         self.gathering.take_if(|_| is_broken)
     }
 
-    fn send(&mut self, chunk: Gathering<T>) {
+    fn send(&mut self, chunk: Gathering<T>, room: Room) {
         let Gathering { task, batch, items, first } = chunk;
         let mut flags = task.flags();
         let args = match items {
@@ -266,7 +323,9 @@ impl<S: Stream<Item = Call<T>>, T: DeserializeOwned> Map<S, T> {
                 Ok(batch.into())
             }
         };
-        let handle = self.master.dispatch_batch(&task, args, flags, items, self.timeout);
+        let (timeout, placement) = (self.timeout, Placement::Anywhere);
+        let terms = Terms { flags, calls: items, timeout, placement };
+        let handle = self.master.submit(&task, args, terms, Some(room));
         let task = task.name().to_owned();
         self.out.push_back(Chunk { handle, task, items, outcome: None });
     }

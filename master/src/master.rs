@@ -5,7 +5,7 @@ use crate::crew::Crew;
 use crate::driver::Registry;
 use crate::error::TaskError;
 use crate::handle::{Raw, TaskHandle};
-use crate::inbox::{Command, Inbox, Submission};
+use crate::inbox::{Command, Inbox, Room, Submission};
 use crate::map::Map;
 use crate::parallel::Calls;
 use crate::placed::Placed;
@@ -113,29 +113,18 @@ impl Master {
             flags = flags.with(TaskFlags::ONCE);
         }
         let name = task.shared_name();
-        let raw = self.submit(&task, args, flags, 1, deadline(timeout), placement);
+        let terms = Terms { flags, calls: 1, timeout, placement };
+        let raw = self.submit(&task, args, terms, self.0.inbox.take_room());
         TaskHandle::new(raw, name)
     }
 
-    pub(crate) fn dispatch_batch<T>(
+    /// Submits a task if there is room for it.
+    pub(crate) fn submit<T>(
         &self,
         task: &Task<T>,
         args: Result<Payload, String>,
-        flags: TaskFlags,
-        calls: u32,
-        timeout: Option<Duration>,
-    ) -> Raw {
-        self.submit(task, args, flags, calls, deadline(timeout), Placement::Anywhere)
-    }
-
-    fn submit<T>(
-        &self,
-        task: &Task<T>,
-        args: Result<Payload, String>,
-        flags: TaskFlags,
-        calls: u32,
-        deadline: Option<Instant>,
-        placement: Placement,
+        terms: Terms,
+        room: Option<Room>,
     ) -> Raw {
         let inbox = &self.0.inbox;
         let ticket = Arc::new(Ticket::new());
@@ -147,11 +136,13 @@ impl Master {
             Ok(args) => args,
             Err(message) => return refuse(Cause::BadArguments { message }),
         };
-        if !inbox.take_room() {
+        let Some(room) = room else {
             let what = format!("{} tasks are queued in the master", inbox.most());
             return refuse(Cause::Busy { what });
-        }
+        };
+        let Terms { flags, calls, timeout, placement } = terms;
         let submission = Submission {
+            room,
             ticket: Arc::clone(&ticket),
             module: task.module().clone(),
             name: task.shared_name(),
@@ -159,15 +150,12 @@ impl Master {
             flags,
             args,
             calls,
-            deadline,
+            deadline: deadline(timeout),
             placement,
         };
         match inbox.submit(Box::new(submission)) {
             Ok(id) => Raw::new(ticket, Some::<TaskId>(id), inbox),
-            Err(_) => {
-                inbox.give_room();
-                refuse(Cause::Shutdown)
-            }
+            Err(_) => refuse(Cause::Shutdown),
         }
     }
 
@@ -392,6 +380,15 @@ impl Master {
         // The driver's end drops the sender.
         while driver.changed().await.is_ok() {}
     }
+}
+
+/// How a task is to be run.
+pub(crate) struct Terms {
+    pub(crate) flags: TaskFlags,
+    /// In its batch; 1 if it is none.
+    pub(crate) calls: u32,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) placement: Placement,
 }
 
 /// When a task has to have ended that is dispatched now.

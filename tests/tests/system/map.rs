@@ -2,8 +2,10 @@
 
 use anyhow::Result;
 use dpfw::{Cause, Trap};
-use dpfw_test_tasks::{add, count_but, gate, traps_at};
+use dpfw_protocol::hello::{Hello, Role};
+use dpfw_test_tasks::{add, checked, count_but, gate, traps_at};
 use dpfw_tests::fleet::{Pair, entry, slave};
+use dpfw_tests::peer::{Wire, hello};
 use dpfw_tests::wait::{PATIENCE, is_pending, within};
 use futures_util::{StreamExt, stream};
 use std::cell::Cell;
@@ -196,5 +198,56 @@ async fn d8_an_input_that_cannot_be_encoded_fails_alone() -> Result<()> {
         results.iter().enumerate().filter_map(|(n, r)| Some((n, r.as_ref().err()?))).collect();
     let [(5, error)] = failed[..] else { panic!("{failed:?}") };
     assert!(matches!(error.cause(), Cause::BadArguments { .. }), "{error}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn d8_a_map_waits_for_room_in_a_queue_that_is_smaller_than_its_window() -> Result<()> {
+    let slave = slave("s1", 8)?;
+    let master = dpfw::Master::builder().embed(slave).queue(10).build().await?;
+    let map = master.map(0..200, |i| add::call(i, 1)).chunk(1);
+    let sums = within("the sums", map.all()).await??;
+    assert_eq!(sums, (1..=200).collect::<Vec<_>>());
+    // Others fill the queue meanwhile: two maps at once, and a task that takes what is left.
+    let linked = dpfw_tests::fleet::linked(&master, "s1")?;
+    let holds: Vec<_> =
+        (0..10).map(|_| master.dispatch(gate::call("held".into(), "go".into(), 1))).collect();
+    let map = |n| master.map(0..100, move |i| add::call(i, n)).chunk(1).window(20).all();
+    let (mut one, mut two) = (Box::pin(map(1)), Box::pin(map(2)));
+    assert!(is_pending(&mut one).await && is_pending(&mut two).await);
+    entry(&linked, "held").await?;
+    linked.store().put("go", &1).await?;
+    let (one, two) = within("both", async { tokio::join!(one, two) }).await?;
+    assert_eq!((one?.len(), two?.len()), (100, 100));
+    for hold in holds {
+        assert_eq!(within("what was there before", hold).await??, 1);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn d8_a_slave_s_word_on_its_slots_does_not_make_a_map_take_everything() -> Result<()> {
+    let (stream, mut liar) = Wire::memory();
+    let master = dpfw::Master::builder().attach(stream).background().build().await?;
+    let hello = Hello { slots: u32::MAX, ..hello(Role::Slave, "liar")? };
+    liar.greet(&hello).await?;
+    dpfw_tests::fleet::arrival(&master, "liar").await?;
+    let taken = Cell::new(0);
+    let inputs = (0..100_000).inspect(|_| taken.set(taken.get() + 1));
+    let mut map = master.map(inputs, |i| add::call(i, 1));
+    assert!(is_pending(map.next()).await);
+    assert!((1..=8193).contains(&taken.get()), "{} inputs were taken", taken.get());
+    Ok(())
+}
+
+#[tokio::test]
+async fn d8_large_calls_do_not_go_together() -> Result<()> {
+    let pair = Pair::simple().await?;
+    let text = |len: usize| checked::call("x".repeat(len));
+    // With the first call of a chunk, and with the next one, its arguments stay below a MiB.
+    let lengths = [700 << 10, 700 << 10, 10, 10, 1 << 20, 2 << 20, 10, 10];
+    let map = pair.master.map(lengths, text).chunk(8);
+    assert_eq!(within("the lengths", map.all()).await??, lengths);
+    assert_eq!(pair.master.stats().await.sent, 5, "{:?}", pair.master.stats().await);
     Ok(())
 }
