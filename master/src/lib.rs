@@ -10,6 +10,7 @@ mod builder;
 mod crew;
 mod driver;
 mod error;
+mod gather;
 mod handle;
 mod inbox;
 mod link;

@@ -5,13 +5,14 @@
 //! inputs. Small calls go together as one task; how many, is learnt from what they cost.
 
 use crate::error::TaskError;
+use crate::gather::Gathering;
 use crate::handle::Raw;
 use crate::inbox::Room;
 use crate::master::{Master, Terms};
 use dpfw_dispatch::Placement;
 use dpfw_dispatch::chunk::{Chunker, MAX_BYTES};
 use dpfw_protocol::batch;
-use dpfw_protocol::call::{Call, Task};
+use dpfw_protocol::call::Call;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::limits::MAX_ATTEMPTS;
 use dpfw_protocol::message::TaskFlags;
@@ -56,7 +57,7 @@ pub struct Map<S, T> {
     gathering: Option<Gathering<T>>,
     /// The chunk that waits for room in the master's queue.
     held: Option<Gathering<T>>,
-    room: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    room: Option<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>,
     chunker: Chunker,
     out: VecDeque<Chunk>,
     ready: VecDeque<Result<T, TaskError>>,
@@ -71,24 +72,6 @@ pub struct Map<S, T> {
 enum Order {
     Inputs,
     Ready,
-}
-
-/// A chunk that is being put together.
-struct Gathering<T> {
-    task: Task<T>,
-    batch: Vec<u8>,
-    items: u32,
-    /// The only call's arguments, until there is a second one.
-    first: Result<Payload, String>,
-}
-
-impl<T> Gathering<T> {
-    fn bytes(&self) -> usize {
-        match self.items {
-            1 => self.first.as_ref().map_or(0, Payload::len),
-            _ => self.batch.len(),
-        }
-    }
 }
 
 /// A chunk that is out.
@@ -238,7 +221,7 @@ impl<S: Stream<Item = Call<T>>, T: DeserializeOwned> Map<S, T> {
                 self.room = None;
                 return Poll::Ready(room);
             }
-            let wait = || -> Pin<Box<dyn Future<Output = ()> + Send>> {
+            let wait = || -> Pin<Box<dyn Future<Output = ()> + Send + Sync>> {
                 Box::pin(Arc::clone(inbox).room_for_map())
             };
             ready!(self.room.get_or_insert_with(wait).as_mut().poll(cx));
@@ -293,39 +276,25 @@ impl<S: Stream<Item = Call<T>>, T: DeserializeOwned> Map<S, T> {
         }
         let (task, args) = call.into_parts();
         match (&mut self.gathering, args) {
-            (Some(chunk), Ok(args)) => {
-                if chunk.items == 1
-                    && let Ok(first) = &mut chunk.first
-                {
-                    push(&mut chunk.batch, &std::mem::take(first));
-                }
-                push(&mut chunk.batch, &args);
-                chunk.items += 1;
-            }
-            (_, args) => {
-                self.gathering = Some(Gathering { task, batch: Vec::new(), items: 1, first: args });
-            }
+            (Some(chunk), Ok(args)) => chunk.push(&args),
+            (_, args) => self.gathering = Some(Gathering::new(task, args)),
         }
         // One that cannot be encoded fails alone.
         self.gathering.take_if(|_| is_broken)
     }
 
     fn send(&mut self, chunk: Gathering<T>, room: Room) {
-        let Gathering { task, batch, items, first } = chunk;
+        let (task, items) = (chunk.task.clone(), chunk.items);
         let mut flags = task.flags();
-        let args = match items {
-            1 => first,
-            _ => {
-                flags = flags.with(TaskFlags::BATCH);
-                if self.isolated {
-                    flags = flags.with(TaskFlags::ISOLATED);
-                }
-                Ok(batch.into())
+        if items > 1 {
+            flags = flags.with(TaskFlags::BATCH);
+            if self.isolated {
+                flags = flags.with(TaskFlags::ISOLATED);
             }
-        };
+        }
         let (timeout, placement) = (self.timeout, Placement::Anywhere);
         let terms = Terms { flags, calls: items, timeout, placement };
-        let handle = self.master.submit(&task, args, terms, Some(room));
+        let handle = self.master.submit(&task, chunk.into_args(), terms, Some(room));
         let task = task.name().to_owned();
         self.out.push_back(Chunk { handle, task, items, outcome: None });
     }
@@ -384,11 +353,6 @@ impl<S: Stream<Item = Call<T>>, T: DeserializeOwned> Map<S, T> {
             || Cause::BadResult { message: "the chunk has fewer results than calls".into() };
         self.ready.extend(std::iter::repeat_with(|| Err(fail(short()))).take(missing));
     }
-}
-
-fn push(batch: &mut Vec<u8>, args: &Payload) {
-    let pieces: Vec<&[u8]> = args.pieces().map(|piece| &piece[..]).collect();
-    batch::push_call(batch, &pieces);
 }
 
 impl<S: Stream<Item = Call<T>>, T: DeserializeOwned> Stream for Map<S, T> {
