@@ -72,12 +72,23 @@ impl<T> Task<T> {
     }
 
     /// A call with these arguments, which are encoded as MessagePack: a tuple or a
-    /// sequence has an element for each argument.
+    /// sequence has an element for each argument, `()` has none.
+    ///
+    /// ```
+    /// use dpfw_protocol::{call::Task, module::Module};
+    ///
+    /// let module = Module::new(&b"\0asm\x01\0\0\0"[..]);
+    /// let add = Task::<i64>::new(module.clone(), "add").call(&(2, 3))?;
+    /// assert_eq!(add.to_string(), "add(2, 3)");
+    /// assert_eq!(Task::<i64>::new(module, "now").call(&())?.to_string(), "now()");
+    /// # Ok::<(), dpfw_protocol::call::EncodeError>(())
+    /// ```
     ///
     /// # Errors
     /// [`EncodeError`] if the arguments' `Serialize` fails.
     pub fn call<A: Serialize + ?Sized>(&self, args: &A) -> Result<Call<T>, EncodeError> {
         let args = payload::encode(args)
+            .map(|args| if args.is_nil() { Payload::from(NO_ARGUMENTS) } else { args })
             .map_err(|source| EncodeError { task: self.inner.name.to_string(), source })?;
         Ok(Call { task: self.clone(), args: Ok(args) })
     }
@@ -157,6 +168,9 @@ impl<T> StaticTask<T> {
         Call { task, args }
     }
 }
+
+/// An array of nothing.
+const NO_ARGUMENTS: &[u8] = &[0x90];
 
 /// A task with its arguments: a value that a master can dispatch, whose result is a `T`.
 #[must_use = "a call does nothing until a master dispatches it"]

@@ -26,6 +26,11 @@ impl Payload {
         self.len() == 0
     }
 
+    /// Whether it is MessagePack's nil: `()`.
+    pub fn is_nil(&self) -> bool {
+        self.rest.is_empty() && self.first[..] == [0xc0]
+    }
+
     /// The pieces in order.
     pub fn pieces(&self) -> impl Iterator<Item = &Bytes> {
         std::iter::once(&self.first).chain(&self.rest).filter(|piece| !piece.is_empty())
