@@ -132,9 +132,8 @@ async fn a_wish_is_answered_in_its_own_conversation_and_in_no_other() -> Result<
     let mut second = Box::pin(scene.master.try_reserve());
     assert!(is_pending(&mut second).await);
     let (wish, ..) = scene.liar.expect::<Reserve>().await?;
-    scene.liar.send(wish, &Reserved { granted: false }, &[]).await?;
-    for nobody in [given_up, wish, 0, 77] {
-        scene.liar.send(nobody, &Reserved { granted: true }, &[]).await?;
+    for (conversation, granted) in [(77, true), (wish, false), (given_up, true), (wish, true)] {
+        scene.liar.send(conversation, &Reserved { granted }, &[]).await?;
     }
     let error = within("the answer", second).await?.expect_err("it was refused");
     assert_eq!(error, ReserveError::NoneIdle);
