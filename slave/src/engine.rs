@@ -47,7 +47,7 @@ impl Engines {
         engines
     }
 
-    /// Scans pages if that is what makes the difference between an engine and none.
+    /// Has pages scanned, unless there is an engine only without it.
     fn try_scan(&mut self) {
         self.scan = true;
         let Err(error) = Engine::new(&self.config(Allocation::Pooled)) else {
@@ -63,14 +63,17 @@ impl Engines {
         }
     }
 
-    /// Names the configuration and the compiler: code compiled under another name is not
-    /// for these engines.
+    /// Names the configuration, the compiler and what modules are held against when they are
+    /// loaded: code compiled under another name is not for these engines, or was never held
+    /// against these limits.
     pub(crate) fn fingerprint(&self) -> Result<u64, Cause> {
         use std::hash::{DefaultHasher, Hash, Hasher};
         let mut hasher = DefaultHasher::new();
         self.pooled()?.precompile_compatibility_hash().hash(&mut hasher);
         // What is warmed, and how, is this crate's own.
         env!("CARGO_PKG_VERSION").hash(&mut hasher);
+        let Limits { memory, table, stack, module, functions, data, warm, .. } = self.limits;
+        (memory, table, stack, module, functions, data, warm).hash(&mut hasher);
         Ok(hasher.finish())
     }
 
@@ -170,4 +173,18 @@ enum Allocation {
 /// Whether a module's memories and tables fit the pools.
 pub(crate) fn fits_pool(memories: u32, tables: u32, table_elements: u64, limits: &Limits) -> bool {
     memories <= 1 && tables <= 1 && table_elements <= limits.table as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_there_is_no_engine_whoever_makes_one_is_told() {
+        for stack in [1 << 62, usize::MAX] {
+            let engines = Engines::new(Limits { stack, ..Limits::default() });
+            let error = engines.fingerprint().expect_err("no such stack");
+            assert!(matches!(&error, Cause::Internal { .. }), "{error}");
+        }
+    }
 }

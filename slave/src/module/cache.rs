@@ -68,7 +68,7 @@ impl Cache {
         match kept {
             Ok(key) => {
                 let root = dir.map(Path::to_path_buf).unwrap_or_default();
-                let dir = root.join(format!("{configuration:016x}"));
+                let dir = root.join(directory(configuration));
                 make_private(&dir)?;
                 Ok(Self { root, dir, most: MOST, key, _temporary: None })
             }
@@ -89,7 +89,7 @@ impl Cache {
         let temporary = tempfile::Builder::new().prefix("dpfw-").permissions(private).tempdir()?;
         let root = temporary.path().to_path_buf();
         check_private(&root)?;
-        let dir = root.join("only");
+        let dir = root.join(directory(0));
         make_private(&dir)?;
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(io::Error::other)?;
@@ -183,11 +183,13 @@ impl Cache {
         }
     }
 
-    /// All files of all configurations, those of one module together.
+    /// All files of all configurations, those of one module together. What else there is in
+    /// a directory that somebody chose is not the cache's.
     fn kept(&self) -> HashMap<PathBuf, Kept> {
         let mut kept: HashMap<PathBuf, Kept> = HashMap::new();
         let within = |dir: &Path| fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);
-        for file in within(&self.root).flat_map(|dir| within(&dir.path())) {
+        let ours = within(&self.root).filter(is_configuration);
+        for file in ours.flat_map(|dir| within(&dir.path())).filter(is_part) {
             let (path, Ok(data)) = (file.path(), file.metadata()) else {
                 continue;
             };
@@ -199,6 +201,29 @@ impl Cache {
         kept
     }
 }
+
+/// The name of a configuration's directory.
+fn directory(configuration: u64) -> String {
+    format!("{configuration:016x}")
+}
+
+fn is_configuration(entry: &fs::DirEntry) -> bool {
+    let name = entry.file_name();
+    let number = name.to_str().and_then(|name| u64::from_str_radix(name, 16).ok());
+    // Not followed if it is a link.
+    let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+    is_dir && number.is_some_and(|number| name.to_str() == Some(&directory(number)))
+}
+
+/// Code, a label, or what a slave was writing when it died.
+fn is_part(entry: &fs::DirEntry) -> bool {
+    let path = entry.path();
+    let is_unfinished = entry.file_name().as_encoded_bytes().starts_with(UNFINISHED.as_bytes());
+    is_unfinished || path.extension().is_some_and(|ext| ext == "code" || ext == "label")
+}
+
+/// How files are called that are being written.
+const UNFINISHED: &str = ".tmp";
 
 /// A module's files on disk.
 #[derive(Default)]
@@ -214,7 +239,7 @@ fn foreign(what: &str) -> io::Error {
 
 /// Writes a file so that it is there whole or not at all, and gives it.
 fn write_whole(dir: &Path, path: &Path, parts: &[&[u8]]) -> io::Result<fs::File> {
-    let mut file = tempfile::NamedTempFile::new_in(dir)?;
+    let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(dir)?;
     for part in parts {
         file.write_all(part)?;
     }
@@ -335,11 +360,18 @@ mod tests {
         assert!(caches[0].get(module(0)).is_some());
         let mut last = Cache::open(Some(&dir), 3)?;
         last.most = 3 * 1000 + 999;
+        // What somebody else keeps there, and what nobody finished.
+        let (others, unfinished) = (dir.join("others"), last.dir.join(".tmp123"));
+        fs::create_dir(&others)?;
+        for path in [&others.join("a.code"), &unfinished] {
+            fs::File::create(path)?.set_modified(long_ago)?;
+        }
         last.put(module(3), facts, true, &[1; 1000])?;
         let left: Vec<bool> =
             caches.iter().enumerate().map(|(n, c)| c.get(module(n as u8)).is_some()).collect();
         assert_eq!(left, [true, false, true]);
         assert!(last.get(module(3)).is_some() && dir.join("key").exists());
+        assert!(others.join("a.code").exists() && !unfinished.exists());
         Ok(())
     }
 
