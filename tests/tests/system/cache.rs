@@ -2,7 +2,7 @@
 
 use super::stage::unharmed;
 use anyhow::{Context, Result};
-use dpfw::{Module, PeerId, Slave, Task};
+use dpfw::{Cause, Limit, Limits, Module, PeerId, Slave, Task};
 use dpfw_tests::fleet::Pair;
 use dpfw_tests::lines::Lines;
 use dpfw_tests::wait::within;
@@ -60,6 +60,35 @@ async fn a_cached_module_needs_no_bytes() -> Result<()> {
     assert_eq!(run(&pair(&cache).await?, &module).await?, 530_002);
     let known = Module::known(module.hash());
     assert_eq!(run(&pair(&cache).await?, &known).await?, 530_002);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_was_allowed_once_is_not_allowed_for_ever() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let cache = home.path().join("cache");
+    let module = module(
+        r#"(module (table 10 funcref) (data "530006")
+             (func) (func (export "f") (result i32) (i32.const 530006)))"#,
+    )?;
+    assert_eq!(run(&pair(&cache).await?, &module).await?, 530_006);
+    let less = |change: fn(&mut Limits)| {
+        let mut limits = Limits::default();
+        change(&mut limits);
+        limits
+    };
+    for (limits, limit, allowed) in [
+        (less(|l| l.data = 5), Limit::Data, 5),
+        (less(|l| l.functions = 1), Limit::Functions, 1),
+        (less(|l| l.table = 9), Limit::Table, 9),
+    ] {
+        let slave = Slave::builder().name(PeerId::new("s1")?).slots(1).cache(&cache).limits(limits);
+        let pair = Pair::start(slave).await?;
+        let call = Task::<i32>::new(module.clone(), "f").call(&[0; 0])?;
+        let error = within("the refusal", pair.master.dispatch(call)).await?;
+        let error = error.expect_err("it is more than is allowed");
+        assert_eq!(error.cause(), &Cause::Limit { limit, allowed });
+    }
     Ok(())
 }
 
