@@ -32,7 +32,8 @@ async fn the_wrong_number_of_arguments() -> Result<()> {
     let cases = [
         (task.call(&(2,))?, "the task takes 2 arguments, 1 were given"),
         (task.call(&(2, 3, 4))?, "the task takes 2 arguments, 3 were given"),
-        (task.call(&())?, "they are no MessagePack array"),
+        (task.call(&())?, "the task takes 2 arguments, 0 were given"),
+        (task.call(&None::<u8>)?, "the task takes 2 arguments, 0 were given"),
         (task.call("text")?, "they are no MessagePack array"),
     ];
     for (call, expected) in cases {

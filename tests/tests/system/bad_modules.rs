@@ -129,12 +129,13 @@ async fn f35_ten_thousand_functions_work_and_more_than_the_limit_do_not() -> Res
 
 #[tokio::test]
 async fn f37_data_that_is_too_large_meets_its_limit() -> Result<()> {
-    let mut stage = Stage::of(slave("s1", 2)?.limits(limits(|l| l.data = 1000))).await?;
-    let text = format!("(module (data \"{}\") (func (export \"task\")))", "x".repeat(1001));
+    let mut stage = Stage::of(slave("s1", 2)?.limits(limits(|l| l.data = 4 << 20))).await?;
+    let data = "x".repeat((4 << 20) + 1);
+    let text = format!("(module (data \"{data}\") (func (export \"task\")))");
     let error = stage.failure(call(module(&text)?)?).await?;
     assert_eq!(
         error.to_string(),
-        "`task` on s1: the limit on data segments was exceeded (allowed: 1000 bytes)"
+        "`task` on s1: the limit on data segments was exceeded (allowed: 4194304 bytes)"
     );
     stage.end().await
 }
