@@ -57,6 +57,9 @@ pub(crate) struct LimitOptions {
     /// Functions of a module
     #[arg(long, value_name = "N", default_value_t = DEFAULTS.functions)]
     functions: u32,
+    /// Bytes of a module's data segments
+    #[arg(long, value_name = "SIZE", default_value_t = Size(DEFAULTS.data))]
+    data: Size,
     /// How long a module's start and warm-up may take
     #[arg(long, value_name = "DURATION", default_value_t = Span(DEFAULTS.warm))]
     warm: Span,
@@ -90,6 +93,7 @@ impl LimitOptions {
         limits.log = self.log_bytes.0;
         limits.module = self.module_size.0;
         limits.functions = self.functions;
+        limits.data = self.data.0;
         limits.warm = self.warm.0;
         limits.store_bytes = self.store.0;
         limits.store_entries = self.store_entries;

@@ -204,31 +204,6 @@ async fn f59_a_slave_whose_queue_is_full_says_so() -> Result<()> {
     unharmed(&pair.master).await
 }
 
-#[tokio::test]
-#[ignore = "the slave looks at deadlines when an attempt gets its slot, not while it waits"]
-async fn an_attempt_that_waits_for_a_module_ends_at_its_deadline() -> Result<()> {
-    let scene = Scene::start().await?;
-    let mut wire = scene.liar().await?;
-    let never = with_section(&module("(module (func (export \"f\")))")?)?;
-    wire.bind(1, &never, "f").await?;
-    wire.send(1, &Dispatch { budget_us: Some(100_000), ..dispatch(1, 1) }, &[0x90]).await?;
-    wire.expect::<NeedModule>().await?;
-    let heart = async {
-        // Alive, and silent about the module.
-        loop {
-            let said = wire.next().await?.context("the slave is gone")?;
-            match said.header.kind {
-                kind::HEARTBEAT => wire.send(0, &Heartbeat {}, &[]).await?,
-                kind::FAILED => return anyhow::Ok(said.read::<Failed>()?.0),
-                _ => {}
-            }
-        }
-    };
-    let cause: Cause = within("the deadline", heart).await??.failure.into();
-    assert_eq!(cause, Cause::DeadlineExceeded);
-    scene.end().await
-}
-
 /// The module, as no earlier run of the tests has left it in the cache.
 fn with_section(module: &Module) -> Result<Module> {
     let bytes = module.bytes().context("it has bytes")?;
