@@ -15,6 +15,7 @@ use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::{AttemptId, ConversationId, ModuleHash};
 use dpfw_protocol::message::{Draining, Started, Status};
 use dpfw_protocol::recycle::Recycler;
+use std::collections::HashSet;
 use std::fmt;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -121,10 +122,11 @@ impl Core {
     /// A master is gone: what it started ends.
     pub(crate) fn leave(&self, session: &Arc<Session>) {
         self.sessions().retain(|s| !Arc::ptr_eq(s, session));
-        drop(self.queue.take_session(session));
+        // In the order in which attempts go: from the modules to the queue to a slot.
         if let Some((modules, _)) = self.modules() {
             drop(modules.session_gone(session));
         }
+        drop(self.queue.take_session(session));
         self.watches.iter().for_each(|watch| {
             watch.cancel_session(session);
         });
@@ -205,14 +207,19 @@ impl Core {
         give_back(session, jobs.iter().map(|job| job.attempt).collect());
     }
 
+    /// Takes attempts out that have not started. Looks where they go in the order in which
+    /// they go there, so that none slips through.
     fn take(&self, session: &Arc<Session>, attempts: &[AttemptId]) -> Vec<Job> {
-        let mut jobs = self.queue.take(session, attempts);
-        if jobs.len() < attempts.len()
-            && let Some((modules, _)) = self.modules()
-        {
-            let is_meant =
-                |job: &Job| Arc::ptr_eq(&job.session, session) && attempts.contains(&job.attempt);
-            jobs.extend(modules.take(is_meant));
+        let mut jobs = match self.modules() {
+            Some((modules, _)) => {
+                let named: HashSet<_> = attempts.iter().copied().collect();
+                let is_its = |job: &Job| Arc::ptr_eq(&job.session, session);
+                modules.take(|job| is_its(job) && named.contains(&job.attempt))
+            }
+            None => Vec::new(),
+        };
+        if jobs.len() < attempts.len() {
+            jobs.extend(self.queue.take(session, attempts));
         }
         jobs
     }

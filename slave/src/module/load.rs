@@ -323,8 +323,10 @@ impl Modules {
         if matches!(&outcome, Err(cause) if !is_lasting(cause)) {
             cells.remove(&hash);
         }
-        drop(cells);
+        // Under the lock: an attempt is here until it is in the queue, so that whoever looks
+        // for it here and then there finds it.
         waiting.into_iter().for_each(|job| release(job, outcome.clone()));
+        drop(cells);
     }
 }
 

@@ -8,8 +8,8 @@ use dpfw_protocol::error::Cause;
 use dpfw_protocol::hello::{PREFACE, Role};
 use dpfw_protocol::ids::{AttemptId, BindId};
 use dpfw_protocol::message::{
-    Bind, Cancel, Close, Credit, Dispatch, Done, Failed, Heartbeat, ModuleBytes, NeedModule,
-    Progress, Recall, Release, StoreReply, StoreRequest, close, kind,
+    Bind, Cancel, Close, Credit, Done, Failed, Heartbeat, ModuleBytes, NeedModule, Progress,
+    Recall, Release, StoreReply, StoreRequest, close, kind,
 };
 use dpfw_protocol::store::{Key, StoreOp};
 use dpfw_test_tasks::add;
