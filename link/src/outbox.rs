@@ -7,8 +7,9 @@
 //! bulk behind control; a peer that does not read is cut off at [`MOST`] bytes.
 
 use crate::error::LinkError;
+use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::ConversationId;
-use dpfw_protocol::message::{Close, Message, MessageError};
+use dpfw_protocol::message::{Abandon, Close, Credit, Message, MessageError};
 use dpfw_protocol::payload::Payload;
 use dpfw_protocol::send::SendQueue;
 use std::io::{self, IoSlice};
@@ -112,6 +113,37 @@ impl Outbox {
         payload: Payload,
     ) -> Result<(), MessageError> {
         self.append(|queue| queue.message_with(conversation, message, payload))
+    }
+
+    /// The peer takes so many bytes more of a payload.
+    pub fn credit(&self, conversation: ConversationId, bytes: u64) {
+        self.lock().queue.credit(conversation, bytes);
+        self.flush();
+    }
+
+    /// Lets the peer send so many bytes more of a payload.
+    ///
+    /// # Errors
+    /// [`MessageError::TooLong`] if it does not fit a frame, which it always does.
+    pub fn grant(&self, conversation: ConversationId, bytes: u64) -> Result<(), MessageError> {
+        self.message(conversation, &Credit { bytes })?;
+        self.flush();
+        Ok(())
+    }
+
+    /// Forgets what of a payload is not committed yet; whether there was any.
+    pub fn forget(&self, conversation: ConversationId) -> bool {
+        self.lock().queue.abandon(conversation)
+    }
+
+    /// Tells the peer that a payload goes no further, whoever sends it.
+    ///
+    /// # Errors
+    /// [`MessageError::TooLong`] if it does not fit a frame; causes are cut so that they do.
+    pub fn abandon(&self, conversation: ConversationId, why: Cause) -> Result<(), MessageError> {
+        self.message(conversation, &Abandon { failure: why.into() })?;
+        self.flush();
+        Ok(())
     }
 
     /// Bytes of control frames that are not written yet.

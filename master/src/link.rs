@@ -126,7 +126,7 @@ impl Reader {
             kind::DONE => {
                 let (Done { timing, payload }, inline) = decode(frame)?;
                 // What of the arguments is not sent yet is not wanted any more.
-                self.abandon_sending(conversation)?;
+                self.linked.outbox.forget(conversation);
                 let arriving = Arriving::Result(timing);
                 if payload > MAX_PAYLOAD {
                     let cause = Cause::Limit { limit: Limit::Result, allowed: MAX_PAYLOAD };
@@ -145,7 +145,7 @@ impl Reader {
                 let payload = reply.payload;
                 if reply.failure.is_some() {
                     // What of the value is not sent yet is not wanted any more.
-                    self.abandon_sending(conversation)?;
+                    self.linked.outbox.forget(conversation);
                 }
                 if payload > MAX_PAYLOAD {
                     let cause = Cause::Limit { limit: Limit::Result, allowed: MAX_PAYLOAD };
@@ -156,7 +156,7 @@ impl Reader {
             kind::FAILED => {
                 let Failed { timing, failure } = decode(frame)?.0;
                 // What of the arguments is not sent yet is not wanted any more.
-                self.abandon_sending(conversation)?;
+                self.linked.outbox.forget(conversation);
                 self.arrivals.abandon(conversation);
                 self.said.push(FromSlave::Failed(attempt, timing, failure.into()));
             }
@@ -166,7 +166,7 @@ impl Reader {
             kind::RETURNED => {
                 let attempts = decode::<Returned>(frame)?.0.attempts;
                 for attempt in &attempts {
-                    self.abandon_sending(attempt.conversation())?;
+                    self.linked.outbox.forget(attempt.conversation());
                 }
                 self.said.push(FromSlave::Returned(attempts));
             }
@@ -194,15 +194,11 @@ impl Reader {
             }
             kind::CREDIT => {
                 let bytes = decode::<Credit>(frame)?.0.bytes;
-                self.linked.outbox.append(|queue| {
-                    queue.credit(conversation, bytes);
-                    Ok(())
-                })?;
-                self.linked.outbox.flush();
+                self.linked.outbox.credit(conversation, bytes);
             }
             kind::ABANDON => {
                 let cause = decode::<Abandon>(frame)?.0.failure.into();
-                self.abandon_sending(conversation)?;
+                self.linked.outbox.forget(conversation);
                 if let Some(arriving) = self.arrivals.abandon(conversation) {
                     self.fail(conversation, arriving, cause);
                 }
@@ -214,14 +210,6 @@ impl Reader {
             }
             kind => return Err(MessageError::OutOfTurn { kind }.into()),
         }
-        Ok(())
-    }
-
-    fn abandon_sending(&self, conversation: ConversationId) -> Result<(), LinkError> {
-        self.linked.outbox.append(|queue| {
-            queue.abandon(conversation);
-            Ok(())
-        })?;
         Ok(())
     }
 
@@ -253,8 +241,7 @@ impl Reader {
                 self.linked.pending.answer(conversation, reply, bytes);
             }
             Ok(Step::More(Some(bytes))) => {
-                self.linked.outbox.message(conversation, &Credit { bytes })?;
-                self.linked.outbox.flush();
+                self.linked.outbox.grant(conversation, bytes)?;
             }
             Ok(Step::More(None) | Step::Stray) => {}
             Err(ArrivalError::NoRoom(arriving)) => {
@@ -274,9 +261,7 @@ impl Reader {
         arriving: Arriving,
         cause: Cause,
     ) -> Result<(), LinkError> {
-        let abandon = Abandon { failure: cause.clone().into() };
-        self.linked.outbox.message(conversation, &abandon)?;
-        self.linked.outbox.flush();
+        self.linked.outbox.abandon(conversation, cause.clone())?;
         self.fail(conversation, arriving, cause);
         Ok(())
     }

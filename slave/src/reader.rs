@@ -125,11 +125,7 @@ impl Reader {
             }
             kind::CREDIT => {
                 let bytes = decode::<Credit>(frame)?.0.bytes;
-                self.session.outbox.append(|queue| {
-                    queue.credit(conversation, bytes);
-                    Ok(())
-                })?;
-                self.session.outbox.flush();
+                self.session.outbox.credit(conversation, bytes);
                 Ok(())
             }
             kind::ABANDON => {
@@ -138,7 +134,7 @@ impl Reader {
                     self.fail(conversation, arriving, cause);
                 }
                 // What it will not take need not be sent.
-                self.stop_sending(conversation);
+                self.session.outbox.forget(conversation);
                 Ok(())
             }
             kind::HEARTBEAT => Ok(decode::<Heartbeat>(frame).map(drop)?),
@@ -272,8 +268,7 @@ impl Reader {
                 self.reply(conversation, answer);
             }
             Ok(Step::More(Some(bytes))) => {
-                self.session.outbox.message(conversation, &Credit { bytes })?;
-                self.session.outbox.flush();
+                self.session.outbox.grant(conversation, bytes)?;
             }
             Ok(Step::More(None) | Step::Stray) => {}
             Err(ArrivalError::NoRoom(arriving)) => {
@@ -287,11 +282,9 @@ impl Reader {
 
     /// Does not take a payload, and lets the master stop sending it.
     fn refuse(&self, conversation: ConversationId, arriving: Arriving, cause: Cause) {
-        let abandon = Abandon { failure: cause.clone().into() };
         // It always fits a frame: causes are cut when they become failures.
-        let _ = self.session.outbox.message(conversation, &abandon);
+        let _ = self.session.outbox.abandon(conversation, cause.clone());
         self.fail(conversation, arriving, cause);
-        self.session.outbox.flush();
     }
 
     /// Ends what waits for a payload that does not come.
@@ -303,12 +296,6 @@ impl Reader {
                 self.core.module_offered(&self.session, offer.module, Err(cause));
             }
         }
-    }
-
-    /// Forgets what of a payload is not sent yet; whether there was any.
-    fn stop_sending(&self, conversation: ConversationId) -> bool {
-        let stopped = self.session.outbox.append(|queue| Ok(queue.abandon(conversation)));
-        stopped.unwrap_or(false)
     }
 
     fn reply(&self, conversation: ConversationId, answer: Result<crate::store::Answer, Cause>) {
@@ -341,11 +328,9 @@ impl Reader {
             self.core.cancel(&self.session, attempt);
         }
         // A result that is being sent is not wanted any more. The attempt ends all the same.
-        if self.stop_sending(conversation) {
-            let abandon = Abandon { failure: Cause::Cancelled.into() };
+        if self.session.outbox.forget(conversation) {
             // It always fits a frame.
-            let _ = self.session.outbox.message(conversation, &abandon);
-            self.session.outbox.flush();
+            let _ = self.session.outbox.abandon(conversation, Cause::Cancelled);
         }
     }
 
