@@ -223,7 +223,11 @@ impl Done {
             Some(killed) => {
                 report.row("killed", format!("the slave at {}, with SIGKILL", killed.address));
                 for (number, done, total) in &killed.begun {
-                    let how = format!("task {number}, {done} of {total} files done");
+                    let how = format!(
+                        "task {number}, {} of {} bytes done",
+                        report::grouped(*done),
+                        report::grouped(*total)
+                    );
                     report.row("begun then", how);
                 }
             }

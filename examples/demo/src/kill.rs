@@ -16,19 +16,19 @@ pub(crate) const LOOK: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub(crate) struct Killed {
     pub(crate) address: String,
-    /// The counts that had begun, one on each slave, with texts done and in all.
+    /// The counts that had begun, one on each slave, with bytes done and in all.
     pub(crate) begun: Vec<(usize, u64, u64)>,
 }
 
-/// Kills a slave if every slave is in the midst of a count, with a third of it still to do:
-/// time enough to kill it before it ends.
+/// Kills a slave if every slave is in the midst of a count, with half of its bytes still to
+/// do: time enough to kill it before it ends, though what it says of that is a little old.
 pub(crate) fn try_kill<'a>(
     flights: impl Iterator<Item = &'a Flight>,
     slaves: &mut Slaves,
 ) -> Result<Option<Killed>> {
     let begun = flights.filter_map(|flight| {
         let progress = flight.progress();
-        let is_midst = progress.done > 0 && progress.done * 3 <= progress.total * 2;
+        let is_midst = progress.done > 0 && progress.done * 2 <= progress.total;
         is_midst.then_some((flight.number, progress.done, progress.total))
     });
     let begun: Vec<_> = begun.collect();

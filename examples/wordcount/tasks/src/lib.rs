@@ -14,13 +14,16 @@ use dpfw_guest::task;
 
 dpfw_guest::module!();
 
-/// Counts the words and the identifiers of texts, telling how many texts are done.
+/// Counts the words and the identifiers of texts, telling how many bytes are done.
 #[task(effect_free)]
 pub fn count(texts: Vec<Bytes>) -> Counts {
     let mut counts = Counts::default();
-    for (done, text) in texts.iter().enumerate() {
+    let all: u64 = texts.iter().map(|text| text.len() as u64).sum();
+    let mut done = 0;
+    for text in &texts {
         counts.add(text);
-        dpfw_guest::progress(done as u64 + 1, texts.len() as u64);
+        done += text.len() as u64;
+        dpfw_guest::progress(done, all);
     }
     counts
 }
