@@ -121,6 +121,14 @@ pub struct Started {
     pub attempts: Vec<AttemptId>,
 }
 
+/// Attempts wait for something and hold no slot: a program for its input, or for room for
+/// its output. Sent for waits that are longer than a tick; [`Started`] is said when they go on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// The attempts.
+    pub attempts: Vec<AttemptId>,
+}
+
 /// What an attempt cost at the slave.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timing {
@@ -328,6 +336,8 @@ pub mod kind {
     pub const STATUS: u8 = 41;
     /// A message of this module, to a master.
     pub const DRAINING: u8 = 42;
+    /// A message of this module, to a master.
+    pub const WAITING: u8 = 44;
 }
 
 /// A struct that is a frame's message.
@@ -367,6 +377,7 @@ bounded! {
     Recall = RECALL, self => self.attempts.len() <= MAX_LISTED;
     Started = STARTED, self => self.attempts.len() <= MAX_LISTED;
     Returned = RETURNED, self => self.attempts.len() <= MAX_LISTED;
+    Waiting = WAITING, self => self.attempts.len() <= MAX_LISTED;
     Status = STATUS, self => self.attempts.len() <= MAX_LISTED;
     StoreRequest = STORE_REQUEST, self => self.op.is_bounded();
     StoreReply = STORE_REPLY, self => {

@@ -14,7 +14,7 @@ use dpfw_protocol::limits::{
 use dpfw_protocol::message::{
     Abandon, Bind, Cancel, Close, Credit, Dispatch, Done, Draining, Failed, Heartbeat, Log,
     Message, MessageError, ModuleBytes, NeedModule, Progress, Recall, Release, Reserve, Reserved,
-    Returned, Started, Status, StoreReply, StoreRequest, Timing, decode, encode as try_encode,
+    Returned, Started, Status, StoreReply, StoreRequest, Waiting, Timing, decode, encode as try_encode,
     kind,
 };
 use dpfw_protocol::payload;
@@ -64,6 +64,7 @@ fn read(kind: u8, body: &[u8]) -> Option<Result<(), String>> {
         Reserved,
         Status,
         Draining,
+        Waiting,
     ])
 }
 

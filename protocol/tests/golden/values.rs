@@ -5,7 +5,7 @@ use dpfw_protocol::hello::{Features, Hello, Namespace, PeerLimits, Range, Role};
 use dpfw_protocol::ids::{AttemptId, BindId, Incarnation, ModuleHash, PeerId, SessionId};
 use dpfw_protocol::message::{
     Abandon, Bind, Close, Dispatch, Done, Failed, Log, ModuleBytes, NeedModule, Recall, Returned,
-    Started, Status, StoreReply, StoreRequest, TaskFlags, Timing, close,
+    Started, Status, StoreReply, StoreRequest, TaskFlags, Timing, Waiting, close,
 };
 use dpfw_protocol::signature::{Field, Signature, TaskRecord, TypeRecord};
 use dpfw_protocol::store::{EntryInfo, EntryKind, Key, Principal, StoreOp};
@@ -95,6 +95,10 @@ pub(crate) fn recall() -> Recall {
 
 pub(crate) fn started() -> Started {
     Started { attempts: attempts() }
+}
+
+pub(crate) fn waiting() -> Waiting {
+    Waiting { attempts: attempts() }
 }
 
 pub(crate) fn returned() -> Returned {
