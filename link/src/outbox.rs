@@ -182,6 +182,11 @@ impl Outbox {
         Poll::Ready(inner.queue.unsent(conversation).map(|unsent| room(unsent, buffer)))
     }
 
+    /// How much a stream takes now, without waiting; see [`poll_room`](Self::poll_room).
+    pub fn room(&self, conversation: ConversationId, buffer: usize) -> Option<usize> {
+        self.lock().queue.unsent(conversation).map(|unsent| room(unsent, buffer))
+    }
+
     /// Whether a stream is over: all was sent, or it was abandoned.
     pub fn poll_over(&self, cx: &mut Context<'_>, conversation: ConversationId) -> Poll<()> {
         let mut inner = self.lock();

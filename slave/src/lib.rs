@@ -25,6 +25,7 @@ mod limits;
 mod local;
 mod module;
 mod pacer;
+mod program;
 mod queue;
 mod raw;
 mod reader;

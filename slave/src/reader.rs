@@ -12,7 +12,7 @@ use dpfw_link::{Inbox, LinkError};
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::{Cause, Limit};
 use dpfw_protocol::frame::{END, Frame};
-use dpfw_protocol::ids::{AttemptId, ConversationId};
+use dpfw_protocol::ids::{AttemptId, ConversationId, Port};
 use dpfw_protocol::limits::{MAX_BINDS, WINDOW};
 use dpfw_protocol::message::{
     Abandon, Bind, Cancel, Close, Credit, Dispatch, Heartbeat, MessageError, ModuleBytes, Recall,
@@ -89,6 +89,9 @@ impl Reader {
                 let (dispatch, inline) = decode::<Dispatch>(frame)?;
                 self.dispatch(conversation.attempt(), dispatch, inline, last, now)
             }
+            kind::CHUNK if let Some((attempt, port)) = conversation.port() => {
+                self.feed(attempt, port, frame.body, last)
+            }
             kind::CHUNK => {
                 let step = self.arrivals.chunk(conversation, frame.body, last);
                 self.arrived(conversation, step)
@@ -130,6 +133,12 @@ impl Reader {
             }
             kind::ABANDON => {
                 let cause = decode::<Abandon>(frame)?.0.failure.into();
+                if let Some((attempt, Port::Input)) = conversation.port()
+                    && let Some(program) = self.core.programs.find(&self.session, attempt)
+                {
+                    program.stop(cause);
+                    return Ok(());
+                }
                 if let Some(arriving) = self.arrivals.abandon(conversation) {
                     self.fail(conversation, arriving, cause);
                 }
@@ -143,6 +152,21 @@ impl Reader {
                 Err(LinkError::closed(code, &reason))
             }
             kind => Err(MessageError::OutOfTurn { kind }.into()),
+        }
+    }
+
+    /// Bytes for a program's stdin. Those of one that is over are passed over.
+    fn feed(
+        &self,
+        attempt: AttemptId,
+        port: Port,
+        body: &[u8],
+        last: bool,
+    ) -> Result<(), LinkError> {
+        let program = self.core.programs.find(&self.session, attempt);
+        match program.filter(|_| port == Port::Input) {
+            Some(program) => program.feed(body, last).map_err(LinkError::Broken),
+            None => Ok(()),
         }
     }
 

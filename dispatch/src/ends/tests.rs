@@ -138,13 +138,13 @@ fn an_attempt_that_waits_holds_no_slot() {
     let mut bench = Bench::new(&[1]);
     let long = bench.core.config.queue_ahead * 2;
     bench.measure(long);
-    assert_eq!(sent(&bench.submit_many(2)), [(1, 1, 1)]);
-    bench.started(1, &[1]);
-    assert_eq!(sent(&bench.waiting(1, &[1])), [(1, 2, 2)], "the slot is free");
-    bench.started(1, &[1]);
+    assert_eq!(sent(&bench.submit_many(2)), [(1, 2, 2)]);
+    bench.started(1, &[2]);
+    assert_eq!(sent(&bench.waiting(1, &[2])), [(1, 3, 3)], "the slot is free");
+    bench.started(1, &[2]);
     assert_eq!(sent(&bench.submit_many(1)), [], "both want it now");
-    assert_eq!(sent(&bench.done(1, 2, long)), [], "the first has it");
-    assert_eq!(sent(&bench.done(1, 1, long)), [(1, 3, 3)]);
+    assert_eq!(sent(&bench.done(1, 3, long)), [], "the first has it");
+    assert_eq!(sent(&bench.done(1, 2, long)), [(1, 4, 4)]);
 }
 
 #[test]

@@ -335,7 +335,7 @@ proptest! {
     fn no_change_of_a_golden_makes_it_panic(
         changes in vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
     ) {
-        for golden in goldens() {
+        for golden in goldens().into_iter().filter(|golden| golden.bytes.len() > HEADER) {
             let mut bytes = golden.bytes[HEADER..].to_vec();
             for (at, byte) in &changes {
                 let at = at.index(bytes.len());
