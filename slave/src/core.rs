@@ -1,5 +1,6 @@
 //! What the threads of a slave share, and the ways of an attempt between them.
 
+use crate::drain::Drain;
 use crate::engine::Engines;
 use crate::helm::Helm;
 use crate::job::Job;
@@ -31,6 +32,7 @@ pub(crate) struct Core {
     pub(crate) pacer: Pacer,
     pub(crate) store: Store,
     pub(crate) started: Instant,
+    pub(crate) drain: Drain,
     /// Bytes of arguments of the attempts that are not over.
     pub(crate) held: Arc<AtomicU64>,
     /// For payloads that arrive.
@@ -63,6 +65,7 @@ impl Core {
             pacer: Pacer::new()?,
             store: Store::new(&limits),
             started: Instant::now(),
+            drain: Drain::default(),
             held: Arc::default(),
             buffers: Recycler::default(),
             watches: (0..slots).map(|_| Arc::default()).collect(),
@@ -363,6 +366,11 @@ impl Core {
         }
         self.helm.stop();
         self.pacer.arm();
+    }
+
+    /// Modules that are ready.
+    pub(crate) fn loaded(&self) -> usize {
+        self.modules().map_or(0, |(modules, _)| modules.ready())
     }
 
     /// The sessions that are linked now.
