@@ -8,6 +8,7 @@
 
 mod builder;
 mod crew;
+mod describe;
 mod driver;
 mod error;
 mod gather;
@@ -17,6 +18,7 @@ mod link;
 mod map;
 mod master;
 mod parallel;
+mod pending;
 mod placed;
 mod receipt;
 mod reserve;
@@ -27,6 +29,7 @@ mod ticket;
 mod told;
 
 pub use builder::{BuildError, Builder, Running};
+pub use describe::{Description, LinkLost};
 pub use dpfw_dispatch::{Config as Policy, ReserveError, Stats};
 pub use dpfw_link::Stream as ByteStream;
 pub use dpfw_link::address::{AddressError, Network};
@@ -45,4 +48,4 @@ pub use receipt::{Progress, Receipt};
 pub use reserve::Reserved;
 pub use slave::Slave;
 pub use source::FirstError;
-pub use store::{Listed, Store, StoreError, Stored};
+pub use store::{Conditional, Listed, Store, StoreError, Stored};

@@ -14,8 +14,9 @@ use dpfw_protocol::frame::{END, Frame};
 use dpfw_protocol::ids::{AttemptId, ConversationId, ModuleHash};
 use dpfw_protocol::limits::{MAX_PAYLOAD, WINDOW};
 use dpfw_protocol::message::{
-    self, Abandon, Close, Credit, Done, Draining, Failed, Heartbeat, Log, MessageError, NeedModule,
-    Reserved, Returned, Started, Status, StoreReply, Timing, decode, kind,
+    self, Abandon, Close, Credit, Description, Done, Draining, Failed, Heartbeat, Log,
+    MessageError, NeedModule, Reserved, Returned, Started, Status, StoreReply, Timing, decode,
+    kind,
 };
 use dpfw_protocol::receive::{ArrivalError, Arrivals, Step};
 use dpfw_protocol::recycle::Recycler;
@@ -186,7 +187,12 @@ impl Reader {
             }
             kind::DRAINING => {
                 decode::<Draining>(frame)?;
+                self.linked.set_draining();
                 self.said.push(FromSlave::Draining);
+            }
+            kind::DESCRIPTION => {
+                let description = decode::<Description>(frame)?.0;
+                self.linked.descriptions.answer(conversation, description);
             }
             kind::NEED_MODULE => {
                 let module = decode::<NeedModule>(frame)?.0.module;
@@ -238,7 +244,7 @@ impl Reader {
                 self.said.push(FromSlave::Done(conversation.attempt(), timing, bytes));
             }
             Ok(Step::Complete(Arriving::Value(reply), bytes)) => {
-                self.linked.pending.answer(conversation, reply, bytes);
+                self.linked.replies.answer(conversation, (reply, bytes));
             }
             Ok(Step::More(Some(bytes))) => {
                 self.linked.outbox.grant(conversation, bytes)?;
@@ -274,7 +280,7 @@ impl Reader {
             }
             Arriving::Value(mut reply) => {
                 reply.failure = Some(cause.into());
-                self.linked.pending.answer(conversation, reply, Bytes::new());
+                self.linked.replies.answer(conversation, (reply, Bytes::new()));
             }
         }
     }

@@ -21,7 +21,8 @@ use dpfw_protocol::hello::{Hello, PREFACE};
 use dpfw_protocol::ids::ConversationId;
 use dpfw_protocol::limits::{MAX_BODY, PROTOCOL};
 use dpfw_protocol::message::{
-    Cancel, Credit, Draining, Heartbeat, Progress, Release, Reserve, Reserved, kind,
+    Cancel, Credit, Describe, Drain, Draining, Heartbeat, Progress, Release, Reserve, Reserved,
+    kind,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -115,6 +116,8 @@ fn to_slaves() -> Vec<Golden> {
         ),
         golden("reserve", OTHERS + 2, Reserve { wait: true }, b"", v1!("reserve")),
         golden("release", 0, Release {}, b"", v1!("release")),
+        golden("describe", OTHERS + 3, Describe {}, b"", v1!("describe")),
+        golden("drain", 0, Drain {}, b"", v1!("drain")),
     ];
     let files = [
         v1!("store_get"),
@@ -148,6 +151,7 @@ fn to_masters() -> Vec<Golden> {
         golden("reserved", OTHERS + 2, Reserved { granted: true }, b"", v1!("reserved")),
         golden("status", 0, values::status(), b"", v1!("status")),
         golden("draining", 0, Draining {}, b"", v1!("draining")),
+        golden("description", OTHERS + 3, values::description(), b"", v1!("description")),
     ]
 }
 

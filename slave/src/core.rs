@@ -1,5 +1,6 @@
 //! What the threads of a slave share, and the ways of an attempt between them.
 
+use crate::drain::Drain;
 use crate::engine::Engines;
 use crate::helm::Helm;
 use crate::job::Job;
@@ -33,6 +34,7 @@ pub(crate) struct Core {
     pub(crate) store: Store,
     pub(crate) programs: Programs,
     pub(crate) started: Instant,
+    pub(crate) drain: Drain,
     /// Bytes of arguments of the attempts that are not over.
     pub(crate) held: Arc<AtomicU64>,
     /// For payloads that arrive.
@@ -66,6 +68,7 @@ impl Core {
             store: Store::new(&limits),
             programs: Programs::default(),
             started: Instant::now(),
+            drain: Drain::default(),
             held: Arc::default(),
             buffers: Recycler::default(),
             watches: (0..slots).map(|_| Arc::default()).collect(),
@@ -376,6 +379,11 @@ impl Core {
         }
         self.helm.stop();
         self.pacer.arm();
+    }
+
+    /// Modules that are ready.
+    pub(crate) fn loaded(&self) -> usize {
+        self.modules().map_or(0, |(modules, _)| modules.ready())
     }
 
     /// The sessions that are linked now.

@@ -5,6 +5,7 @@
 //! twice; a message out of turn ends the link.
 
 use crate::core::Core;
+use crate::drain;
 use crate::job::{Bound, Job};
 use crate::queue::Reservation;
 use crate::session::{MOST_HELD, Session};
@@ -15,8 +16,8 @@ use dpfw_protocol::frame::{END, Frame};
 use dpfw_protocol::ids::{AttemptId, ConversationId, Port};
 use dpfw_protocol::limits::{MAX_BINDS, WINDOW};
 use dpfw_protocol::message::{
-    Abandon, Bind, Cancel, Close, Credit, Dispatch, Heartbeat, MessageError, ModuleBytes, Recall,
-    Release, Reserve, StoreReply, StoreRequest, decode, kind,
+    Abandon, Bind, Cancel, Close, Credit, Describe, Dispatch, Drain, Heartbeat, MessageError,
+    ModuleBytes, Recall, Release, Reserve, StoreReply, StoreRequest, decode, kind,
 };
 use dpfw_protocol::receive::{ArrivalError, Arrivals, Step};
 use std::sync::Arc;
@@ -124,6 +125,18 @@ impl Reader {
             kind::RELEASE => {
                 decode::<Release>(frame)?;
                 self.core.release(&self.session);
+                Ok(())
+            }
+            kind::DESCRIBE => {
+                decode::<Describe>(frame)?;
+                self.describe(conversation);
+                Ok(())
+            }
+            kind::DRAIN => {
+                decode::<Drain>(frame)?;
+                self.core.admit(&mut self.batch);
+                tracing::info!(master = %self.session.principal.0, "draining: a master asks for it");
+                drain::begin(&self.core);
                 Ok(())
             }
             kind::CREDIT => {
@@ -341,6 +354,13 @@ impl Reader {
         }
         self.session.look_for_clog();
         outbox.flush();
+    }
+
+    fn describe(&self, conversation: ConversationId) {
+        let description = self.core.describe(&self.session);
+        // It always fits a frame.
+        let _ = self.session.outbox.message(conversation, &description);
+        self.session.outbox.flush();
     }
 
     fn cancel(&mut self, attempt: AttemptId) {
