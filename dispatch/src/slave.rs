@@ -265,9 +265,8 @@ impl Slave {
     pub(crate) fn check(&self, id: SlaveId, config: &Config) {
         let mut fresh = Self::new(self.slots, self.limit, self.progress);
         self.outs.values().for_each(|sent| fresh.count(sent, config, u64::wrapping_add));
-        let counts = |s: &Self| {
-            (s.long, s.short_nanos, s.all_nanos, s.movable, s.recalled, s.idling)
-        };
+        let counts =
+            |s: &Self| (s.long, s.short_nanos, s.all_nanos, s.movable, s.recalled, s.idling);
         assert_eq!(counts(self), counts(&fresh), "the account of slave {id}");
         assert!(self.outs.keys().all(|a| a.0 <= self.last_attempt), "attempt ids of slave {id}");
         assert!(self.outs.len() <= self.limit as usize, "slave {id} holds too many attempts");

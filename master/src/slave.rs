@@ -1,6 +1,7 @@
 //! A slave as its masters see it.
 
 use crate::pending::Pending;
+use crate::program::ports::PortTable;
 use crate::store::{Reply, Store};
 use dpfw_dispatch::{Loss, SlaveId};
 use dpfw_link::Outbox;
@@ -15,6 +16,8 @@ use tokio::sync::watch;
 /// What everybody in the master may know of a link to a slave.
 #[derive(Debug)]
 pub(crate) struct Linked {
+    /// Of the programs that run there.
+    pub(crate) ports: PortTable,
     pub(crate) id: SlaveId,
     pub(crate) hello: Hello,
     pub(crate) address: String,
@@ -43,6 +46,7 @@ const OTHERS: u64 = 1 << 62;
 impl Linked {
     pub(crate) fn new(id: SlaveId, hello: Hello, address: String, outbox: Outbox) -> Self {
         Self {
+            ports: PortTable::default(),
             id,
             hello,
             address,

@@ -5,7 +5,7 @@
 //! time; it ends once, and its end is told once; a stop reaches it wherever it is.
 
 mod engine;
-mod port;
+mod outlet;
 mod run;
 mod table;
 mod wasi;
@@ -17,12 +17,13 @@ use crate::sandbox::journal::Journal;
 use crate::sandbox::limiter::Limiter;
 use crate::slot::{fail, tell};
 use crate::watch::{Left, Watch};
+use dpfw_link::inlet::{Begin, Inlet};
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::Port;
 use dpfw_protocol::message::Timing;
 use dpfw_protocol::program::{Invocation, START};
 use engine::Prepared;
-use port::{Inlet, Outlet};
+use outlet::Outlet;
 use run::Ended;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -61,7 +62,9 @@ enum Stage {
     /// It waits for a slot.
     Woken(Running),
     /// A slot polls it; whether it was woken meanwhile.
-    Polled { woken: bool },
+    Polled {
+        woken: bool,
+    },
     Over,
 }
 
@@ -119,8 +122,15 @@ impl Program {
         };
         let (limits, outbox) = (&core.limits, &job.session.outbox);
         let port = |port| job.attempt.port(port);
+        let input = match invocation.input {
+            true => Inlet::default(),
+            false => Inlet::ended(),
+        };
+        if invocation.input {
+            input.attach(outbox, port(Port::Input), Begin::WhenRead);
+        }
         let ports = Ports {
-            input: Arc::new(Inlet::new(outbox, port(Port::Input), invocation.input)),
+            input: Arc::new(input),
             output: Arc::new(Outlet::new(outbox, port(Port::Output), job.session.window)),
             journal: Arc::new(Mutex::new(Journal::new(&job.session, job.attempt, limits.log))),
         };

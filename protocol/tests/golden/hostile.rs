@@ -14,8 +14,8 @@ use dpfw_protocol::limits::{
 use dpfw_protocol::message::{
     Abandon, Bind, Cancel, Close, Credit, Describe, Description, Dispatch, Done, Drain, Draining,
     Failed, Heartbeat, Log, Message, MessageError, ModuleBytes, NeedModule, Progress, Recall,
-    Release, Reserve, Reserved, Returned, Started, Status, StoreReply, StoreRequest, Timing, Waiting,
-    decode, encode as try_encode, kind,
+    Release, Reserve, Reserved, Returned, Started, Status, StoreReply, StoreRequest, Timing,
+    Waiting, decode, encode as try_encode, kind,
 };
 use dpfw_protocol::payload;
 use dpfw_protocol::receive::{ArrivalError, Arrivals};

@@ -4,10 +4,11 @@
 //! Invariant: no file, no network, no environment but what its caller gave. Nothing here
 //! blocks a thread: what waits is polled.
 
-use super::port::{Inlet, Outlet, Taken};
+use super::outlet::Outlet;
 use super::run::Exit;
 use crate::sandbox::journal::{Journal, Output};
 use crate::sandbox::limiter::Limiter;
+use dpfw_link::inlet::{Inlet, Taken};
 use dpfw_protocol::Bytes;
 use dpfw_protocol::program::Invocation;
 use std::io;
@@ -101,8 +102,10 @@ impl AsyncRead for Stdin {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         ready!(self.0.poll_ready(cx));
-        if let Taken::Bytes(bytes) = self.0.take(buffer.remaining()) {
-            buffer.put_slice(&bytes);
+        match self.0.take(buffer.remaining()) {
+            Taken::Bytes(bytes) => buffer.put_slice(&bytes),
+            Taken::Nothing | Taken::End => {}
+            Taken::Broken(why) => return Poll::Ready(Err(io::Error::other(why))),
         }
         Poll::Ready(Ok(()))
     }
@@ -121,6 +124,7 @@ impl InputStream for Stdin {
             Taken::Bytes(bytes) => Ok(bytes),
             Taken::Nothing => Ok(Bytes::new()),
             Taken::End => Err(StreamError::Closed),
+            Taken::Broken(why) => Err(StreamError::LastOperationFailed(wasmtime::Error::msg(why))),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! From wasmtime's errors to causes a caller understands.
 
 use super::host::Host;
-use super::limiter::Limiter;
 use super::imports::Abi;
+use super::limiter::Limiter;
 use crate::watch::Stop;
 use dpfw_protocol::error::{Cause, Trap};
 use wasmtime::WasmBacktrace;

@@ -6,8 +6,8 @@
 //! which the pacer can end.
 
 use super::host::Host;
-use super::journal::Output;
 use super::imports::{PIECE, WASI, go_on, memory, slice, slice_mut};
+use super::journal::Output;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use wasmtime::{Caller, Linker};
 
