@@ -27,6 +27,9 @@ mod system {
     mod payloads;
     mod plain;
     mod processes;
+    mod program_ends;
+    mod program_streams;
+    mod programs;
     mod reserve;
     mod store;
     mod unruly_masters;
