@@ -139,13 +139,13 @@ fn refuse_all(store: &mut Store<Limiter>, module: &Module) -> Vec<Extern> {
 }
 
 /// Interrupts an engine's guest after a time, unless it is dropped before.
-struct Bell {
+pub(crate) struct Bell {
     quiet: Option<std::sync::mpsc::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Bell {
-    fn ring_after(engine: &Engine, time: Duration) -> Self {
+    pub(crate) fn ring_after(engine: &Engine, time: Duration) -> Self {
         // Nothing is ever sent: the sender's end is the message.
         let (quiet, wait) = std::sync::mpsc::channel::<()>();
         let engine = engine.clone();
