@@ -16,6 +16,7 @@ mod system {
     mod dispatch;
     mod dying_slaves;
     mod fresh;
+    mod guests;
     mod handles;
     mod links;
     mod logs;
