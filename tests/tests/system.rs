@@ -30,4 +30,5 @@ mod system {
     mod reserve;
     mod store;
     mod unruly_masters;
+    mod variants;
 }

@@ -53,17 +53,15 @@ fn all_that_is_missing_is_told_at_once() {
 
 #[test]
 fn exports_of_another_type_are_told_with_theirs() {
-    let text = format!(
-        r#"(table (export "memory") 1 funcref)
+    let text = r#"(table (export "memory") 1 funcref)
            (func (export "dpfw_alloc") (param i64) (result i64) (local.get 0))
            (func (export "dpfw:task") (param i32) (result i64) (i64.const 0))
            (global (export "dpfw:other") i32 (i32.const 0))
            (func (export "dpfw:") (param i32 i32) (result i64) (i64.const 0))
            (func (export "_initialize") (param i32))
-           (func (export "_start"))"#
-    );
+           (func (export "_start"))"#;
     assert_eq!(
-        wrong(&text),
+        wrong(text),
         [
             "its export `memory` is a table",
             "its export `dpfw_alloc` is a function (i64) -> i64, not a function (i32) -> i32",

@@ -1,6 +1,6 @@
 //! Guests in other languages: each example does the same tasks through a master and a slave.
 
-mod build;
+pub(crate) mod build;
 
 use super::stage::Stage;
 use anyhow::{Context, Result};
