@@ -9,6 +9,7 @@
 mod address;
 mod escape;
 mod exit;
+mod inspect;
 mod json;
 mod log;
 mod map;
@@ -42,6 +43,7 @@ enum Command {
     Slave(Box<slave::SlaveCommand>),
     Run(Box<run::Run>),
     Map(Box<map::Map>),
+    Inspect(Box<inspect::Inspect>),
 }
 
 fn main() -> ExitCode {
@@ -65,6 +67,7 @@ fn dispatch(command: &Command, screen: &Screen) -> Result<Exit, Failure> {
             Command::Slave(slave) => slave.run(screen).await,
             Command::Run(run) => run.run(screen).await,
             Command::Map(map) => map.run(screen).await,
+            Command::Inspect(inspect) => inspect.run(),
         }
     });
     // A name that is still being resolved is not waited for.

@@ -17,6 +17,7 @@ mod system {
     mod dispatch;
     mod dying_slaves;
     mod fresh;
+    mod guests;
     mod handles;
     mod links;
     mod logs;
@@ -33,4 +34,5 @@ mod system {
     mod reserve;
     mod store;
     mod unruly_masters;
+    mod variants;
 }

@@ -3,12 +3,17 @@
 //! Owns: which runner is taken. Invariant: the same tests run with either.
 
 use crate::command::{cargo_with, run as run_command, succeeds};
-use crate::targets;
+use crate::{guests, targets};
 use anyhow::Result;
 
 /// Runs all tests and doc tests; with arguments, what these ask the runner for.
 pub(crate) fn run(args: &[String]) -> Result<()> {
     targets::ensure()?;
+    match guests::ensure() {
+        // Those who name tests may not mean those of guests; if they do, these say it as well.
+        Err(error) if !args.is_empty() => eprintln!("warning: {error:#}"),
+        ensured => ensured?,
+    }
     // The tests start programs of the workspace: `dpfw` and others.
     run_command(&mut cargo_with(&["build", "--workspace"]))?;
     let has_nextest = succeeds(&mut cargo_with(&["nextest", "--version"]));

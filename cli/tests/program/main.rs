@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod inspect;
 mod kit;
 mod map;
 mod network;
