@@ -5,8 +5,11 @@
 
 #![forbid(unsafe_code)]
 
+mod forms;
 mod kit;
 mod map;
 mod network;
 mod run;
 mod slave;
+mod store;
+mod watch;
