@@ -1,8 +1,15 @@
 //! Frames of a guest's backtrace, for people.
 //!
-//! A frame is `name`, or `name at file:line:column`, as a slave tells it. Owns: which of
+//! A frame is `name`, or `name at file:line:column`. Owns: which of
 //! them are the task's own and which the runtime's. Invariant: where none is the task's
 //! own, as in modules without names, all of them are shown.
+
+mod lines;
+
+/// The frames of a backtrace with their files and lines, as far as the module has them.
+pub(crate) fn located(frames: &[String], wasm: &[u8]) -> Vec<String> {
+    lines::of(frames, wasm)
+}
 
 /// A frame that is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +41,14 @@ const RUNTIME: [&str; 17] = [
     "_start",
 ];
 
+/// Where files of the runtime are: names of inlined functions have nothing before them that
+/// says whose they are.
+const FILES: [&str; 3] = [" at library/", "/guest-sdk/src/", " at dpfw-guest-"];
+
 fn is_own(frame: &str) -> bool {
+    if FILES.iter().any(|file| frame.contains(file)) {
+        return false;
+    }
     // `<T as core::fmt::Display>::fmt` is the runtime's if T is; `<tasks::T as ..>` is not.
     let name = frame.trim_start_matches(['<', '&', '[', '(', '*']);
     !RUNTIME.iter().any(|start| name.starts_with(start))
@@ -71,15 +85,16 @@ mod tests {
             "<alloc::string::String as core::fmt::Write>::write_str",
             "<tasks::Text as core::fmt::Display>::fmt",
             "tasks::boom at src/lib.rs:1:2",
+            "expect<u32> at library/core/src/result.rs:1185:23",
             "dpfw_guest::export::call",
             "dpfw:boom",
         ]);
         let (own, hidden) = shown(&frames, false);
         let texts: Vec<_> = own.iter().map(|frame| frame.text).collect();
         assert_eq!(texts, [&frames[3], &frames[4]]);
-        assert_eq!(hidden, 5);
+        assert_eq!(hidden, 6);
         let (all, hidden) = shown(&frames, true);
-        assert_eq!((all.len(), hidden, all[0].text), (7, 0, frames[3].as_str()));
+        assert_eq!((all.len(), hidden, all[0].text), (8, 0, frames[3].as_str()));
     }
 
     #[test]

@@ -207,10 +207,11 @@ struct Told<'a> {
     message: &'a str,
 }
 
-/// What is said of a line. For people without the frames, which would be the same for many.
+/// What is said of a line: its task's error without the frames, which would be the same
+/// for many lines.
 fn failure(function: &Function, error: &TaskError) -> Failure {
     let text = format!("{error}{}", function.hint(error.cause()));
-    Failure { text, ..Failure::of_task(error) }
+    Failure { text, frames: Vec::new(), ..Failure::of_task(error) }
 }
 
 /// Whether every other line would fail of the same.

@@ -102,7 +102,8 @@ fn arguments(from: &str, text: &[u8]) -> Result<Vec<Value>, Failure> {
 
 fn failure(function: &Function, error: &TaskError) -> Failure {
     let failure = Failure::of_task(error);
-    Failure { text: failure.text + &function.hint(error.cause()), ..failure }
+    let frames = function.located(&failure.frames);
+    Failure { text: failure.text + &function.hint(error.cause()), frames, ..failure }
 }
 
 /// A receipt as it is printed; times in microseconds.
