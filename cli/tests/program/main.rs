@@ -5,9 +5,12 @@
 
 #![forbid(unsafe_code)]
 
+mod forms;
 mod inspect;
 mod kit;
 mod map;
 mod network;
 mod run;
 mod slave;
+mod store;
+mod watch;
