@@ -9,6 +9,7 @@ mod forms;
 mod kit;
 mod map;
 mod network;
+mod new;
 mod run;
 mod slave;
 mod store;
