@@ -10,6 +10,7 @@ mod inspect;
 mod kit;
 mod map;
 mod network;
+mod new;
 mod run;
 mod slave;
 mod store;
