@@ -3,6 +3,7 @@
 use crate::engine::fits_pool;
 use crate::limits::Limits;
 use dpfw_protocol::error::{Cause, Limit};
+use dpfw_protocol::program::START;
 use dpfw_protocol::signature::{EXPORT_PREFIX, TaskTable};
 use serde::{Deserialize, Serialize};
 use wasmparser::{ExternalKind, Parser, Payload, TypeRef};
@@ -26,7 +27,7 @@ impl Kind {
         let has_task = functions.clone().any(|name| name.starts_with(EXPORT_PREFIX));
         match () {
             () if has_task || has("dpfw_alloc") => Self::Task,
-            () if has("_start") => Self::Program,
+            () if has(START) => Self::Program,
             () => Self::Plain,
         }
     }
@@ -193,7 +194,8 @@ impl Seen {
             Kind::Task => {
                 names.filter_map(|n| n.strip_prefix(EXPORT_PREFIX)).map(str::to_owned).collect()
             }
-            Kind::Plain | Kind::Program => names.map(str::to_owned).collect(),
+            Kind::Plain => names.map(str::to_owned).collect(),
+            Kind::Program => vec![START.to_owned()],
         };
         functions.sort_unstable();
         let table = dpfw_protocol::module::task_table(wasm);
@@ -207,8 +209,9 @@ impl Seen {
             functions,
             memory: self.memory,
             pooled: fits_pool(self.memories, self.tables, self.table_elements, limits),
-            initialize: function("_initialize") || self.start,
-            warm: function("dpfw_warm"),
+            // Programs never run ahead of their attempts.
+            initialize: kind != Kind::Program && (function("_initialize") || self.start),
+            warm: kind != Kind::Program && function("dpfw_warm"),
             imports: self.imports,
             section,
         })

@@ -58,7 +58,7 @@ pub(crate) fn check(facts: &Facts) -> Result<(), Cause> {
 /// Whether a module of this kind may import that.
 pub(crate) fn is_granted(kind: Kind, module: &str, name: &str) -> bool {
     match (kind, module) {
-        (Kind::Plain, _) => false,
+        (Kind::Plain, _) | (Kind::Program, ABI) => false,
         (_, ABI) => ABI_NAMES.contains(&name),
         (_, WASI) => wasi::NAMES.contains(&name),
         _ => false,
