@@ -28,7 +28,8 @@ pub(crate) async fn start(slave: &Process, rounds: usize) -> Result<()> {
     let (mut times, mut limits) = (vec![], vec![]);
     for round in 0..=rounds {
         // It drives a runtime of its own.
-        let bare = std::thread::spawn(alone).join().ok().context("the thread panicked")??;
+        let bare = std::thread::spawn(alone).join().ok().context("the thread panicked")?;
+        let bare = bare.map_err(|e| anyhow::anyhow!("wasmtime alone: {e:#}"))?;
         let start = Instant::now();
         let mut under_way = std::collections::VecDeque::new();
         for _ in 0..PROGRAMS {
@@ -61,7 +62,7 @@ async fn hello(task: Started) -> Result<()> {
 }
 
 /// Microseconds that a hello world takes in a loop without dpfw, in a fresh instance each.
-fn alone() -> Result<f64> {
+fn alone() -> wasmtime::Result<f64> {
     let engine = Engine::default();
     let module = Module::new(&engine, PROBE)?;
     let mut linker: Linker<WasiP1Ctx> = Linker::new(&engine);
@@ -75,7 +76,7 @@ fn alone() -> Result<f64> {
         let mut store = Store::new(&engine, state);
         let instance = instances.instantiate(&mut store)?;
         instance.get_typed_func::<(), ()>(&mut store, "_start")?.call(&mut store, ())?;
-        ensure!(stdout.contents() == "hello, world\n", "not a hello");
+        wasmtime::ensure!(stdout.contents() == "hello, world\n", "not a hello");
     }
     Ok(start.elapsed().as_secs_f64() * 1e6 / PROGRAMS as f64)
 }

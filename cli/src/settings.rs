@@ -72,6 +72,9 @@ pub(crate) struct LimitOptions {
     /// Attempts that wait for a slot
     #[arg(long, value_name = "N", default_value_t = DEFAULTS.queued)]
     queued: usize,
+    /// Programs under way at once, those that wait included
+    #[arg(long, value_name = "N", default_value_t = DEFAULTS.programs)]
+    programs: usize,
     /// Modules in memory at once
     #[arg(long, value_name = "N", default_value_t = DEFAULTS.modules)]
     modules: usize,
@@ -99,6 +102,7 @@ impl LimitOptions {
         limits.store_bytes = self.store.0;
         limits.store_entries = self.store_entries;
         limits.queued = self.queued;
+        limits.programs = self.programs;
         limits.modules = self.modules;
         limits.links = self.links;
         limits

@@ -46,6 +46,10 @@ fn main() -> io::Result<()> {
             io::stdin().read_line(&mut line)?;
             println!("{}", line.trim_end());
         }
+        "hold" => {
+            io::stdin().read_exact(&mut [0])?;
+            std::thread::sleep(Duration::from_secs(3600));
+        }
         "hello" => println!("hello, world"),
         _ => std::process::exit(64),
     }

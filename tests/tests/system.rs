@@ -29,6 +29,7 @@ mod system {
     mod plain;
     mod processes;
     mod program_ends;
+    mod program_lies;
     mod program_streams;
     mod programs;
     mod reserve;
