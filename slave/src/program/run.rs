@@ -37,9 +37,11 @@ pub(super) async fn run(
     let outcome = {
         let whole = async {
             let outcome = execute(&prepared, state, &control, &mut timing).await;
-            let outcome = outcome.or_else(|cause| explain(cause, &ports));
-            ports.output.finish().await;
-            outcome
+            // The stdout of one that was interrupted has not ended.
+            if outcome != Err(Cause::Cancelled) {
+                ports.output.finish().await;
+            }
+            outcome.or_else(|cause| explain(cause, &ports))
         };
         match deadline {
             None => whole.await,

@@ -11,7 +11,7 @@ use dpfw_protocol::message::{
 };
 use dpfw_protocol::program::{Invocation, START};
 use dpfw_tests::fleet::Pair;
-use dpfw_tests::peer::Wire;
+use dpfw_tests::peer::{Said, Wire};
 use dpfw_tests::programs::PROBE;
 use dpfw_tests::wait::within;
 use tokio::io::AsyncReadExt;
@@ -40,6 +40,20 @@ async fn dispatched(pair: &Pair, what: &str, has_input: bool) -> Result<Wire> {
     Ok(wire)
 }
 
+/// The next frame of that kind. Before it may come that the program waits, or goes on, and
+/// the end of its stdout.
+async fn heard(wire: &mut Wire, kind: u8) -> Result<Said> {
+    let heard = async {
+        loop {
+            let said = wire.next().await?.context("the slave is gone")?;
+            if said.header.kind == kind {
+                return Ok(said);
+            }
+        }
+    };
+    within("a frame of that kind", heard).await?
+}
+
 #[tokio::test]
 async fn a_master_may_send_to_a_programs_stdin_what_was_granted() -> Result<()> {
     let pair = Pair::simple().await?;
@@ -47,10 +61,9 @@ async fn a_master_may_send_to_a_programs_stdin_what_was_granted() -> Result<()> 
     let (conversation, granted, _) = wire.expect::<Credit>().await?;
     assert_eq!((conversation, granted.bytes), (input(1), WINDOW));
     wire.frame(kind::CHUNK, input(1), b"to be", true).await?;
-    let said = within("its stdout", wire.next()).await??.context("the slave is gone")?;
-    assert_eq!((said.header.kind, said.header.conversation.0), (kind::CHUNK, output(1)));
-    let (attempt, _, _) = wire.expect::<Done>().await?;
-    assert_eq!(attempt, 1);
+    let said = heard(&mut wire, kind::CHUNK).await?;
+    assert_eq!(said.header.conversation.0, output(1));
+    assert_eq!(heard(&mut wire, kind::DONE).await?.header.conversation.0, 1);
     Ok(())
 }
 
@@ -77,8 +90,7 @@ async fn f50_what_was_not_granted_or_comes_after_the_end_ends_the_link() -> Resu
         wire.send(conversation, &Credit { bytes: u64::MAX }, &[]).await?;
         wire.send(conversation, &Abandon { failure: Failure::default() }, &[]).await?;
     }
-    let (attempt, _, _) = wire.expect::<Done>().await?;
-    assert_eq!(attempt, 1, "it was not disturbed");
+    heard(&mut wire, kind::DONE).await?;
     let output = pair.master.output(Program::new(PROBE).arg("hello"));
     assert_eq!(within("another program", output).await??.stdout, "hello, world\n");
     Ok(())
@@ -91,7 +103,7 @@ async fn f61_an_abandoned_stdin_stops_the_program() -> Result<()> {
     wire.expect::<Credit>().await?;
     let failure: Failure = Cause::Failed { message: "no more of it".into() }.into();
     wire.send(input(1), &Abandon { failure }, &[]).await?;
-    let (_, failed, _) = wire.expect::<Failed>().await?;
+    let failed = heard(&mut wire, kind::FAILED).await?.read::<Failed>()?.0;
     assert_eq!(Cause::from(failed.failure), Cause::Failed { message: "no more of it".into() });
     Ok(())
 }
