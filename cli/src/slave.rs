@@ -18,8 +18,8 @@ use std::time::Duration;
 /// Runs a slave until SIGINT or SIGTERM.
 ///
 /// When it is ready, it prints `listening on ADDR` for each address that it listens on.
-/// The first signal drains it: nothing new is admitted, what runs comes to its end. The
-/// second one ends it at once.
+/// The first signal drains it: nothing new is admitted, what runs comes to its end. So does
+/// `dpfw drain`. The second signal ends it at once.
 #[derive(Args, Debug)]
 #[command(after_help = crate::exit::HELP)]
 pub(crate) struct SlaveCommand {
@@ -67,7 +67,8 @@ impl SlaveCommand {
         // Before anybody is told that it is ready, so that a signal then drains.
         let mut signals = Signals::new()?;
         let network = self.reach.network(screen);
-        let mut builder = settings::slave(&self.slots, &self.limits).network(network);
+        let mut builder =
+            settings::slave(&self.slots, &self.limits).network(network).drain_limit(self.drain.0);
         if let Some(name) = &self.name {
             builder = builder.name(name.clone());
         }
@@ -77,6 +78,8 @@ impl SlaveCommand {
         }
         tokio::select! {
             exit = signals.next() => self.drain(&slave, exit, &mut signals, screen).await,
+            // A master may ask for it as well.
+            drained = slave.drained() => self.drained(drained),
             failure = self.dial(&slave, network, screen) => Err(failure),
         }
     }
@@ -125,14 +128,20 @@ impl SlaveCommand {
     ) -> Result<Exit, Failure> {
         tracing::info!(limit = %self.drain, by = ?exit, "draining; a second signal ends at once");
         tokio::select! {
-            drained = slave.drain(self.drain.0) => match drained {
-                Drained::Clean => Ok(Exit::Ok),
-                Drained::Interrupted(left) => Err(Failure::new(Exit::Drain, unfinished(left, self.drain))),
-            },
+            drained = slave.drain(self.drain.0) => self.drained(drained),
             exit = signals.next() => {
                 screen.error("ended at once by a second signal; what still ran is not finished");
                 // Guests that run are not waited for: the process ends with them.
                 std::process::exit(exit.code().into());
+            }
+        }
+    }
+
+    fn drained(&self, drained: Drained) -> Result<Exit, Failure> {
+        match drained {
+            Drained::Clean => Ok(Exit::Ok),
+            Drained::Interrupted(left) => {
+                Err(Failure::new(Exit::Drain, unfinished(left, self.drain)))
             }
         }
     }

@@ -101,7 +101,12 @@ impl Core {
             }
             Event::SlaveDraining { slave } => self.handle_draining(turn, slave),
             Event::SlaveLost { slave, loss } => self.handle_lost(turn, slave, loss),
-            Event::Started { slave, attempts } => self.handle_started(slave, &attempts),
+            Event::Started { slave, attempts } => {
+                self.handle_stage(slave, &attempts, Stage::Started);
+            }
+            Event::Waiting { slave, attempts } => {
+                self.handle_stage(slave, &attempts, Stage::Waiting);
+            }
             Event::Finished { slave, attempt, end } => {
                 self.handle_finished(turn, slave, attempt, end);
             }

@@ -117,7 +117,7 @@ impl Core {
 
     /// Whether a task has begun that may do so only once.
     fn has_begun_once(&self, sent: &Sent, task: Ref) -> bool {
-        sent.stage == Stage::Started && self.tasks[task].flags.has(TaskFlags::ONCE)
+        sent.stage.has_started() && self.tasks[task].flags.has(TaskFlags::ONCE)
     }
 
     /// A slave that drains has interrupted a task, or refused it. What was not begun it
@@ -174,11 +174,12 @@ impl Core {
         }
     }
 
-    pub(crate) fn handle_started(&mut self, id: SlaveId, attempts: &[AttemptId]) {
+    /// Attempts have begun to run, or wait for something and hold no slot meanwhile.
+    pub(crate) fn handle_stage(&mut self, id: SlaveId, attempts: &[AttemptId], stage: Stage) {
         let Some(slave) = self.slaves.find_mut(id) else { return };
         for attempt in attempts {
             slave.change(*attempt, &self.config, |sent| {
-                (sent.stage, sent.moves) = (Stage::Started, Moves::No);
+                (sent.stage, sent.moves) = (stage, Moves::No);
             });
         }
         self.touched.push(id);
@@ -195,7 +196,7 @@ impl Core {
         let Some(slave) = self.slaves.find_mut(id) else { return };
         let newly_taken = taken && !slave.taken;
         (slave.slots, slave.taken) = (slots, taken);
-        self.handle_started(id, running);
+        self.handle_stage(id, running, Stage::Started);
         if newly_taken {
             self.free_of_claims(turn, id);
         }

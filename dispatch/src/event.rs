@@ -162,6 +162,14 @@ pub enum Event {
         /// The attempts.
         attempts: Vec<AttemptId>,
     },
+    /// Attempts that had begun wait for something, and hold no slot until they are said to
+    /// have [`Started`](Self::Started) again.
+    Waiting {
+        /// The slave.
+        slave: SlaveId,
+        /// The attempts.
+        attempts: Vec<AttemptId>,
+    },
     /// An attempt has ended. The driver holds its result until `handle` returns.
     Finished {
         /// The slave.

@@ -7,7 +7,7 @@
 use crate::core::{Core, Turn};
 use crate::effect::Again;
 use crate::event::{Loss, SlaveId};
-use crate::slave::{Hold, Sent, Slave, Stage};
+use crate::slave::{Hold, Sent, Slave};
 use crate::suspect::Began;
 use crate::task::{Ref, Tasks};
 use dpfw_protocol::error::Cause;
@@ -40,7 +40,7 @@ impl Core {
     ) {
         let slots = slave.slots as usize;
         let begun = |n: usize, sent: &Sent| match (sent.stage, loss) {
-            (Stage::Started, _) => Began::Started,
+            (stage, _) if stage.has_started() => Began::Started,
             // It ended what it ran before it said goodbye, or had long reported it.
             (_, Loss::Left) => Began::Unstarted,
             _ if n < slots => Began::Started,

@@ -72,6 +72,7 @@ impl Core {
 
 fn last_half(slave: &Slave) -> Vec<AttemptId> {
     let count = usize::try_from(slave.excess().div_ceil(2)).unwrap_or(MAX_LISTED).min(MAX_LISTED);
+    // Those that idle are among them, and are passed over.
     let beyond = slave.outs.len().saturating_sub(slave.slots as usize);
     let last = slave.outs.iter().rev().take(beyond.min(LOOKED_AT));
     let unstarted = last.filter(|(_, sent)| sent.stage == Stage::Sent && sent.moves == Moves::Yes);

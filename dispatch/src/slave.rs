@@ -33,6 +33,14 @@ pub(crate) enum Stage {
     Sent,
     Recalled,
     Started,
+    /// It has started, and holds no slot while it waits.
+    Waiting,
+}
+
+impl Stage {
+    pub(crate) fn has_started(self) -> bool {
+        matches!(self, Self::Started | Self::Waiting)
+    }
 }
 
 /// Whether an attempt may be recalled.
@@ -99,6 +107,8 @@ pub(crate) struct Slave {
     pub(crate) all_nanos: u64,
     movable: u64,
     recalled: u64,
+    /// Attempts that hold no slot. They are in none of the accounts above.
+    idling: u64,
     /// When an attempt last ended, or the first one came.
     pub(crate) progress: Time,
     /// Not before this is anything recalled again.
@@ -130,6 +140,7 @@ impl Slave {
             all_nanos: 0,
             movable: 0,
             recalled: 0,
+            idling: 0,
             progress: now,
             recall_after: now,
             costs: IdMap::default(),
@@ -191,6 +202,10 @@ impl Slave {
     }
 
     fn count(&mut self, sent: &Sent, config: &Config, by: fn(u64, u64) -> u64) {
+        if sent.stage == Stage::Waiting {
+            self.idling = by(self.idling, 1);
+            return;
+        }
         self.all_nanos = by(self.all_nanos, sent.cost);
         match is_long(sent.cost, config) {
             true => self.long = by(self.long, 1),
@@ -209,9 +224,10 @@ impl Slave {
     /// Slots that run something long do not count for what lies ahead. Of the others each
     /// has one attempt running; the rest wait, and cost the mean of all of them.
     pub(crate) fn room(&self, config: &Config) -> (Room, u64) {
-        let (out, slots) = (self.outs.len() as u64, u64::from(self.slots));
-        let ratio = (out << 32) / slots.max(1);
-        if out >= u64::from(self.limit) {
+        let (all, slots) = (self.outs.len() as u64, u64::from(self.slots));
+        let out = all - self.idling;
+        let ratio = (all << 32) / slots.max(1);
+        if all >= u64::from(self.limit) {
             return (Room::Full, ratio);
         }
         if out < slots {
@@ -234,7 +250,8 @@ impl Slave {
     /// How many attempts lie beyond the slots and could be elsewhere. None while some
     /// are being recalled: a recall is not repeated before it is answered.
     pub(crate) fn excess(&self) -> u64 {
-        let beyond = (self.outs.len() as u64).saturating_sub(u64::from(self.slots));
+        let out = self.outs.len() as u64 - self.idling;
+        let beyond = out.saturating_sub(u64::from(self.slots));
         match self.recalled {
             0 if self.standing == Standing::Working => beyond.min(self.movable),
             _ => 0,
@@ -248,7 +265,8 @@ impl Slave {
     pub(crate) fn check(&self, id: SlaveId, config: &Config) {
         let mut fresh = Self::new(self.slots, self.limit, self.progress);
         self.outs.values().for_each(|sent| fresh.count(sent, config, u64::wrapping_add));
-        let counts = |s: &Self| (s.long, s.short_nanos, s.all_nanos, s.movable, s.recalled);
+        let counts =
+            |s: &Self| (s.long, s.short_nanos, s.all_nanos, s.movable, s.recalled, s.idling);
         assert_eq!(counts(self), counts(&fresh), "the account of slave {id}");
         assert!(self.outs.keys().all(|a| a.0 <= self.last_attempt), "attempt ids of slave {id}");
         assert!(self.outs.len() <= self.limit as usize, "slave {id} holds too many attempts");

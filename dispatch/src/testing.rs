@@ -94,6 +94,10 @@ impl Bench {
         self.handle(Event::Started { slave: SlaveId(slave), attempts: ids(attempts) })
     }
 
+    pub(crate) fn waiting(&mut self, slave: u64, attempts: &[u64]) -> Vec<Effect> {
+        self.handle(Event::Waiting { slave: SlaveId(slave), attempts: ids(attempts) })
+    }
+
     pub(crate) fn returned(&mut self, slave: u64, attempts: &[u64]) -> Vec<Effect> {
         self.handle(Event::Returned { slave: SlaveId(slave), attempts: ids(attempts) })
     }

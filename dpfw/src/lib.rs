@@ -28,10 +28,11 @@
 mod embedded;
 
 pub use dpfw_master::{
-    AddressError, BuildError as LinkBuildError, ByteStream, Call, CallExt, Calls, Cause, Dial,
-    DialError, EncodeError, FirstError, Limit, Listed, ListenError, Location, Map, Module, Network,
-    Placed, Policy, Progress, Receipt, ReserveError, Reserved, Slave as LinkedSlave, Stats, Store,
-    StoreError, Stored, Task, TaskError, TaskHandle, Trap,
+    AddressError, BuildError as LinkBuildError, ByteStream, Call, CallExt, Calls, Cause,
+    Conditional, Description, Dial, DialError, EncodeError, ExitStatus, FirstError, Limit,
+    LinkLost, Listed, ListenError, Location, Map, Module, Network, Output, Placed, Policy, Program,
+    ProgramHandle, Progress, Receipt, ReserveError, Reserved, Slave as LinkedSlave, Stats, Stdout,
+    Store, StoreError, Stored, Task, TaskError, TaskHandle, Trap,
 };
 pub use dpfw_protocol::hello::Namespace;
 pub use dpfw_protocol::ids::{ModuleHash, PeerId};

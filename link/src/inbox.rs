@@ -2,7 +2,7 @@
 
 use crate::error::LinkError;
 use bytes::BufMut;
-use dpfw_protocol::frame::{END, Frame, FrameDecoder};
+use dpfw_protocol::frame::{END, Frame, FrameDecoder, Header};
 use dpfw_protocol::ids::ConversationId;
 use dpfw_protocol::limits::SILENCE;
 use dpfw_protocol::message::kind;
@@ -152,7 +152,9 @@ impl Inbox {
         }
         let frame = self.decoder.next_frame()?;
         if let Some(frame) = &frame {
-            self.more = frame.header.kind == kind::CHUNK && frame.header.flags & END == 0;
+            let Header { kind, flags, conversation, .. } = frame.header;
+            // Those of ports are copied: what is at a port is gone before the next comes.
+            self.more = kind == kind::CHUNK && flags & END == 0 && conversation.port().is_none();
         }
         Ok(frame)
     }

@@ -14,6 +14,7 @@ pub mod dial;
 mod error;
 pub mod heart;
 mod inbox;
+pub mod inlet;
 mod link;
 pub mod listen;
 mod outbox;

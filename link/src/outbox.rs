@@ -7,6 +7,7 @@
 //! bulk behind control; a peer that does not read is cut off at [`MOST`] bytes.
 
 use crate::error::LinkError;
+use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::ConversationId;
 use dpfw_protocol::message::{Abandon, Close, Credit, Message, MessageError};
@@ -38,11 +39,29 @@ struct Inner {
     pump: Waker,
     /// Who waits until there are fewer unwritten bytes of payloads than this.
     below: Option<(usize, Waker)>,
+    /// Who waits for streams within the link. Bounded by the streams there are.
+    waiting: Vec<Waiting>,
     /// Whether the stream may hold bytes that it was not told to pass on.
     unflushed: bool,
     /// Bytes written since the last heartbeat asked.
     written: u64,
     failure: Option<LinkError>,
+}
+
+/// Somebody who waits for a stream to take more, or to be over.
+struct Waiting {
+    conversation: ConversationId,
+    want: Want,
+    waker: Waker,
+}
+
+/// What is waited for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Want {
+    /// That the receiver allows more, and less than this is unsent.
+    Room(usize),
+    /// That all was sent, or it was abandoned.
+    Over,
 }
 
 /// The link has ended, or its peer does not read: nothing more can be said to it.
@@ -57,6 +76,7 @@ impl Outbox {
             writer: Some(writer),
             pump: Waker::noop().clone(),
             below: None,
+            waiting: Vec::new(),
             unflushed: false,
             written: 0,
             failure: None,
@@ -115,10 +135,66 @@ impl Outbox {
         self.append(|queue| queue.message_with(conversation, message, payload))
     }
 
-    /// The peer takes so many bytes more of a payload.
+    /// The peer takes so many bytes more of a payload or a stream.
     pub fn credit(&self, conversation: ConversationId, bytes: u64) {
         self.lock().queue.credit(conversation, bytes);
         self.flush();
+    }
+
+    /// Begins a stream of bytes, of which the peer takes `credit` unasked.
+    pub fn open(&self, conversation: ConversationId, credit: u64) {
+        let mut inner = self.lock();
+        if inner.writer.is_some() {
+            inner.queue.open(conversation, credit);
+        }
+    }
+
+    /// Appends to a stream; whether anybody still takes it. It leaves with the next flush.
+    pub fn write(&self, conversation: ConversationId, bytes: &[u8]) -> bool {
+        self.lock().queue.write(conversation, bytes)
+    }
+
+    /// The same with bytes that need not be copied.
+    pub fn write_piece(&self, conversation: ConversationId, piece: Bytes) -> bool {
+        self.lock().queue.write_piece(conversation, piece)
+    }
+
+    /// Says that nothing more comes of a stream.
+    pub fn end(&self, conversation: ConversationId) {
+        self.lock().queue.end(conversation);
+    }
+
+    /// How much a stream takes now, of which less than `buffer` bytes are to be unsent and
+    /// nothing that its receiver has not allowed; not 0. `None` if it is over. One waits
+    /// for a stream at a time.
+    pub fn poll_room(
+        &self,
+        cx: &mut Context<'_>,
+        conversation: ConversationId,
+        buffer: usize,
+    ) -> Poll<Option<usize>> {
+        let mut inner = self.lock();
+        let want = Want::Room(buffer);
+        if !inner.has(conversation, want) {
+            inner.wait(cx, conversation, want);
+            return Poll::Pending;
+        }
+        Poll::Ready(inner.queue.unsent(conversation).map(|unsent| room(unsent, buffer)))
+    }
+
+    /// How much a stream takes now, without waiting; see [`poll_room`](Self::poll_room).
+    pub fn room(&self, conversation: ConversationId, buffer: usize) -> Option<usize> {
+        self.lock().queue.unsent(conversation).map(|unsent| room(unsent, buffer))
+    }
+
+    /// Whether a stream is over: all was sent, or it was abandoned.
+    pub fn poll_over(&self, cx: &mut Context<'_>, conversation: ConversationId) -> Poll<()> {
+        let mut inner = self.lock();
+        if inner.has(conversation, Want::Over) {
+            return Poll::Ready(());
+        }
+        inner.wait(cx, conversation, Want::Over);
+        Poll::Pending
     }
 
     /// Lets the peer send so many bytes more of a payload.
@@ -131,9 +207,12 @@ impl Outbox {
         Ok(())
     }
 
-    /// Forgets what of a payload is not committed yet; whether there was any.
+    /// Forgets what of a payload or a stream is not committed yet; whether there was any.
     pub fn forget(&self, conversation: ConversationId) -> bool {
-        self.lock().queue.abandon(conversation)
+        let mut inner = self.lock();
+        let was_there = inner.queue.abandon(conversation);
+        inner.wake();
+        was_there
     }
 
     /// Tells the peer that a payload goes no further, whoever sends it.
@@ -260,6 +339,7 @@ impl Inner {
         if let Some((_, waker)) = self.below.take_if(|(most, _)| self.queue.bulk_bytes() <= *most) {
             waker.wake();
         }
+        self.wake();
         let waiting = self.queue.control_bytes();
         if waiting > MOST {
             self.fail(LinkError::Overrun(waiting));
@@ -270,6 +350,31 @@ impl Inner {
         self.writer = None;
         self.queue.clear();
         self.failure.get_or_insert(failure);
+        self.wake();
+    }
+
+    /// Whether a stream is as somebody wants it. One that is over is as anybody does.
+    fn has(&mut self, conversation: ConversationId, want: Want) -> bool {
+        match (self.queue.unsent(conversation), want) {
+            (None, _) => true,
+            (Some(unsent), Want::Room(buffer)) => room(unsent, buffer) > 0,
+            (Some(_), Want::Over) => false,
+        }
+    }
+
+    fn wait(&mut self, cx: &mut Context<'_>, conversation: ConversationId, want: Want) {
+        let waker = cx.waker().clone();
+        self.waiting.retain(|other| other.conversation != conversation);
+        self.waiting.push(Waiting { conversation, want, waker });
+    }
+
+    /// Wakes those whose streams are as they want them.
+    fn wake(&mut self) {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        for it in waiting.extract_if(.., |it| self.has(it.conversation, it.want)) {
+            it.waker.wake();
+        }
+        self.waiting = waiting;
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -307,6 +412,11 @@ impl Inner {
         }
         Poll::Ready(Ok(()))
     }
+}
+
+/// What a stream takes with so much unsent, and so much allowed.
+fn room((unsent, credit): (usize, u64), buffer: usize) -> usize {
+    buffer.min(usize::try_from(credit).unwrap_or(usize::MAX)).saturating_sub(unsent)
 }
 
 impl std::fmt::Debug for Outbox {

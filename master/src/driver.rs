@@ -7,6 +7,7 @@
 use crate::error::TaskError;
 use crate::inbox::{Change, Command, Inbox, ReserveOutcome, Room, Submission};
 use crate::link::FromSlave;
+use crate::program::ports::Ports;
 use crate::receipt::Receipt;
 use crate::slave::Linked;
 use crate::ticket::Ticket;
@@ -43,6 +44,8 @@ struct Entry {
     kind: KindId,
     flags: TaskFlags,
     args: Payload,
+    /// Of a program.
+    ports: Option<Arc<Ports>>,
     room: Room,
     sent: Option<Instant>,
 }
@@ -207,9 +210,9 @@ impl Driver {
 
     fn submit(&mut self, task: TaskId, submission: Submission) {
         let Submission { room, ticket, module, name, expects, flags, args, .. } = submission;
-        let Submission { calls, deadline, placement, .. } = submission;
+        let Submission { calls, deadline, placement, ports, .. } = submission;
         let kind = self.kind(module, name, expects);
-        self.tasks.insert(task, Entry { ticket, kind, flags, args, room, sent: None });
+        self.tasks.insert(task, Entry { ticket, kind, flags, args, ports, room, sent: None });
         let since = |deadline: Instant| deadline.saturating_duration_since(self.start);
         let deadline = deadline.map(|deadline| Time::from(since(deadline)));
         let spec = TaskSpec { kind, flags, deadline, placement, calls };
@@ -264,6 +267,7 @@ impl Driver {
                 self.finished(slave, attempt, timing, Bytes::new(), End::Failed { cause });
             }
             FromSlave::Started(attempts) => self.handle(Event::Started { slave, attempts }),
+            FromSlave::Waiting(attempts) => self.handle(Event::Waiting { slave, attempts }),
             FromSlave::Returned(attempts) => self.handle(Event::Returned { slave, attempts }),
             FromSlave::Reserved(conversation, granted) => {
                 let told = self.slaves.get_mut(&slave);
@@ -390,6 +394,9 @@ impl Driver {
         let sent = told.bind(entry.kind, &self.kinds).and_then(|bind| {
             let dispatch = Dispatch { bind, flags: entry.flags, budget_us, payload };
             let (conversation, args) = (attempt.conversation(), entry.args.clone());
+            if let Some(ports) = &entry.ports {
+                ports.attach(&told.linked, attempt);
+            }
             told.linked.outbox.message_with(conversation, &dispatch, args).map_err(unsendable)
         });
         if let Err(cause) = sent {
@@ -446,6 +453,9 @@ impl Driver {
             (Outcome::Failed { cause, .. }, _) => Err(cause),
         };
         let result = result.map_err(|cause| TaskError::new(name, failed_at, attempts, cause));
+        if let Some(ports) = &entry.ports {
+            ports.end(result.as_ref().err());
+        }
         // Before the handle resolves: who then dispatches the next task finds room.
         drop(entry.room);
         entry.ticket.complete(result, receipt);

@@ -64,7 +64,7 @@ impl Raw {
         Self { ticket, task, inbox: Arc::clone(inbox), is_owner: true }
     }
 
-    fn cancel(&self) {
+    pub(crate) fn cancel(&self) {
         if let Some(task) = self.task.filter(|_| !self.ticket.is_complete()) {
             self.inbox.tell(Command::Cancel(task));
         }

@@ -5,6 +5,7 @@
 //! waits for; the rest by the number of links.
 
 use crate::link::FromSlave;
+use crate::program::ports::Ports;
 use crate::slave::Linked;
 use crate::source::First;
 use crate::ticket::Ticket;
@@ -32,6 +33,8 @@ pub(crate) struct Submission {
     pub(crate) calls: u32,
     pub(crate) deadline: Option<Instant>,
     pub(crate) placement: Placement,
+    /// Of a program.
+    pub(crate) ports: Option<Arc<Ports>>,
 }
 
 /// How a reservation was decided.

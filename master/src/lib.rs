@@ -8,6 +8,7 @@
 
 mod builder;
 mod crew;
+mod describe;
 mod driver;
 mod error;
 mod gather;
@@ -17,7 +18,9 @@ mod link;
 mod map;
 mod master;
 mod parallel;
+mod pending;
 mod placed;
+mod program;
 mod receipt;
 mod reserve;
 mod slave;
@@ -27,6 +30,7 @@ mod ticket;
 mod told;
 
 pub use builder::{BuildError, Builder, Running};
+pub use describe::{Description, LinkLost};
 pub use dpfw_dispatch::{Config as Policy, ReserveError, Stats};
 pub use dpfw_link::Stream as ByteStream;
 pub use dpfw_link::address::{AddressError, Network};
@@ -41,8 +45,9 @@ pub use map::Map;
 pub use master::Master;
 pub use parallel::{Calls, IsCall};
 pub use placed::{CallExt, Placed};
+pub use program::{ExitStatus, Output, Program, ProgramHandle, Stdout};
 pub use receipt::{Progress, Receipt};
 pub use reserve::Reserved;
 pub use slave::Slave;
 pub use source::FirstError;
-pub use store::{Listed, Store, StoreError, Stored};
+pub use store::{Conditional, Listed, Store, StoreError, Stored};

@@ -14,8 +14,9 @@ use dpfw_protocol::frame::{END, Frame};
 use dpfw_protocol::ids::{AttemptId, ConversationId, ModuleHash};
 use dpfw_protocol::limits::{MAX_PAYLOAD, WINDOW};
 use dpfw_protocol::message::{
-    self, Abandon, Close, Credit, Done, Draining, Failed, Heartbeat, Log, MessageError, NeedModule,
-    Reserved, Returned, Started, Status, StoreReply, Timing, decode, kind,
+    self, Abandon, Close, Credit, Description, Done, Draining, Failed, Heartbeat, Log,
+    MessageError, NeedModule, Reserved, Returned, Started, Status, StoreReply, Timing, Waiting,
+    decode, kind,
 };
 use dpfw_protocol::receive::{ArrivalError, Arrivals, Step};
 use dpfw_protocol::recycle::Recycler;
@@ -28,6 +29,7 @@ pub(crate) enum FromSlave {
     Done(AttemptId, Timing, Bytes),
     Failed(AttemptId, Timing, Cause),
     Started(Vec<AttemptId>),
+    Waiting(Vec<AttemptId>),
     Returned(Vec<AttemptId>),
     Status(Status),
     Reserved(ConversationId, bool),
@@ -134,6 +136,12 @@ impl Reader {
                 }
                 return self.begin(conversation, payload, inline, last, arriving);
             }
+            kind::CHUNK if let Some((attempt, port)) = conversation.port() => {
+                // It is taken where it arrives; the driver need not hear of it.
+                self.bytes -= frame.body.len();
+                let fed = self.linked.ports.feed(attempt, port, frame.body, last);
+                return fed.map_err(|e| LinkError::Broken(e.to_string()));
+            }
             kind::CHUNK => {
                 return {
                     let step = self.arrivals.chunk(conversation, frame.body, last);
@@ -163,6 +171,9 @@ impl Reader {
             kind::STARTED => {
                 self.said.push(FromSlave::Started(decode::<Started>(frame)?.0.attempts));
             }
+            kind::WAITING => {
+                self.said.push(FromSlave::Waiting(decode::<Waiting>(frame)?.0.attempts));
+            }
             kind::RETURNED => {
                 let attempts = decode::<Returned>(frame)?.0.attempts;
                 for attempt in &attempts {
@@ -186,7 +197,12 @@ impl Reader {
             }
             kind::DRAINING => {
                 decode::<Draining>(frame)?;
+                self.linked.set_draining();
                 self.said.push(FromSlave::Draining);
+            }
+            kind::DESCRIPTION => {
+                let description = decode::<Description>(frame)?.0;
+                self.linked.descriptions.answer(conversation, description);
             }
             kind::NEED_MODULE => {
                 let module = decode::<NeedModule>(frame)?.0.module;
@@ -238,7 +254,7 @@ impl Reader {
                 self.said.push(FromSlave::Done(conversation.attempt(), timing, bytes));
             }
             Ok(Step::Complete(Arriving::Value(reply), bytes)) => {
-                self.linked.pending.answer(conversation, reply, bytes);
+                self.linked.replies.answer(conversation, (reply, bytes));
             }
             Ok(Step::More(Some(bytes))) => {
                 self.linked.outbox.grant(conversation, bytes)?;
@@ -274,7 +290,7 @@ impl Reader {
             }
             Arriving::Value(mut reply) => {
                 reply.failure = Some(cause.into());
-                self.linked.pending.answer(conversation, reply, Bytes::new());
+                self.linked.replies.answer(conversation, (reply, Bytes::new()));
             }
         }
     }

@@ -293,7 +293,7 @@ impl<S: Stream<Item = Call<T>>, T: DeserializeOwned> Map<S, T> {
             }
         }
         let (timeout, placement) = (self.timeout, Placement::Anywhere);
-        let terms = Terms { flags, calls: items, timeout, placement };
+        let terms = Terms { flags, calls: items, timeout, placement, ports: None };
         let handle = self.master.submit(&task, chunk.into_args(), terms, Some(room));
         let task = task.name().to_owned();
         self.out.push_back(Chunk { handle, task, items, outcome: None });

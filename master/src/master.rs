@@ -9,6 +9,7 @@ use crate::inbox::{Command, Inbox, Room, Submission};
 use crate::map::Map;
 use crate::parallel::Calls;
 use crate::placed::Placed;
+use crate::program::ports::Ports;
 use crate::reserve::{Reserved, Wish};
 use crate::slave::Slave;
 use crate::source::Sources;
@@ -113,7 +114,7 @@ impl Master {
             flags = flags.with(TaskFlags::ONCE);
         }
         let name = task.shared_name();
-        let terms = Terms { flags, calls: 1, timeout, placement };
+        let terms = Terms { flags, calls: 1, timeout, placement, ports: None };
         let raw = self.submit(&task, args, terms, self.0.inbox.take_room());
         TaskHandle::new(raw, name)
     }
@@ -140,7 +141,7 @@ impl Master {
             let what = format!("{} tasks are queued in the master", inbox.most());
             return refuse(Cause::Busy { what });
         };
-        let Terms { flags, calls, timeout, placement } = terms;
+        let Terms { flags, calls, timeout, placement, ports } = terms;
         let submission = Submission {
             room,
             ticket: Arc::clone(&ticket),
@@ -152,6 +153,7 @@ impl Master {
             calls,
             deadline: deadline(timeout),
             placement,
+            ports,
         };
         match inbox.submit(Box::new(submission)) {
             Ok(id) => Raw::new(ticket, Some::<TaskId>(id), inbox),
@@ -389,6 +391,8 @@ pub(crate) struct Terms {
     pub(crate) calls: u32,
     pub(crate) timeout: Option<Duration>,
     pub(crate) placement: Placement,
+    /// Of a program.
+    pub(crate) ports: Option<Arc<Ports>>,
 }
 
 /// When a task has to have ended that is dispatched now.

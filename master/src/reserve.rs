@@ -53,7 +53,17 @@ impl Reserved {
 
     /// Dispatches a call to the reserved slave.
     pub fn dispatch<T>(&self, call: impl Into<Placed<T>>) -> TaskHandle<T> {
-        self.master.dispatch(call.into().placed(Placement::Reserved(self.wish.id)))
+        self.master.dispatch(call.into().placed(self.placement()))
+    }
+}
+
+impl Reserved {
+    pub(crate) fn master(&self) -> &Master {
+        &self.master
+    }
+
+    pub(crate) fn placement(&self) -> Placement {
+        Placement::Reserved(self.wish.id)
     }
 }
 

@@ -1,25 +1,42 @@
 //! A slave as its masters see it.
 
-use crate::store::{Pending, Store};
-use dpfw_dispatch::SlaveId;
+use crate::pending::Pending;
+use crate::program::ports::PortTable;
+use crate::store::{Reply, Store};
+use dpfw_dispatch::{Loss, SlaveId};
 use dpfw_link::Outbox;
 use dpfw_protocol::hello::Hello;
 use dpfw_protocol::ids::{ConversationId, PeerId};
-use dpfw_protocol::message::{Status, close};
+use dpfw_protocol::message::{Description, Status, close};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::watch;
 
 /// What everybody in the master may know of a link to a slave.
 #[derive(Debug)]
 pub(crate) struct Linked {
+    /// Of the programs that run there.
+    pub(crate) ports: PortTable,
     pub(crate) id: SlaveId,
     pub(crate) hello: Hello,
     pub(crate) address: String,
     pub(crate) outbox: Outbox,
-    pub(crate) pending: Pending,
+    pub(crate) replies: Pending<Reply>,
+    pub(crate) descriptions: Pending<Description>,
+    /// How far the link's end is.
+    ending: watch::Sender<Ending>,
     status: Mutex<Option<Status>>,
     next_conversation: AtomicU64,
+}
+
+/// How far the end of a link is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ending {
+    /// The slave admits nothing new.
+    pub(crate) draining: bool,
+    /// The link has ended.
+    pub(crate) gone: Option<Loss>,
 }
 
 /// Conversations that are no attempts are counted from here: attempts count from 1, and
@@ -29,11 +46,14 @@ const OTHERS: u64 = 1 << 62;
 impl Linked {
     pub(crate) fn new(id: SlaveId, hello: Hello, address: String, outbox: Outbox) -> Self {
         Self {
+            ports: PortTable::default(),
             id,
             hello,
             address,
             outbox,
-            pending: Pending::default(),
+            replies: Pending::default(),
+            descriptions: Pending::default(),
+            ending: watch::Sender::default(),
             status: Mutex::default(),
             next_conversation: AtomicU64::new(OTHERS),
         }
@@ -47,7 +67,25 @@ impl Linked {
     /// Says goodbye: the master has ended.
     pub(crate) fn part(&self) {
         self.outbox.close(close::DONE, "the master has ended");
-        self.pending.fail();
+        self.set_gone(Loss::Unreachable);
+    }
+
+    pub(crate) fn set_draining(&self) {
+        self.ending.send_modify(|ending| ending.draining = true);
+    }
+
+    /// The link has ended: nobody waits for an answer any more.
+    pub(crate) fn set_gone(&self, loss: Loss) {
+        self.ending.send_modify(|ending| ending.gone = ending.gone.or(Some(loss)));
+        self.replies.fail();
+        self.descriptions.fail();
+    }
+
+    /// Waits until the end of the link is so far.
+    pub(crate) async fn ending(&self, is: impl FnMut(&Ending) -> bool) -> Ending {
+        let mut ending = self.ending.subscribe();
+        // The sender is here.
+        ending.wait_for(is).await.map_or_else(|_| Ending::default(), |ending| *ending)
     }
 
     pub(crate) fn set_status(&self, status: Status) {

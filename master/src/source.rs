@@ -208,9 +208,10 @@ impl Sources {
             Some((code, reason)) => outbox.close(code, &reason),
             None => outbox.shut(),
         }
-        linked.pending.fail();
+        let loss = loss(&error);
+        linked.set_gone(loss);
         tracing::info!(slave = %linked.hello.peer, %error, "a slave is gone");
-        self.inbox.tell(Command::Lost(linked.id, loss(&error)));
+        self.inbox.tell(Command::Lost(linked.id, loss));
     }
 }
 

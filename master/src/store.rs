@@ -3,16 +3,14 @@
 use crate::slave::Linked;
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
-use dpfw_protocol::ids::{ConversationId, PeerId};
+use dpfw_protocol::ids::PeerId;
 use dpfw_protocol::message::{StoreReply, StoreRequest};
 use dpfw_protocol::payload::{self, Payload};
 use dpfw_protocol::store::{EntryInfo, Key, StoreOp, Version};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::oneshot;
+use std::sync::Arc;
 
 /// The keyed store of one slave.
 ///
@@ -31,6 +29,8 @@ use tokio::sync::oneshot;
 ///
 /// let now = store.get_versioned::<String>("colours/sky").await?.expect("it is there");
 /// assert!(store.compare_and_swap("colours/sky", now.version, "red").await?);
+/// let late = store.compare_and_swap_versioned("colours/sky", now.version, "pink").await?;
+/// assert!(matches!(late, dpfw::Conditional::Kept(version) if version > now.version));
 /// assert_eq!(store.get::<String>("colours/sky").await?.as_deref(), Some("red"));
 ///
 /// assert_eq!(store.list("colours/").await?.len(), 1);
@@ -48,6 +48,29 @@ pub struct Stored<T> {
     pub value: T,
     /// Its version: new for each change, never used again.
     pub version: Version,
+}
+
+/// What came of a write that depends on the present version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Conditional {
+    /// It was done; this is the new version.
+    Written(Version),
+    /// It was not; this is the present version, 0 if there is no entry.
+    Kept(Version),
+}
+
+impl Conditional {
+    /// Whether it was done.
+    pub fn is_written(self) -> bool {
+        matches!(self, Self::Written(_))
+    }
+
+    fn of((reply, _): &Reply) -> Self {
+        match reply.hit {
+            true => Self::Written(reply.version),
+            false => Self::Kept(reply.version),
+        }
+    }
 }
 
 /// An entry as a listing shows it.
@@ -81,36 +104,8 @@ impl StoreError {
     }
 }
 
-type Reply = (StoreReply, Bytes);
-
-/// Requests that are not answered. Bounded by their callers, who wait.
-#[derive(Debug, Default)]
-pub(crate) struct Pending(Mutex<Option<HashMap<ConversationId, oneshot::Sender<Reply>>>>);
-
-impl Pending {
-    fn lock(&self) -> MutexGuard<'_, Option<HashMap<ConversationId, oneshot::Sender<Reply>>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn expect(&self, conversation: ConversationId) -> oneshot::Receiver<Reply> {
-        let (sender, receiver) = oneshot::channel();
-        self.lock().get_or_insert_default().insert(conversation, sender);
-        receiver
-    }
-
-    /// The slave has answered; a caller that does not wait any more is passed over.
-    pub(crate) fn answer(&self, conversation: ConversationId, reply: StoreReply, value: Bytes) {
-        let waiting = self.lock().as_mut().and_then(|all| all.remove(&conversation));
-        if let Some(waiting) = waiting {
-            let _ = waiting.send((reply, value));
-        }
-    }
-
-    /// The link is gone, and with it the answers.
-    pub(crate) fn fail(&self) {
-        self.lock().take();
-    }
-}
+/// What a slave answers.
+pub(crate) type Reply = (StoreReply, Bytes);
 
 impl Store {
     pub(crate) fn new(linked: Arc<Linked>) -> Self {
@@ -124,7 +119,7 @@ impl Store {
     async fn ask(&self, op: StoreOp, value: Payload) -> Result<Reply, StoreError> {
         let lost = || self.error(Cause::SlaveLost { may_have_run: true });
         let conversation = self.0.conversation();
-        let answer = self.0.pending.expect(conversation);
+        let answer = self.0.replies.expect(conversation);
         let request = StoreRequest { op, payload: value.len() as u64 };
         let told = self.0.outbox.message_with(conversation, &request, value);
         told.map_err(|e| self.error(Cause::BadArguments { message: e.to_string() }))?;
@@ -198,8 +193,20 @@ impl Store {
         key: &str,
         value: &T,
     ) -> Result<bool, StoreError> {
+        Ok(self.put_if_absent_versioned(key, value).await?.is_written())
+    }
+
+    /// Writes a value unless there is one; the version after it.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the slave is lost, or over quota.
+    pub async fn put_if_absent_versioned<T: Serialize + ?Sized>(
+        &self,
+        key: &str,
+        value: &T,
+    ) -> Result<Conditional, StoreError> {
         let op = StoreOp::PutIfAbsent { key: self.key(key)? };
-        Ok(self.ask(op, self.encode(value)?).await?.0.hit)
+        Ok(Conditional::of(&self.ask(op, self.encode(value)?).await?))
     }
 
     /// Writes a value if the present one has this version (0: if there is none); whether
@@ -213,8 +220,21 @@ impl Store {
         expected: Version,
         value: &T,
     ) -> Result<bool, StoreError> {
+        Ok(self.compare_and_swap_versioned(key, expected, value).await?.is_written())
+    }
+
+    /// The same; the version after it.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the slave is lost, or over quota.
+    pub async fn compare_and_swap_versioned<T: Serialize + ?Sized>(
+        &self,
+        key: &str,
+        expected: Version,
+        value: &T,
+    ) -> Result<Conditional, StoreError> {
         let op = StoreOp::CompareAndSwap { key: self.key(key)?, expected };
-        Ok(self.ask(op, self.encode(value)?).await?.0.hit)
+        Ok(Conditional::of(&self.ask(op, self.encode(value)?).await?))
     }
 
     /// Removes an entry; whether there was one.

@@ -36,6 +36,14 @@ pub enum Cause {
         /// The guest's frames, innermost first.
         backtrace: Vec<String>,
     },
+    /// The program ended with another status than 0.
+    #[error("the program exited with status {code}{}", Said(stderr))]
+    Exit {
+        /// The status.
+        code: u32,
+        /// The last lines that it wrote to stderr.
+        stderr: Vec<String>,
+    },
     /// The guest asked for more than it may have.
     #[error("the limit on {limit} was exceeded (allowed: {})", limit.amount(*allowed))]
     Limit {
@@ -170,6 +178,15 @@ impl fmt::Display for Hint<'_> {
             return Ok(());
         }
         write!(f, "; it has {}", self.0.join(", "))
+    }
+}
+
+/// The last that a program said.
+struct Said<'a>(&'a [String]);
+
+impl fmt::Display for Said<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.last().map_or(Ok(()), |line| write!(f, ": {line}"))
     }
 }
 
@@ -310,6 +327,7 @@ impl Cause {
             Self::Internal { .. } => 18,
             Self::Shutdown => 19,
             Self::AttemptsExhausted { .. } => 20,
+            Self::Exit { .. } => 21,
             Self::Unknown { code, .. } => *code,
         }
     }
@@ -375,6 +393,9 @@ impl From<Cause> for Failure {
             Cause::Limit { limit, allowed } => {
                 Self { name: limit.as_str().into(), number: allowed, ..Self::default() }
             }
+            Cause::Exit { code, stderr } => {
+                Self { number: u64::from(code), list: stderr, ..Self::default() }
+            }
             Cause::MissingTask { name, known } => Self { name, list: known, ..Self::default() },
             Cause::SlaveLost { may_have_run } => {
                 Self { number: u64::from(may_have_run), ..Self::default() }
@@ -438,6 +459,7 @@ impl From<Failure> for Cause {
             18 => Self::Internal { message },
             19 => Self::Shutdown,
             20 => Self::AttemptsExhausted { attempts: count },
+            21 => Self::Exit { code: count, stderr: list },
             code => Self::Unknown { code, message },
         }
     }
@@ -476,6 +498,7 @@ mod tests {
             Cause::Internal { message: text() },
             Cause::Shutdown,
             Cause::AttemptsExhausted { attempts: 3 },
+            Cause::Exit { code: 2, stderr: vec!["no such file".into()] },
             Cause::Unknown { code: 999, message: text() },
         ]
     }
@@ -487,7 +510,7 @@ mod tests {
             assert!(codes.insert(cause.code()), "{cause:?} shares its number");
             assert_eq!(Cause::from(Failure::from(cause.clone())), cause);
         }
-        assert!((1..=20).all(|code| codes.contains(&code)));
+        assert!((1..=21).all(|code| codes.contains(&code)));
     }
 
     #[test]

@@ -83,7 +83,7 @@ number! {
 }
 number! {
     /// Frames that belong together on one link. The master allocates ids upwards from 1
-    /// and never reuses one; 0 belongs to the link itself, the upper half to the slave.
+    /// and never reuses one; 0 belongs to the link itself, the upper half to ports.
     ConversationId(u64)
 }
 number! {
@@ -95,10 +95,27 @@ number! {
     BindId(u32)
 }
 
+/// One end of an attempt's input or output, through which bytes flow while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Port {
+    /// From the master: a program's stdin.
+    Input,
+    /// From the slave: a program's stdout.
+    Output,
+}
+
+/// Conversations of ports begin here: two for each attempt.
+const PORTS: u64 = 1 << 63;
+
 impl AttemptId {
     /// The conversation that the attempt's frames carry.
     pub fn conversation(self) -> ConversationId {
         ConversationId(self.0)
+    }
+
+    /// The conversation of one of its ports.
+    pub fn port(self, port: Port) -> ConversationId {
+        ConversationId(PORTS | self.0 << 1 | u64::from(port == Port::Output))
     }
 }
 
@@ -109,6 +126,12 @@ impl ConversationId {
     /// The attempt whose conversation this is.
     pub fn attempt(self) -> AttemptId {
         AttemptId(self.0)
+    }
+
+    /// The attempt and the port whose conversation this is, if it is a port's.
+    pub fn port(self) -> Option<(AttemptId, Port)> {
+        let port = if self.0 & 1 == 0 { Port::Input } else { Port::Output };
+        (self.0 >= PORTS).then_some((AttemptId((self.0 & !PORTS) >> 1), port))
     }
 }
 
@@ -162,6 +185,18 @@ mod tests {
         for bad in ["", "a b", "a\u{1b}[31m", "ä", &"x".repeat(65)] {
             assert!(PeerId::new(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_port_names_its_attempt() {
+        let largest = AttemptId((1 << 62) - 1);
+        for attempt in [AttemptId(1), AttemptId(2), largest] {
+            for port in [Port::Input, Port::Output] {
+                assert_eq!(attempt.port(port).port(), Some((attempt, port)));
+            }
+            assert_eq!(attempt.conversation().port(), None);
+        }
+        assert_eq!(largest.port(Port::Output), ConversationId(u64::MAX));
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod limits;
 pub mod message;
 pub mod module;
 pub mod payload;
+pub mod program;
 pub mod receive;
 pub mod recycle;
 pub mod send;

@@ -107,6 +107,14 @@ pub struct Reserve {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Release {}
 
+/// Asks how the slave is; it answers with a [`Description`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Describe {}
+
+/// Asks the slave to drain, and to end then. It answers with [`Draining`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drain {}
+
 /// Asks for a module's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NeedModule {
@@ -117,6 +125,14 @@ pub struct NeedModule {
 /// Attempts have begun to run. Sent for those that run longer than a tick.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Started {
+    /// The attempts.
+    pub attempts: Vec<AttemptId>,
+}
+
+/// Attempts wait for something and hold no slot: a program for its input, or for room for
+/// its output. Sent for waits that are longer than a tick; [`Started`] is said when they go on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
     /// The attempts.
     pub attempts: Vec<AttemptId>,
 }
@@ -226,6 +242,39 @@ pub struct Status {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Draining {}
 
+/// How a slave is, for people and programs that watch it; the answer to a [`Describe`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Description {
+    /// Tasks that it runs at once.
+    pub slots: u32,
+    /// Attempts in a slot, of all sessions.
+    pub running: u32,
+    /// Attempts that wait for something and hold no slot.
+    pub waiting: u32,
+    /// Attempts not started, of all sessions.
+    pub queued: u32,
+    /// Sandboxes in being.
+    pub sandboxes: u32,
+    /// The machine's load average over the last minute, in thousandths.
+    pub load_milli: u32,
+    /// Bytes of memory that the slave's process has resident.
+    pub memory: u64,
+    /// What the entries of the store cost, in bytes.
+    pub store_bytes: u64,
+    /// Entries of the store.
+    pub store_entries: u64,
+    /// Modules that are loaded.
+    pub modules: u32,
+    /// Masters that are linked.
+    pub links: u32,
+    /// Seconds since the slave started.
+    pub uptime_s: u64,
+    /// Program and version, for people.
+    pub agent: String,
+    /// Whether nothing new is admitted.
+    pub draining: bool,
+}
+
 /// The link ends, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Close {
@@ -306,6 +355,10 @@ pub mod kind {
     pub const RESERVE: u8 = 22;
     /// A message of this module, to a slave.
     pub const RELEASE: u8 = 23;
+    /// A message of this module, to a slave.
+    pub const DESCRIBE: u8 = 24;
+    /// A message of this module, to a slave.
+    pub const DRAIN: u8 = 25;
     /// A message of this module, to a master.
     pub const NEED_MODULE: u8 = 32;
     /// A message of this module, to a master.
@@ -328,6 +381,10 @@ pub mod kind {
     pub const STATUS: u8 = 41;
     /// A message of this module, to a master.
     pub const DRAINING: u8 = 42;
+    /// A message of this module, to a master.
+    pub const DESCRIPTION: u8 = 43;
+    /// A message of this module, to a master.
+    pub const WAITING: u8 = 44;
 }
 
 /// A struct that is a frame's message.
@@ -349,7 +406,7 @@ macro_rules! messages {
 
 messages! {
     Dispatch = DISPATCH, Cancel = CANCEL, ModuleBytes = MODULE_BYTES, Reserve = RESERVE,
-    Release = RELEASE, NeedModule = NEED_MODULE, Done = DONE, Progress = PROGRESS,
+    Release = RELEASE, Describe = DESCRIBE, Drain = DRAIN, NeedModule = NEED_MODULE, Done = DONE, Progress = PROGRESS,
     Reserved = RESERVED, Draining = DRAINING, Heartbeat = HEARTBEAT, Credit = CREDIT,
 }
 
@@ -367,6 +424,7 @@ bounded! {
     Recall = RECALL, self => self.attempts.len() <= MAX_LISTED;
     Started = STARTED, self => self.attempts.len() <= MAX_LISTED;
     Returned = RETURNED, self => self.attempts.len() <= MAX_LISTED;
+    Waiting = WAITING, self => self.attempts.len() <= MAX_LISTED;
     Status = STATUS, self => self.attempts.len() <= MAX_LISTED;
     StoreRequest = STORE_REQUEST, self => self.op.is_bounded();
     StoreReply = STORE_REPLY, self => {
@@ -374,6 +432,7 @@ bounded! {
             && self.entries.iter().all(|entry| entry.key.is_bounded())
             && self.failure.as_ref().is_none_or(Failure::is_bounded)
     };
+    Description = DESCRIPTION, self => self.agent.len() <= MAX_NAME;
     Failed = FAILED, self => self.failure.is_bounded();
     Abandon = ABANDON, self => self.failure.is_bounded();
     Log = LOG, self => self.target.len() <= MAX_NAME && self.text.len() <= MAX_TEXT;

@@ -11,7 +11,7 @@ use crate::ids::ConversationId;
 use crate::limits::{CHUNK, INLINE};
 use crate::message::{self, Message, MessageError, kind};
 use crate::payload::Payload;
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use std::collections::{HashMap, VecDeque};
 use std::io::IoSlice;
 
@@ -35,6 +35,8 @@ pub struct SendQueue {
     offset: usize,
     ready: VecDeque<Bulk>,
     stalled: HashMap<ConversationId, Bulk>,
+    /// Streams that have nothing to send now.
+    quiet: HashMap<ConversationId, Bulk>,
     bulk_bytes: usize,
     window: u64,
 }
@@ -56,12 +58,17 @@ impl Segment {
     }
 }
 
+/// A payload, or what of a stream has not been sent.
 #[derive(Debug)]
 struct Bulk {
     conversation: ConversationId,
     pieces: VecDeque<Bytes>,
+    /// Behind the pieces: small writes to a stream, put together.
+    tail: BytesMut,
     left: usize,
     credit: u64,
+    /// Whether more may come: it is a stream that has not ended.
+    more: bool,
 }
 
 impl SendQueue {
@@ -74,6 +81,7 @@ impl SendQueue {
             offset: 0,
             ready: VecDeque::new(),
             stalled: HashMap::new(),
+            quiet: HashMap::new(),
             bulk_bytes: 0,
             window,
         }
@@ -137,7 +145,8 @@ impl SendQueue {
         message::encode(&mut self.control, conversation, message, &[], false)?;
         self.bulk_bytes += len;
         let pieces = payload.pieces().cloned().collect();
-        let bulk = Bulk { conversation, pieces, left: len, credit: self.window };
+        let (tail, credit) = (BytesMut::new(), self.window);
+        let bulk = Bulk { conversation, pieces, tail, left: len, credit, more: false };
         self.ready.push_back(bulk);
         Ok(())
     }
@@ -147,9 +156,75 @@ impl SendQueue {
         if let Some(mut bulk) = self.stalled.remove(&conversation) {
             bulk.credit = bulk.credit.saturating_add(bytes);
             self.ready.push_back(bulk);
-        } else if let Some(bulk) = self.ready.iter_mut().find(|b| b.conversation == conversation) {
+        } else if let Some(bulk) = self.find(conversation) {
             bulk.credit = bulk.credit.saturating_add(bytes);
         }
+    }
+
+    /// A payload or stream, wherever it is.
+    fn find(&mut self, conversation: ConversationId) -> Option<&mut Bulk> {
+        let ready = self.ready.iter_mut().find(|b| b.conversation == conversation);
+        ready
+            .or_else(|| self.stalled.get_mut(&conversation))
+            .or_else(|| self.quiet.get_mut(&conversation))
+    }
+
+    /// Begins a stream of bytes whose length nobody knows yet, with so much credit. It is
+    /// over when it was ended and sent, or abandoned.
+    pub fn open(&mut self, conversation: ConversationId, credit: u64) {
+        let (pieces, tail) = (VecDeque::new(), BytesMut::new());
+        let bulk = Bulk { conversation, pieces, tail, left: 0, credit, more: true };
+        self.quiet.insert(conversation, bulk);
+    }
+
+    /// Appends to a stream; whether it is there and was not ended.
+    pub fn write(&mut self, conversation: ConversationId, bytes: &[u8]) -> bool {
+        self.extend(conversation, |bulk| {
+            bulk.write(bytes);
+            bytes.len()
+        })
+    }
+
+    /// Appends a piece to a stream, which is not copied; whether it is there.
+    pub fn write_piece(&mut self, conversation: ConversationId, piece: Bytes) -> bool {
+        self.extend(conversation, |bulk| {
+            let len = piece.len();
+            bulk.seal();
+            bulk.pieces.extend((len > 0).then_some(piece));
+            bulk.left += len;
+            len
+        })
+    }
+
+    /// Says that nothing more comes of a stream.
+    pub fn end(&mut self, conversation: ConversationId) {
+        self.extend(conversation, |bulk| {
+            bulk.more = false;
+            0
+        });
+    }
+
+    fn extend(
+        &mut self,
+        conversation: ConversationId,
+        change: impl FnOnce(&mut Bulk) -> usize,
+    ) -> bool {
+        let Some(bulk) = self.find(conversation).filter(|bulk| bulk.more) else {
+            return false;
+        };
+        let added = change(bulk);
+        let has_news = bulk.left > 0 || !bulk.more;
+        self.bulk_bytes += added;
+        if has_news && let Some(bulk) = self.quiet.remove(&conversation) {
+            self.ready.push_back(bulk);
+        }
+        true
+    }
+
+    /// Bytes of a stream that are not committed yet, and how many its receiver allows;
+    /// `None` if it is over.
+    pub fn unsent(&mut self, conversation: ConversationId) -> Option<(usize, u64)> {
+        self.find(conversation).map(|bulk| (bulk.left, bulk.credit))
     }
 
     /// Drops what is left of a conversation's payload; says whether there was any.
@@ -157,7 +232,7 @@ impl SendQueue {
         let at = self.ready.iter().position(|b| b.conversation == conversation);
         let bulk = match at {
             Some(at) => self.ready.remove(at),
-            None => self.stalled.remove(&conversation),
+            None => self.stalled.remove(&conversation).or_else(|| self.quiet.remove(&conversation)),
         };
         self.bulk_bytes -= bulk.as_ref().map_or(0, |b| b.left);
         bulk.is_some()
@@ -212,7 +287,8 @@ impl SendQueue {
         while room > 0
             && let Some(mut bulk) = self.ready.pop_front()
         {
-            if bulk.credit == 0 {
+            // The end of a stream needs none.
+            if bulk.credit == 0 && bulk.left > 0 {
                 self.stall(bulk);
                 continue;
             }
@@ -222,13 +298,17 @@ impl SendQueue {
             let header = Header {
                 len: data.len() as u32,
                 kind: kind::CHUNK,
-                flags: if bulk.left == 0 { END } else { 0 },
+                flags: if bulk.left == 0 && !bulk.more { END } else { 0 },
                 conversation: bulk.conversation,
             };
             self.committed.push_back(Segment::Head(header.to_bytes()));
-            self.committed.push_back(Segment::Data(data));
+            if !data.is_empty() {
+                self.committed.push_back(Segment::Data(data));
+            }
             if bulk.left > 0 {
                 self.ready.push_back(bulk);
+            } else if bulk.more {
+                self.quiet.insert(bulk.conversation, bulk);
             }
         }
     }
@@ -261,9 +341,32 @@ impl SendQueue {
 }
 
 impl Bulk {
+    fn write(&mut self, mut bytes: &[u8]) {
+        self.left += bytes.len();
+        while !bytes.is_empty() {
+            self.tail.reserve(bytes.len().min(CHUNK));
+            let (now, rest) = bytes.split_at(bytes.len().min(CHUNK - self.tail.len()));
+            self.tail.extend_from_slice(now);
+            if self.tail.len() == CHUNK {
+                self.seal();
+            }
+            bytes = rest;
+        }
+    }
+
+    /// Makes a piece of the small writes.
+    fn seal(&mut self) {
+        if !self.tail.is_empty() {
+            self.pieces.push_back(self.tail.split().freeze());
+        }
+    }
+
     /// The next bytes: of one piece, within the credit.
     fn take(&mut self, most: usize) -> Bytes {
         let credit = usize::try_from(self.credit).unwrap_or(usize::MAX);
+        if self.pieces.is_empty() {
+            self.seal();
+        }
         let Some(front) = self.pieces.front_mut() else {
             return Bytes::new();
         };
@@ -371,6 +474,46 @@ mod tests {
         );
         assert!(queue.abandon(ConversationId(1)));
         assert_eq!(queue.bulk_bytes(), 0);
+    }
+
+    #[test]
+    fn a_stream_sends_what_it_has_and_says_when_it_ends() {
+        let id = ConversationId(9);
+        let mut queue = SendQueue::new(u64::MAX);
+        queue.open(id, 5);
+        assert!(queue.is_idle() && queue.write(id, b"abc") && queue.write(id, b"def"));
+        assert_eq!(queue.bulk_bytes(), 6);
+        let sent = write(&mut queue, usize::MAX, usize::MAX);
+        assert_eq!((&sent[HEADER..], queue.unsent(id)), (&b"abcde"[..], Some((1, 0))));
+        assert!(queue.is_idle(), "there is no credit for the rest");
+
+        queue.credit(id, 1);
+        let sent = write(&mut queue, usize::MAX, usize::MAX);
+        assert_eq!((frames(&sent)[0].flags, &sent[HEADER..]), (0, &b"f"[..]));
+        queue.end(id);
+        let sent = write(&mut queue, usize::MAX, usize::MAX);
+        let headers = frames(&sent);
+        assert_eq!((headers[0].flags, headers[0].len), (END, 0), "which needs no credit");
+        assert!(queue.unsent(id).is_none() && !queue.write(id, b"late"));
+        assert_eq!(queue.bulk_bytes(), 0);
+    }
+
+    #[test]
+    fn small_writes_to_a_stream_leave_together() {
+        let id = ConversationId(9);
+        let mut queue = SendQueue::new(u64::MAX);
+        queue.open(id, u64::MAX);
+        for _ in 0..3 * CHUNK / 64 {
+            assert!(queue.write(id, &[7; 64]));
+        }
+        assert!(queue.write_piece(id, Bytes::from_static(b"a piece")));
+        queue.end(id);
+        let headers = frames(&write(&mut queue, usize::MAX, usize::MAX));
+        let lens: Vec<_> = headers.iter().map(|h| h.len as usize).collect();
+        assert_eq!(lens, [CHUNK, CHUNK, CHUNK, 7]);
+        queue.open(id, u64::MAX);
+        assert!(queue.write(id, &[7; 64]) && queue.abandon(id));
+        assert_eq!((queue.bulk_bytes(), queue.unsent(id)), (0, None));
     }
 
     #[test]

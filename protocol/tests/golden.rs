@@ -21,7 +21,8 @@ use dpfw_protocol::hello::{Hello, PREFACE};
 use dpfw_protocol::ids::ConversationId;
 use dpfw_protocol::limits::{MAX_BODY, PROTOCOL};
 use dpfw_protocol::message::{
-    Cancel, Credit, Draining, Heartbeat, Progress, Release, Reserve, Reserved, kind,
+    Cancel, Credit, Describe, Drain, Draining, Heartbeat, Progress, Release, Reserve, Reserved,
+    kind,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -65,21 +66,30 @@ fn links() -> Vec<Golden> {
     vec![
         golden("close", 0, values::closing(), b"", v1!("close")),
         golden("heartbeat", 0, Heartbeat {}, b"", v1!("heartbeat")),
-        chunk(),
+        chunk("chunk", 1, END, b"hello", v1!("chunk")),
+        chunk("chunk of stdout", 1 << 63 | 3, 0, b"hello", v1!("chunk_of_stdout")),
+        chunk("end of stdin", 1 << 63 | 2, END, b"", v1!("chunk_that_ends_stdin")),
         golden("credit", 1, Credit { bytes: 1 << 20 }, b"", v1!("credit")),
         golden("abandon", 1, values::abandon(), b"", v1!("abandon")),
     ]
 }
 
 /// The only frame without a message.
-fn chunk() -> Golden {
-    let header = Header { len: 5, kind: kind::CHUNK, flags: END, conversation: ConversationId(1) };
+fn chunk(
+    name: &'static str,
+    conversation: u64,
+    flags: u8,
+    body: &'static [u8],
+    text: &str,
+) -> Golden {
+    let conversation = ConversationId(conversation);
+    let header = Header { len: body.len() as u32, kind: kind::CHUNK, flags, conversation };
     Golden {
-        name: "chunk",
+        name,
         kind: kind::CHUNK,
-        bytes: hex(v1!("chunk")),
-        encoded: [&header.to_bytes()[..], b"hello"].concat(),
-        is_value: Box::new(move |frame| Ok(frame.header == header && frame.body == b"hello")),
+        bytes: hex(text),
+        encoded: [&header.to_bytes()[..], body].concat(),
+        is_value: Box::new(move |frame| Ok(frame.header == header && frame.body == body)),
     }
 }
 
@@ -106,6 +116,8 @@ fn to_slaves() -> Vec<Golden> {
         ),
         golden("reserve", OTHERS + 2, Reserve { wait: true }, b"", v1!("reserve")),
         golden("release", 0, Release {}, b"", v1!("release")),
+        golden("describe", OTHERS + 3, Describe {}, b"", v1!("describe")),
+        golden("drain", 0, Drain {}, b"", v1!("drain")),
     ];
     let files = [
         v1!("store_get"),
@@ -127,6 +139,7 @@ fn to_masters() -> Vec<Golden> {
     vec![
         golden("need module", 0, values::need_module(), b"", v1!("need_module")),
         golden("started", 0, values::started(), b"", v1!("started")),
+        golden("waiting", 0, values::waiting(), b"", v1!("waiting")),
         golden("done", 1, values::done(), b"\x05", v1!("done")),
         golden("failed", 1, values::failed(), b"", v1!("failed")),
         golden("returned", 0, values::returned(), b"", v1!("returned")),
@@ -138,6 +151,7 @@ fn to_masters() -> Vec<Golden> {
         golden("reserved", OTHERS + 2, Reserved { granted: true }, b"", v1!("reserved")),
         golden("status", 0, values::status(), b"", v1!("status")),
         golden("draining", 0, Draining {}, b"", v1!("draining")),
+        golden("description", OTHERS + 3, values::description(), b"", v1!("description")),
     ]
 }
 

@@ -1,6 +1,7 @@
 //! How a slave is to be.
 
 use crate::core::Core;
+use crate::describe::AGENT;
 use crate::engine::Engines;
 use crate::limits::{Limits, LimitsError};
 use crate::module::cache::Cache;
@@ -15,6 +16,7 @@ use dpfw_protocol::limits::PROTOCOL;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
 
 /// How a slave is to be.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +26,7 @@ pub struct Builder {
     name: Option<PeerId>,
     cache: Kept,
     network: Network,
+    drain: Option<Duration>,
 }
 
 /// Where compiled modules are kept.
@@ -103,6 +106,13 @@ impl Builder {
         self
     }
 
+    /// How long a drain that a master asks for waits for what runs, which is interrupted
+    /// then: 30 seconds unless told otherwise.
+    pub fn drain_limit(mut self, limit: Duration) -> Self {
+        self.drain = Some(limit);
+        self
+    }
+
     /// Starts the slave's threads.
     ///
     /// # Errors
@@ -116,6 +126,9 @@ impl Builder {
         self.limits.check()?;
         let engines = Engines::new(self.limits);
         let core = Arc::new(Core::new(self.limits, engines, slots)?);
+        if let Some(limit) = self.drain {
+            core.drain.set_limit(limit);
+        }
         let configuration = engines.fingerprint().map_err(StartError::Engine)?;
         let cache = match self.cache {
             Kept::Usual => Cache::open(cache_directory().as_deref(), configuration),
@@ -154,6 +167,6 @@ fn hello(peer: PeerId, incarnation: Incarnation, limits: &Limits, slots: usize) 
         namespace: Namespace::default(),
         limits: PeerLimits { payload: limits.arguments, ..PeerLimits::default() },
         slots: slots as u32,
-        agent: concat!("dpfw ", env!("CARGO_PKG_VERSION")).into(),
+        agent: AGENT.into(),
     }
 }

@@ -1,11 +1,13 @@
 //! What the threads of a slave share, and the ways of an attempt between them.
 
+use crate::drain::Drain;
 use crate::engine::Engines;
 use crate::helm::Helm;
 use crate::job::Job;
 use crate::limits::Limits;
 use crate::module::load::{Loaded, Modules, Release};
 use crate::pacer::{Pacer, TICK};
+use crate::program::Programs;
 use crate::queue::{Queue, Released, Reservation, Wished};
 use crate::session::{Session, give_back, refuse, tell_reserved};
 use crate::store::Store;
@@ -30,7 +32,9 @@ pub(crate) struct Core {
     pub(crate) helm: Helm,
     pub(crate) pacer: Pacer,
     pub(crate) store: Store,
+    pub(crate) programs: Programs,
     pub(crate) started: Instant,
+    pub(crate) drain: Drain,
     /// Bytes of arguments of the attempts that are not over.
     pub(crate) held: Arc<AtomicU64>,
     /// For payloads that arrive.
@@ -62,7 +66,9 @@ impl Core {
             helm: Helm::new()?,
             pacer: Pacer::new()?,
             store: Store::new(&limits),
+            programs: Programs::default(),
             started: Instant::now(),
+            drain: Drain::default(),
             held: Arc::default(),
             buffers: Recycler::default(),
             watches: (0..slots).map(|_| Arc::default()).collect(),
@@ -130,6 +136,7 @@ impl Core {
         self.watches.iter().for_each(|watch| {
             watch.cancel_session(session);
         });
+        self.programs.stop(Some(session), &Cause::Cancelled);
         self.release(session);
     }
 
@@ -195,8 +202,12 @@ impl Core {
     pub(crate) fn cancel(&self, session: &Arc<Session>, attempt: AttemptId) {
         let waiting = self.take(session, &[attempt]);
         if waiting.is_empty() {
-            // One that is over has sent its answer.
-            self.watches.iter().any(|watch| watch.cancel(session, attempt));
+            // One that is over has sent its answer. A program that waited may be in a slot
+            // by now, or may not: it knows itself.
+            let is_running = self.watches.iter().any(|watch| watch.cancel(session, attempt));
+            if !is_running && let Some(program) = self.programs.find(session, attempt) {
+                program.stop(Cause::Cancelled);
+            }
         }
         waiting.iter().for_each(|job| self.refuse(job, Cause::Cancelled));
     }
@@ -263,11 +274,13 @@ impl Core {
     /// How the slave stands, as a session sees it.
     pub(crate) fn status(&self, session: &Arc<Session>) -> Status {
         let (queued, running) = self.queue.counts();
+        let waiting = self.programs.counts().1;
+        let busy = self.watches.iter().filter(|w| w.is_busy()).count();
         Status {
             slots: self.watches.len() as u32,
             running: running as u32,
-            waiting: 0,
-            sandboxes: self.watches.iter().filter(|w| w.is_busy()).count() as u32,
+            waiting: waiting as u32,
+            sandboxes: (busy + waiting) as u32,
             queued: queued as u32,
             taken: self.queue.is_taken_from(session),
             attempts: self.watches.iter().filter_map(|w| w.running(session)).collect(),
@@ -282,7 +295,7 @@ impl Core {
         session.outbox.flush();
     }
 
-    /// What the pacer does at each tick. Whether anything runs.
+    /// What the pacer does at each tick. Whether there may be something to do at the next.
     pub(crate) fn tick(&self, now: Instant) -> bool {
         let mut busy = false;
         for watch in &self.watches {
@@ -297,11 +310,12 @@ impl Core {
                 }
             }
         }
+        let waits = self.programs.tick(now, TICK);
         if busy {
             let sessions = self.sessions().clone();
             sessions.iter().for_each(|session| session.outbox.flush());
         }
-        busy
+        busy || waits
     }
 
     /// Admits nothing new and gives back what waits.
@@ -329,7 +343,7 @@ impl Core {
         loop {
             let mut ended = pin!(self.ended.notified());
             ended.as_mut().enable();
-            if self.queue.counts().1 == 0 {
+            if self.queue.counts().1 == 0 && self.programs.is_empty() {
                 return;
             }
             ended.await;
@@ -343,9 +357,11 @@ impl Core {
         }
     }
 
-    /// Stops the guests that run; how many there are.
+    /// Stops the guests that run or wait; how many there are.
     pub(crate) fn interrupt(&self) -> usize {
-        self.watches.iter().filter(|watch| watch.shut_down()).count()
+        let programs = self.programs.stop(None, &Cause::Draining);
+        let is_task = |watch: &Arc<Watch>| watch.shut_down();
+        programs + self.watches.iter().filter(|watch| is_task(watch)).count()
     }
 
     /// Ends everything: guests are interrupted, links closed, threads let go.
@@ -363,6 +379,11 @@ impl Core {
         }
         self.helm.stop();
         self.pacer.arm();
+    }
+
+    /// Modules that are ready.
+    pub(crate) fn loaded(&self) -> usize {
+        self.modules().map_or(0, |(modules, _)| modules.ready())
     }
 
     /// The sessions that are linked now.

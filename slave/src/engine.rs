@@ -50,11 +50,11 @@ impl Engines {
     /// Has pages scanned, unless there is an engine only without it.
     fn try_scan(&mut self) {
         self.scan = true;
-        let Err(error) = Engine::new(&self.config(Allocation::Pooled)) else {
+        let Err(error) = Engine::new(&self.config(Allocation::Pooled(POOLED))) else {
             return;
         };
         self.scan = false;
-        if Engine::new(&self.config(Allocation::Pooled)).is_ok() {
+        if Engine::new(&self.config(Allocation::Pooled(POOLED))).is_ok() {
             tracing::warn!(
                 %error,
                 "sandboxes are reset more slowly: this kernel has no PAGEMAP_SCAN \
@@ -79,7 +79,13 @@ impl Engines {
 
     /// An engine for one slot, with its pool.
     pub(crate) fn pooled(&self) -> Result<Engine, Cause> {
-        self.engine(Allocation::Pooled)
+        self.engine(Allocation::Pooled(POOLED))
+    }
+
+    /// The engine of programs, which all slots share, with a pool for as many as there may be.
+    pub(crate) fn programs(&self) -> Result<Engine, Cause> {
+        let most = u32::try_from(self.limits.programs).unwrap_or(u32::MAX);
+        self.engine(Allocation::Pooled(most))
     }
 
     /// An engine for modules that do not fit a pool.
@@ -130,19 +136,19 @@ impl Engines {
             Allocation::OnDemand => {
                 config.allocation_strategy(InstanceAllocationStrategy::OnDemand)
             }
-            Allocation::Pooled => {
-                config.allocation_strategy(InstanceAllocationStrategy::Pooling(self.pool()))
+            Allocation::Pooled(most) => {
+                config.allocation_strategy(InstanceAllocationStrategy::Pooling(self.pool(most)))
             }
         };
         config
     }
 
-    fn pool(&self) -> PoolingAllocationConfig {
+    fn pool(&self, most: u32) -> PoolingAllocationConfig {
         let mut pool = PoolingAllocationConfig::default();
-        pool.total_core_instances(POOLED);
-        pool.total_memories(POOLED);
-        pool.total_tables(POOLED);
-        pool.total_stacks(POOLED);
+        pool.total_core_instances(most);
+        pool.total_memories(most);
+        pool.total_tables(most);
+        pool.total_stacks(most);
         pool.max_memories_per_module(1);
         pool.max_tables_per_module(1);
         pool.table_elements(self.limits.table);
@@ -166,7 +172,8 @@ pub(crate) const HOST_STACK: usize = 512 << 10;
 
 #[derive(Clone, Copy)]
 enum Allocation {
-    Pooled,
+    /// For so many sandboxes at once.
+    Pooled(u32),
     OnDemand,
 }
 

@@ -18,6 +18,8 @@
 
 mod builder;
 mod core;
+mod describe;
+mod drain;
 mod engine;
 mod helm;
 mod job;
@@ -25,6 +27,7 @@ mod limits;
 mod local;
 mod module;
 mod pacer;
+mod program;
 mod queue;
 mod raw;
 mod reader;
@@ -41,7 +44,8 @@ pub use dpfw_link::address::{AddressError, Network};
 pub use dpfw_link::dial::{Dial, DialError};
 pub use dpfw_link::listen::ListenError;
 pub use dpfw_link::{LinkError, Stream};
+pub use drain::Drained;
 pub use limits::{Limits, LimitsError};
 pub use local::{Local, LocalTask};
 pub use module::facts::{Facts, Kind};
-pub use slave::{Drained, Slave};
+pub use slave::Slave;

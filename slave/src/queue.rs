@@ -6,6 +6,7 @@
 //! starts; the queue is bounded; each job leaves it exactly once.
 
 use crate::job::Job;
+use crate::program::Program;
 use crate::session::Session;
 use dpfw_protocol::ids::{AttemptId, ConversationId};
 use std::collections::{HashSet, VecDeque};
@@ -24,6 +25,7 @@ pub(crate) struct Queue {
 struct Inner {
     lanes: VecDeque<Lane>,
     len: usize,
+    woken: usize,
     /// The sessions whose attempts hold a slot: as many entries as slots at most.
     running: Vec<Arc<Session>>,
     reservation: Option<Reservation>,
@@ -38,6 +40,9 @@ struct Inner {
 struct Lane {
     session: Arc<Session>,
     jobs: VecDeque<Job>,
+    /// Programs that waited and want a slot again; they go first. Bounded by the programs
+    /// that are under way.
+    woken: VecDeque<Arc<Program>>,
 }
 
 /// All slots, held or wished for by a session.
@@ -80,8 +85,15 @@ pub(crate) struct Freed {
 #[derive(Debug)]
 pub(crate) enum Next {
     Run(Job),
+    Resume(Arc<Program>),
     Nothing,
     Stop,
+}
+
+/// What a slot is given.
+pub(crate) enum Entering<'a> {
+    Job(&'a Job),
+    Program(&'a Arc<Program>),
 }
 
 /// When the queue is full, a session with less than this part of it still gets in.
@@ -91,6 +103,15 @@ const SHARE: usize = 64;
 const FEW: usize = 8;
 
 impl Lane {
+    fn new(session: &Arc<Session>) -> Self {
+        let (jobs, woken) = (VecDeque::new(), VecDeque::new());
+        Self { session: Arc::clone(session), jobs, woken }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.jobs.is_empty() && self.woken.is_empty()
+    }
+
     /// Jobs stay in the order of their attempts, which is that of their dispatches; most
     /// come in it.
     fn insert(&mut self, job: Job) {
@@ -140,9 +161,25 @@ impl Queue {
             return Err(job);
         }
         inner.push(job);
+        self.wake(inner);
+        Ok(())
+    }
+
+    /// A program that waited wants a slot again. There is always room for it: it was let in.
+    pub(crate) fn resume(&self, program: &Arc<Program>) {
+        let mut inner = self.lock();
+        if !inner.stopped {
+            inner.woken += 1;
+            inner.lane_of(&program.job.session).woken.push_back(Arc::clone(program));
+            self.wake(inner);
+        }
+    }
+
+    /// Wakes somebody for what was pushed.
+    fn wake(&self, mut inner: MutexGuard<'_, Inner>) {
         let leader = inner.leader.take();
         let wake = leader.is_none() && inner.parked > 0;
-        let also = leader.is_some() && inner.parked > 0 && inner.len > 1;
+        let also = leader.is_some() && inner.parked > 0 && inner.len + inner.woken > 1;
         drop(inner);
         if let Some(leader) = leader {
             leader.wake();
@@ -150,16 +187,17 @@ impl Queue {
         if wake || also {
             self.work.notify_one();
         }
-        Ok(())
     }
 
     /// The next job that may start. It holds a slot until [`done`](Self::done). `enter`
     /// announces it to whoever may stop it, so that it is at no time neither here nor there.
-    pub(crate) fn next(&self, enter: impl FnOnce(&Job)) -> Next {
+    pub(crate) fn next(&self, enter: impl FnOnce(Entering<'_>)) -> Next {
         let mut inner = self.lock();
         let next = inner.next();
-        if let Next::Run(job) = &next {
-            enter(job);
+        match &next {
+            Next::Run(job) => enter(Entering::Job(job)),
+            Next::Resume(program) => enter(Entering::Program(program)),
+            Next::Nothing | Next::Stop => {}
         }
         next
     }
@@ -205,7 +243,7 @@ impl Queue {
         if let Some(at) = inner.running.iter().position(|s| Arc::ptr_eq(s, session)) {
             inner.running.swap_remove(at);
         }
-        Freed { granted: inner.grant(), waiting: inner.len > 0 }
+        Freed { granted: inner.grant(), waiting: inner.len + inner.woken > 0 }
     }
 
     /// A session wishes for all slots.
@@ -252,18 +290,23 @@ impl Queue {
             return Vec::new();
         };
         let taken = inner.lanes[at].take(attempts);
-        if inner.lanes[at].jobs.is_empty() {
+        if inner.lanes[at].is_empty() {
             inner.lanes.remove(at);
         }
         inner.len -= taken.len();
         taken
     }
 
-    /// Takes everything of a session out.
+    /// Takes everything of a session out that has not started.
     pub(crate) fn take_session(&self, session: &Arc<Session>) -> VecDeque<Job> {
         let mut inner = self.lock();
-        let lane = inner.lane(session).and_then(|at| inner.lanes.remove(at));
-        let taken = lane.map(|lane| lane.jobs).unwrap_or_default();
+        let Some(at) = inner.lane(session) else {
+            return VecDeque::new();
+        };
+        let taken = std::mem::take(&mut inner.lanes[at].jobs);
+        if inner.lanes[at].is_empty() {
+            inner.lanes.remove(at);
+        }
         inner.len -= taken.len();
         taken
     }
@@ -278,7 +321,7 @@ impl Queue {
     pub(crate) fn stop(&self) -> Vec<Job> {
         let mut inner = self.lock();
         inner.stopped = true;
-        inner.len = 0;
+        (inner.len, inner.woken) = (0, 0);
         let left = inner.lanes.drain(..).flat_map(|lane| lane.jobs).collect();
         drop(inner);
         self.rouse();
@@ -289,13 +332,17 @@ impl Queue {
 impl Inner {
     fn push(&mut self, job: Job) {
         self.len += 1;
-        match self.lane(&job.session) {
-            Some(at) => self.lanes[at].insert(job),
-            None => {
-                let session = Arc::clone(&job.session);
-                self.lanes.push_back(Lane { session, jobs: VecDeque::from([job]) });
-            }
-        }
+        let session = Arc::clone(&job.session);
+        self.lane_of(&session).insert(job);
+    }
+
+    /// The session's lane; a new one if it has none.
+    fn lane_of(&mut self, session: &Arc<Session>) -> &mut Lane {
+        let at = self.lane(session).unwrap_or_else(|| {
+            self.lanes.push_back(Lane::new(session));
+            self.lanes.len() - 1
+        });
+        &mut self.lanes[at]
     }
 
     /// Where the session's jobs wait. There are no more lanes than links.
@@ -333,19 +380,24 @@ impl Inner {
         let Some(mut lane) = self.lanes.remove(at) else {
             return Next::Nothing;
         };
-        let job = lane.jobs.pop_front();
-        let session = Arc::clone(&lane.session);
-        if !lane.jobs.is_empty() {
+        let next = match (lane.woken.pop_front(), &mut lane.jobs) {
+            (Some(program), _) => {
+                self.woken -= 1;
+                Next::Resume(program)
+            }
+            (None, jobs) => match jobs.pop_front() {
+                Some(job) => {
+                    self.len -= 1;
+                    Next::Run(job)
+                }
+                None => return Next::Nothing,
+            },
+        };
+        self.running.push(Arc::clone(&lane.session));
+        if !lane.is_empty() {
             self.lanes.push_back(lane);
         }
-        match job {
-            Some(job) => {
-                self.len -= 1;
-                self.running.push(session);
-                Next::Run(job)
-            }
-            None => Next::Nothing,
-        }
+        next
     }
 
     fn grant(&mut self) -> Option<Reservation> {

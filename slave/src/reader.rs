@@ -5,6 +5,7 @@
 //! twice; a message out of turn ends the link.
 
 use crate::core::Core;
+use crate::drain;
 use crate::job::{Bound, Job};
 use crate::queue::Reservation;
 use crate::session::{MOST_HELD, Session};
@@ -12,11 +13,11 @@ use dpfw_link::{Inbox, LinkError};
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::{Cause, Limit};
 use dpfw_protocol::frame::{END, Frame};
-use dpfw_protocol::ids::{AttemptId, ConversationId};
+use dpfw_protocol::ids::{AttemptId, ConversationId, Port};
 use dpfw_protocol::limits::{MAX_BINDS, WINDOW};
 use dpfw_protocol::message::{
-    Abandon, Bind, Cancel, Close, Credit, Dispatch, Heartbeat, MessageError, ModuleBytes, Recall,
-    Release, Reserve, StoreReply, StoreRequest, decode, kind,
+    Abandon, Bind, Cancel, Close, Credit, Describe, Dispatch, Drain, Heartbeat, MessageError,
+    ModuleBytes, Recall, Release, Reserve, StoreReply, StoreRequest, decode, kind,
 };
 use dpfw_protocol::receive::{ArrivalError, Arrivals, Step};
 use std::sync::Arc;
@@ -89,6 +90,9 @@ impl Reader {
                 let (dispatch, inline) = decode::<Dispatch>(frame)?;
                 self.dispatch(conversation.attempt(), dispatch, inline, last, now)
             }
+            kind::CHUNK if let Some((attempt, port)) = conversation.port() => {
+                self.feed(attempt, port, frame.body, last)
+            }
             kind::CHUNK => {
                 let step = self.arrivals.chunk(conversation, frame.body, last);
                 self.arrived(conversation, step)
@@ -123,6 +127,18 @@ impl Reader {
                 self.core.release(&self.session);
                 Ok(())
             }
+            kind::DESCRIBE => {
+                decode::<Describe>(frame)?;
+                self.describe(conversation);
+                Ok(())
+            }
+            kind::DRAIN => {
+                decode::<Drain>(frame)?;
+                self.core.admit(&mut self.batch);
+                tracing::info!(master = %self.session.principal.0, "draining: a master asks for it");
+                drain::begin(&self.core);
+                Ok(())
+            }
             kind::CREDIT => {
                 let bytes = decode::<Credit>(frame)?.0.bytes;
                 self.session.outbox.credit(conversation, bytes);
@@ -130,6 +146,12 @@ impl Reader {
             }
             kind::ABANDON => {
                 let cause = decode::<Abandon>(frame)?.0.failure.into();
+                if let Some((attempt, Port::Input)) = conversation.port()
+                    && let Some(program) = self.core.programs.find(&self.session, attempt)
+                {
+                    program.stop(cause);
+                    return Ok(());
+                }
                 if let Some(arriving) = self.arrivals.abandon(conversation) {
                     self.fail(conversation, arriving, cause);
                 }
@@ -143,6 +165,21 @@ impl Reader {
                 Err(LinkError::closed(code, &reason))
             }
             kind => Err(MessageError::OutOfTurn { kind }.into()),
+        }
+    }
+
+    /// Bytes for a program's stdin. Those of one that is over are passed over.
+    fn feed(
+        &self,
+        attempt: AttemptId,
+        port: Port,
+        body: &[u8],
+        last: bool,
+    ) -> Result<(), LinkError> {
+        let program = self.core.programs.find(&self.session, attempt);
+        match program.filter(|_| port == Port::Input) {
+            Some(program) => program.feed(body, last).map_err(LinkError::Broken),
+            None => Ok(()),
         }
     }
 
@@ -317,6 +354,13 @@ impl Reader {
         }
         self.session.look_for_clog();
         outbox.flush();
+    }
+
+    fn describe(&self, conversation: ConversationId) {
+        let description = self.core.describe(&self.session);
+        // It always fits a frame.
+        let _ = self.session.outbox.message(conversation, &description);
+        self.session.outbox.flush();
     }
 
     fn cancel(&mut self, attempt: AttemptId) {

@@ -3,6 +3,7 @@
 pub(crate) mod abi;
 pub(crate) mod host;
 pub(crate) mod imports;
+pub(crate) mod journal;
 pub(crate) mod limiter;
 pub(crate) mod plain;
 pub(crate) mod prepared;

@@ -30,6 +30,8 @@ pub(crate) struct Session {
     pub(crate) principal: Principal,
     /// The largest result that the master takes.
     pub(crate) most: u64,
+    /// Bytes of a stream that the master takes unasked.
+    pub(crate) window: u64,
     open: AtomicBool,
     /// Attempts that are not over.
     held: AtomicUsize,
@@ -78,6 +80,7 @@ impl Session {
             id: theirs.session,
             namespace: theirs.namespace.clone(),
             most: theirs.limits.payload,
+            window: theirs.limits.window,
             ..Self::detached(theirs.peer.clone(), outbox)
         }
     }
@@ -90,6 +93,7 @@ impl Session {
             namespace: Namespace::default(),
             principal: Principal(principal),
             most: u64::MAX,
+            window: u64::MAX,
             open: AtomicBool::new(true),
             held: AtomicUsize::new(0),
             clogged: AtomicBool::new(false),

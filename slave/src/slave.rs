@@ -2,6 +2,7 @@
 
 use crate::builder::{Builder, StartError};
 use crate::core::Core;
+use crate::drain::{Drained, drain};
 use crate::session::serve;
 use crate::slot::Slot;
 use dpfw_link::address::Network;
@@ -29,15 +30,6 @@ pub struct Slave {
     pub(crate) hello: Arc<Hello>,
     pub(crate) network: Network,
     pub(crate) threads: Mutex<Vec<JoinHandle<()>>>,
-}
-
-/// How a drain ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Drained {
-    /// Everything that ran came to its end.
-    Clean,
-    /// The time was over; so many attempts still ran, and were interrupted.
-    Interrupted(usize),
 }
 
 /// The stack of a slot's thread: a guest's, the host's above it, and Rust's own.
@@ -145,33 +137,13 @@ impl Slave {
         let core = Arc::clone(&self.core);
         self.on_links(async move { drain(&core, limit).await }).await.unwrap_or(Drained::Clean)
     }
-}
 
-async fn drain(core: &Core, limit: Duration) -> Drained {
-    core.begin_drain();
-    let in_time = tokio::time::timeout(limit, core.idle()).await.is_ok();
-    let left = if in_time { 0 } else { core.interrupt() };
-    if left > 0 && tokio::time::timeout(FAREWELL, core.idle()).await.is_err() {
-        tracing::error!("guests do not stop, though they were interrupted");
-    }
-    let flush = async {
-        for session in core.linked() {
-            // A link that fails now has nothing more to say.
-            let _ = session.outbox.flushed().await;
-        }
-    };
-    // A master that does not read must not hold up the end.
-    let _ = tokio::time::timeout(FAREWELL, flush).await;
-    core.end(close::DRAINED, "the slave has drained");
-    match left {
-        0 => Drained::Clean,
-        left => Drained::Interrupted(left),
+    /// Waits until the slave has drained, because a master asked for it or by
+    /// [`drain`](Self::drain). A process that is nothing but a slave ends then. Cancel safe.
+    pub async fn drained(&self) -> Drained {
+        self.core.drain.outcome().await
     }
 }
-
-/// How long a drained slave waits for guests that were interrupted, and then for its last
-/// words to be written.
-const FAREWELL: Duration = Duration::from_secs(2);
 
 async fn accept(core: Arc<Core>, hello: Arc<Hello>, listener: Listener) {
     // Handshakes and links at once; beyond that the system's backlog waits.

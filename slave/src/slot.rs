@@ -4,7 +4,8 @@ mod batch;
 
 use crate::core::Core;
 use crate::job::{Job, Target};
-use crate::queue::{Freed, Next};
+use crate::module::facts::Kind;
+use crate::queue::{Entering, Freed, Next};
 use crate::sandbox::abi::Given;
 use crate::sandbox::host::{Allowance, Host, Lent};
 use crate::sandbox::prepared::{Prepared, SlotEngines};
@@ -76,13 +77,22 @@ impl Slot {
         let core = Arc::clone(&self.core);
         loop {
             let started = Instant::now();
-            match core.queue.next(|job| self.enter(job, started)) {
+            match core.queue.next(|entering| self.enter(entering, started)) {
                 Next::Run(job) => {
                     self.before(&job);
-                    let spent = self.run(&job, started);
-                    self.after(job);
+                    let session = Arc::clone(&job.session);
+                    let spent = match program(&job) {
+                        Some(target) => self.start_program(job, &target, started),
+                        None => self.run(&job, started),
+                    };
+                    self.after(session);
                     // Nobody waits for it to be cleared up.
                     drop(spent);
+                }
+                Next::Resume(program) => {
+                    self.before(&program.job);
+                    program.take_turn(&self.watch);
+                    self.after(Arc::clone(&program.job.session));
                 }
                 Next::Nothing => {
                     self.flush();
@@ -104,9 +114,34 @@ impl Slot {
     }
 
     /// From here on the attempt can be stopped.
-    fn enter(&self, job: &Job, started: Instant) {
-        let (engine, time) = (self.engines.engine(), self.core.limits.time);
+    fn enter(&self, entering: Entering<'_>, started: Instant) {
+        let (job, engine, time) = match entering {
+            Entering::Job(job) => (job, self.engines.engine(), self.core.limits.time),
+            Entering::Program(program) => (&program.job, &program.engine, program.time_left()),
+        };
         self.watch.enter(&job.session, job.attempt, engine, started, job.deadline, time);
+    }
+
+    /// Begins an attempt at a program and gives it its first turn.
+    fn start_program(&self, job: Job, target: &Target, started: Instant) -> Spent {
+        let core = &self.core;
+        let program = match gone(&job, started) {
+            Some(cause) => Err(Box::new((job, cause))),
+            None => core.programs.start(core, job, target, started),
+        };
+        match program {
+            Ok(program) => {
+                self.watch.move_to(&program.engine);
+                program.take_turn(&self.watch);
+            }
+            Err(refused) => {
+                self.watch.leave();
+                let (job, cause) = *refused;
+                let queued_us = micros(started.saturating_duration_since(job.arrived));
+                fail(&job, Timing { queued_us, ..Timing::default() }, cause);
+            }
+        }
+        None
     }
 
     /// What waits to be written must not wait for a long task.
@@ -118,8 +153,8 @@ impl Slot {
     }
 
     /// Accounts for the job, and looks after what it kept from being done.
-    fn after(&mut self, job: Job) {
-        let Freed { granted, waiting } = self.core.queue.done(&job.session);
+    fn after(&mut self, session: Arc<Session>) {
+        let Freed { granted, waiting } = self.core.queue.done(&session);
         if let Some(granted) = granted {
             self.core.granted(&granted);
         }
@@ -127,8 +162,8 @@ impl Slot {
         if self.dirty.is_empty() {
             self.dirty_since = now;
         }
-        if !self.dirty.last().is_some_and(|last| Arc::ptr_eq(last, &job.session)) {
-            self.dirty.push(job.session);
+        if !self.dirty.last().is_some_and(|last| Arc::ptr_eq(last, &session)) {
+            self.dirty.push(session);
         }
         if !waiting || now.duration_since(self.dirty_since) > BATCH {
             self.flush();
@@ -168,11 +203,8 @@ impl Slot {
         started: Instant,
         timing: &mut Timing,
     ) -> Result<Spent, Cause> {
-        if !job.session.is_open() {
-            return Err(Cause::Cancelled);
-        }
-        if job.deadline.is_some_and(|deadline| deadline <= started) {
-            return Err(Cause::DeadlineExceeded);
+        if let Some(cause) = gone(job, started) {
+            return Err(cause);
         }
         let target = match job.bound.target() {
             Some(Ok(target)) => target.clone(),
@@ -267,8 +299,23 @@ impl Slot {
     }
 }
 
+/// Why an attempt need not start any more.
+fn gone(job: &Job, now: Instant) -> Option<Cause> {
+    match job.deadline {
+        _ if !job.session.is_open() => Some(Cause::Cancelled),
+        Some(deadline) if deadline <= now => Some(Cause::DeadlineExceeded),
+        _ => None,
+    }
+}
+
+/// The program that an attempt is at, if it is at one.
+fn program(job: &Job) -> Option<Target> {
+    let target = job.bound.target()?.as_ref().ok()?;
+    (target.module.facts().kind == Kind::Program).then(|| target.clone())
+}
+
 /// Queues a result.
-fn tell(job: &Job, timing: Timing, result: Payload) -> Result<(), Cause> {
+pub(crate) fn tell(job: &Job, timing: Timing, result: Payload) -> Result<(), Cause> {
     let done = Done { timing, payload: result.len() as u64 };
     let told = job.session.outbox.message_with(job.attempt.conversation(), &done, result);
     job.session.look_for_clog();

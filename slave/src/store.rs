@@ -80,8 +80,7 @@ impl Store {
     }
 
     /// Entries, and what they cost in bytes.
-    #[cfg(test)]
-    fn size(&self) -> (u64, u64) {
+    pub(crate) fn size(&self) -> (u64, u64) {
         (self.count.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
     }
 

@@ -59,6 +59,15 @@ impl From<Stop> for Cause {
     }
 }
 
+/// What is known of an attempt that has left its slot.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Left {
+    /// Why it was stopped, if it was.
+    pub(crate) stop: Option<Stop>,
+    /// Whether its master was told that it holds a slot.
+    pub(crate) announced: bool,
+}
+
 /// What the pacer learns of a slot.
 pub(crate) enum Seen {
     /// Nothing runs.
@@ -103,9 +112,10 @@ impl Watch {
         }
     }
 
-    /// The attempt leaves the slot; says why it was stopped, if it was.
-    pub(crate) fn leave(&self) -> Option<Stop> {
-        self.lock().take().and_then(|current| current.stop)
+    /// The attempt leaves the slot.
+    pub(crate) fn leave(&self) -> Left {
+        let current = self.lock().take();
+        current.map_or(Left::default(), |c| Left { stop: c.stop, announced: c.announced })
     }
 
     /// Why the attempt that runs now has to stop, if it has to.

@@ -132,3 +132,27 @@ fn a_pinned_task_waits_for_its_busy_slave() {
     assert_eq!(sent(&bench.failed(1, 1, busy())), []);
     assert_eq!(sent(&bench.wait(bench.core.config.busy_pause)), [(1, 1, 2)]);
 }
+
+#[test]
+fn an_attempt_that_waits_holds_no_slot() {
+    let mut bench = Bench::new(&[1]);
+    let long = bench.core.config.queue_ahead * 2;
+    bench.measure(long);
+    assert_eq!(sent(&bench.submit_many(2)), [(1, 2, 2)]);
+    bench.started(1, &[2]);
+    assert_eq!(sent(&bench.waiting(1, &[2])), [(1, 3, 3)], "the slot is free");
+    bench.started(1, &[2]);
+    assert_eq!(sent(&bench.submit_many(1)), [], "both want it now");
+    assert_eq!(sent(&bench.done(1, 3, long)), [], "the first has it");
+    assert_eq!(sent(&bench.done(1, 2, long)), [(1, 4, 4)]);
+}
+
+#[test]
+fn an_attempt_that_waits_when_its_slave_dies_had_started() {
+    let mut bench = Bench::new(&[1, 1]);
+    let once = TaskSpec { flags: TaskFlags::ONCE, ..spec() };
+    bench.submit(once);
+    bench.waiting(1, &[1]);
+    let cause = Cause::SlaveLost { may_have_run: true };
+    assert_eq!(failures(&bench.lose(1, Loss::Died)), [(1, cause)]);
+}

@@ -76,6 +76,8 @@ fn event() -> impl Strategy<Value = Event> {
         5 => (slave(), loss()).prop_map(|(slave, loss)| Event::SlaveLost { slave, loss }),
         6 => (slave(), attempts())
             .prop_map(|(slave, attempts)| Event::Started { slave, attempts }),
+        3 => (slave(), attempts())
+            .prop_map(|(slave, attempts)| Event::Waiting { slave, attempts }),
         50 => (slave(), 0..24u64, end()).prop_map(|(slave, attempt, end)| Event::Finished {
             slave, attempt: AttemptId(attempt), end }),
         6 => (slave(), attempts())

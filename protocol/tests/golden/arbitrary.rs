@@ -7,8 +7,8 @@ use dpfw_protocol::frame::HEADER;
 use dpfw_protocol::hello::{Features, Hello, Namespace, PREFACE, PeerLimits, Range, Role};
 use dpfw_protocol::ids::{AttemptId, BindId, Incarnation, ModuleHash, PeerId, SessionId};
 use dpfw_protocol::message::{
-    self, Bind, Dispatch, Done, Failed, Log, Message, Recall, Status, StoreReply, StoreRequest,
-    TaskFlags, Timing,
+    self, Bind, Description, Dispatch, Done, Failed, Log, Message, Recall, Status, StoreReply,
+    StoreRequest, TaskFlags, Timing,
 };
 use dpfw_protocol::signature::{Field, Signature, TaskRecord, TypeRecord};
 use dpfw_protocol::store::{EntryInfo, EntryKind, Key, Principal, StoreOp};
@@ -157,6 +157,30 @@ fn status() -> impl Strategy<Value = Status> {
     )
 }
 
+fn description() -> impl Strategy<Value = Description> {
+    (any::<[u32; 8]>(), any::<[u64; 4]>(), ".{0,60}", any::<bool>()).prop_map(
+        |(small, [memory, store_bytes, store_entries, uptime_s], agent, draining)| {
+            let [slots, running, waiting, queued, sandboxes, load_milli, modules, links] = small;
+            Description {
+                slots,
+                running,
+                waiting,
+                queued,
+                sandboxes,
+                load_milli,
+                memory,
+                store_bytes,
+                store_entries,
+                modules,
+                links,
+                uptime_s,
+                agent,
+                draining,
+            }
+        },
+    )
+}
+
 fn hello() -> impl Strategy<Value = Hello> {
     let role = prop::sample::select(vec![Role::Master, Role::Slave]);
     let limits = (any::<u64>(), any::<u64>(), any::<u32>())
@@ -230,6 +254,11 @@ proptest! {
     #[test]
     fn a_status_survives(status in status()) {
         survives(&status, b"");
+    }
+
+    #[test]
+    fn a_description_survives(description in description()) {
+        survives(&description, b"");
     }
 
     #[test]

@@ -4,8 +4,8 @@ use dpfw_protocol::error::{Cause, Limit, Location};
 use dpfw_protocol::hello::{Features, Hello, Namespace, PeerLimits, Range, Role};
 use dpfw_protocol::ids::{AttemptId, BindId, Incarnation, ModuleHash, PeerId, SessionId};
 use dpfw_protocol::message::{
-    Abandon, Bind, Close, Dispatch, Done, Failed, Log, ModuleBytes, NeedModule, Recall, Returned,
-    Started, Status, StoreReply, StoreRequest, TaskFlags, Timing, close,
+    Abandon, Bind, Close, Description, Dispatch, Done, Failed, Log, ModuleBytes, NeedModule,
+    Recall, Returned, Started, Status, StoreReply, StoreRequest, TaskFlags, Timing, Waiting, close,
 };
 use dpfw_protocol::signature::{Field, Signature, TaskRecord, TypeRecord};
 use dpfw_protocol::store::{EntryInfo, EntryKind, Key, Principal, StoreOp};
@@ -95,6 +95,10 @@ pub(crate) fn recall() -> Recall {
 
 pub(crate) fn started() -> Started {
     Started { attempts: attempts() }
+}
+
+pub(crate) fn waiting() -> Waiting {
+    Waiting { attempts: attempts() }
 }
 
 pub(crate) fn returned() -> Returned {
@@ -188,6 +192,25 @@ pub(crate) fn status() -> Status {
         queued: 300,
         taken: false,
         attempts: vec![AttemptId(1)],
+    }
+}
+
+pub(crate) fn description() -> Description {
+    Description {
+        slots: 2,
+        running: 1,
+        waiting: 0,
+        queued: 300,
+        sandboxes: 1,
+        load_milli: 1500,
+        memory: 11 << 20,
+        store_bytes: 1000,
+        store_entries: 3,
+        modules: 4,
+        links: 2,
+        uptime_s: 86_400,
+        agent: "dpfw 0.1.0".into(),
+        draining: false,
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::engine::fits_pool;
 use crate::limits::Limits;
 use dpfw_protocol::error::{Cause, Limit};
+use dpfw_protocol::program::START;
 use dpfw_protocol::signature::{EXPORT_PREFIX, TaskTable};
 use serde::{Deserialize, Serialize};
 use wasmparser::{ExternalKind, Parser, Payload, TypeRef};
@@ -180,12 +181,13 @@ impl Seen {
             .collect();
         let kind = match () {
             () if !tasks.is_empty() || function("dpfw_alloc") => Kind::Task,
-            () if function("_start") => Kind::Program,
+            () if function(START) => Kind::Program,
             () => Kind::Plain,
         };
         let mut functions = match kind {
             Kind::Task => tasks,
-            Kind::Plain | Kind::Program => all.map(|(n, _)| n.clone()).collect(),
+            Kind::Plain => all.map(|(n, _)| n.clone()).collect(),
+            Kind::Program => vec![START.to_owned()],
         };
         functions.sort_unstable();
         let table = dpfw_protocol::module::task_table(wasm);
@@ -199,8 +201,9 @@ impl Seen {
             functions,
             memory: self.memory,
             pooled: fits_pool(self.memories, self.tables, self.table_elements, limits),
-            initialize: function("_initialize") || self.start,
-            warm: function("dpfw_warm"),
+            // Programs never run ahead of their attempts.
+            initialize: kind != Kind::Program && (function("_initialize") || self.start),
+            warm: kind != Kind::Program && function("dpfw_warm"),
             imports: self.imports,
             section,
         })

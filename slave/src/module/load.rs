@@ -148,6 +148,11 @@ impl Modules {
         Ok((modules, thread))
     }
 
+    /// Modules that tasks can run. None is ever forgotten.
+    pub(crate) fn ready(&self) -> usize {
+        self.ready.load(Ordering::Relaxed)
+    }
+
     /// Lets the loader end when it has done what it is at.
     pub(crate) fn stop(&self) {
         self.loader.lock().unwrap_or_else(PoisonError::into_inner).take();

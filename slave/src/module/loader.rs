@@ -5,7 +5,7 @@
 //! while a module is made is that module's error.
 
 use super::cache::{Artifact, Cache};
-use super::facts::{Facts, Kind};
+use super::facts::Facts;
 use super::load::{Modules, Release, Work};
 use super::warm::{Warmed, warm};
 use crate::engine::Engines;
@@ -93,11 +93,6 @@ pub(crate) fn build(
 ) -> Result<Artifact, Cause> {
     let started = Instant::now();
     let facts = Facts::of(wasm, limits)?;
-    if facts.kind == Kind::Program {
-        let reason = "it is a WASI program (it exports `_start`); this version runs task \
-                      modules and plain modules";
-        return Err(Cause::Rejected { reason: reason.into() });
-    }
     sandbox::imports::check(&facts)?;
     let (compiled, warmed) = match warm(engines, wasm, &facts, limits)? {
         Warmed::Snapshot(snapshot) => (compile(compiler, &snapshot)?, true),

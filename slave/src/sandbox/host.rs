@@ -1,5 +1,6 @@
 //! The host's side of one sandbox: what it may use, and what it has said.
 
+use super::journal::{Journal, LOG_WATERMARK, Output};
 use super::limiter::Limiter;
 use crate::core::Core;
 use crate::limits::Limits;
@@ -7,8 +8,7 @@ use crate::session::Session;
 use crate::watch::Watch;
 use dpfw_protocol::error::{Cause, Location};
 use dpfw_protocol::ids::AttemptId;
-use dpfw_protocol::message::{Log, Progress};
-use dpfw_protocol::text::printable;
+use dpfw_protocol::message::Progress;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,8 +30,9 @@ pub(crate) struct Host {
     pub(crate) reply: Reply,
     panic: Option<Box<Panic>>,
     exit: Option<u32>,
-    left: Allowance,
-    lines: [Vec<u8>; 2],
+    journal: Journal,
+    /// When it may tell again how far it is.
+    next_progress: Option<Instant>,
     /// What the guest said last of how far it is, if it was not sent yet.
     progress: Option<Progress>,
 }
@@ -66,13 +67,6 @@ struct Panic {
     location: Option<Location>,
 }
 
-/// Where a log line comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Output {
-    Stdout,
-    Stderr,
-}
-
 impl Host {
     /// For an attempt of a session, which has this left to say.
     pub(crate) fn new(
@@ -90,8 +84,8 @@ impl Host {
             reply: Reply::default(),
             panic: None,
             exit: None,
-            left,
-            lines: Default::default(),
+            journal: Journal::new(session, attempt, left.log),
+            next_progress: left.progress,
             progress: None,
         }
     }
@@ -118,29 +112,12 @@ impl Host {
 
     /// Whether anything that it logs is still sent.
     pub(crate) fn may_log(&self) -> bool {
-        self.left.log > 0
+        self.journal.may_log()
     }
 
-    /// Sends a log line to the master. Beyond the limit nothing is sent any more, and the
-    /// last line says so.
+    /// Sends a log line to the master.
     pub(crate) fn log(&mut self, level: u8, target: &str, text: &str) {
-        if !self.may_log() {
-            return;
-        }
-        let most = dpfw_protocol::limits::MAX_TEXT;
-        let (target, mut text) = (printable(target, 256), printable(text, most));
-        match self.left.log.checked_sub(text.len() as u64 + 1) {
-            Some(left) if left > 0 => self.left.log = left,
-            _ => {
-                self.left.log = 0;
-                text = "the limit on log bytes is reached; further lines are dropped".into();
-            }
-        }
-        if self.session.outbox.control_bytes() < LOG_WATERMARK {
-            let log = Log { level: level.clamp(1, 5), target, text };
-            // It was cut to what fits a frame.
-            let _ = self.session.outbox.message(self.attempt.conversation(), &log);
-        }
+        self.journal.log(level, target, text);
     }
 
     /// Tells the master how far the task is. What comes sooner than [`PAUSE`] after the
@@ -148,8 +125,8 @@ impl Host {
     pub(crate) fn progress(&mut self, done: u64, total: u64) {
         self.progress = Some(Progress { done, total });
         let now = Instant::now();
-        if self.left.progress.is_none_or(|next| next <= now) {
-            self.left.progress = Some(now + PAUSE);
+        if self.next_progress.is_none_or(|next| next <= now) {
+            self.next_progress = Some(now + PAUSE);
             self.send_progress();
         }
     }
@@ -165,49 +142,20 @@ impl Host {
 
     /// The guest wrote to stdout or stderr: whole lines become log lines.
     pub(crate) fn write(&mut self, output: Output, bytes: &[u8]) {
-        let pending = &mut self.lines[output as usize];
-        pending.extend_from_slice(bytes);
-        let text = match pending.iter().rposition(|b| *b == b'\n') {
-            Some(end) => pending.drain(..=end).collect(),
-            None if pending.len() > LONGEST_LINE => std::mem::take(pending),
-            None => return,
-        };
-        self.lines_of(output, &text);
-    }
-
-    fn lines_of(&mut self, output: Output, text: &[u8]) {
-        let (level, target) = match output {
-            Output::Stdout => (3, "stdout"),
-            Output::Stderr => (2, "stderr"),
-        };
-        for line in String::from_utf8_lossy(text).lines() {
-            self.log(level, target, line);
-        }
+        self.journal.write(output, bytes);
     }
 
     /// Sends what waits: lines that were not ended, and how far the guest came. Gives what
     /// is left to the attempt's next sandbox.
     pub(crate) fn finish(&mut self) -> Allowance {
-        for output in [Output::Stdout, Output::Stderr] {
-            let rest = std::mem::take(&mut self.lines[output as usize]);
-            if !rest.is_empty() {
-                self.lines_of(output, &rest);
-            }
-        }
+        self.journal.finish();
         self.send_progress();
-        self.left
+        Allowance { log: self.journal.left(), progress: self.next_progress }
     }
 }
 
 /// Between two reports of progress: nobody reads faster, and guests may report in a loop.
 const PAUSE: Duration = Duration::from_millis(1);
-
-/// Log lines are dropped while this much waits for the master: they must not displace
-/// results.
-const LOG_WATERMARK: usize = 1 << 20;
-
-/// A line that is not ended is sent when it is this long.
-const LONGEST_LINE: usize = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -220,7 +168,7 @@ mod tests {
         host.progress(1, 9);
         assert!(host.progress.is_none(), "the first is sent at once");
         let never = Instant::now() + Duration::from_secs(3600);
-        host.left.progress = Some(never);
+        host.next_progress = Some(never);
         host.progress(2, 9);
         host.progress(3, 9);
         assert_eq!(host.progress.as_ref().map(|p| p.done), Some(3));

@@ -18,7 +18,7 @@ use wasmtime::{Caller, Extern, Linker, Memory};
 const ABI: &str = "dpfw_1";
 
 /// The module name of WASI preview 1.
-pub(super) const WASI: &str = "wasi_snapshot_preview1";
+pub(crate) const WASI: &str = "wasi_snapshot_preview1";
 
 /// What the ABI offers.
 const ABI_NAMES: [&str; 12] = [
@@ -43,7 +43,7 @@ const ABI_NAMES: [&str; 12] = [
 pub(crate) fn check(facts: &Facts) -> Result<(), Cause> {
     for (module, name) in &facts.imports {
         let granted = match (facts.kind, module.as_str()) {
-            (Kind::Plain, _) => false,
+            (Kind::Plain, _) | (Kind::Program, ABI) => false,
             (_, ABI) => ABI_NAMES.contains(&name.as_str()),
             (_, WASI) => wasi::NAMES.contains(&name.as_str()),
             _ => false,

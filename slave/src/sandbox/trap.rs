@@ -2,6 +2,7 @@
 
 use super::host::Host;
 use super::imports::Abi;
+use super::limiter::Limiter;
 use crate::watch::Stop;
 use dpfw_protocol::error::{Cause, Trap};
 use wasmtime::WasmBacktrace;
@@ -20,7 +21,20 @@ pub(crate) fn cause(error: &wasmtime::Error, host: &mut Host, stop: Option<Stop>
     if let Some(said) = host.last_words(&mut backtrace) {
         return said;
     }
-    match trap {
+    of_trap(error, backtrace)
+}
+
+/// Why a program ended that did not exit. One that was interrupted was cancelled, unless
+/// whoever did it knows better.
+pub(crate) fn of_program(error: &wasmtime::Error, limiter: &Limiter) -> Cause {
+    if error.downcast_ref() == Some(&wasmtime::Trap::Interrupt) {
+        return Cause::Cancelled;
+    }
+    limiter.refused().unwrap_or_else(|| of_trap(error, frames(error)))
+}
+
+fn of_trap(error: &wasmtime::Error, backtrace: Vec<String>) -> Cause {
+    match error.downcast_ref::<wasmtime::Trap>() {
         Some(trap) => Cause::Trap { kind: kind(*trap), backtrace },
         None => match error.downcast_ref::<Abi>() {
             Some(Abi(message)) => Cause::GuestAbi { message: message.clone() },

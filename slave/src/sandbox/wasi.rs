@@ -5,8 +5,9 @@
 //! epoch reaches, and start a runtime of their own. Here nothing waits but `poll_oneoff`,
 //! which the pacer can end.
 
-use super::host::{Host, Output};
+use super::host::Host;
 use super::imports::{PIECE, WASI, go_on, memory, slice, slice_mut};
+use super::journal::Output;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use wasmtime::{Caller, Linker};
 

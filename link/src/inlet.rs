@@ -1,0 +1,312 @@
+//! The receiving end of a stream of bytes: what has arrived and is not read yet.
+//!
+//! Owns: the bytes that wait to be read, the credit that was granted for them. Does not:
+//! wait; whoever polls is woken. Invariants: no more than [`WINDOW`] bytes wait; a stream
+//! that broke off is never taken for one that ended.
+
+use crate::outbox::Outbox;
+use dpfw_protocol::Bytes;
+use dpfw_protocol::error::Cause;
+use dpfw_protocol::ids::ConversationId;
+use dpfw_protocol::limits::{GRANT, WINDOW};
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+/// Where a stream arrives. It may be attached anew, to a conversation that begins, as long
+/// as nothing was read.
+#[derive(Debug, Default)]
+pub struct Inlet(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    from: Option<(Outbox, ConversationId)>,
+    pieces: VecDeque<Bytes>,
+    /// What the sender may still send.
+    allowed: u64,
+    /// What was read and is not granted again yet.
+    read: u64,
+    /// What is granted as soon as somebody wants to read.
+    withheld: u64,
+    end: Option<End>,
+    reading: Reading,
+    waker: Option<Waker>,
+}
+
+/// How a stream is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum End {
+    Whole,
+    Broken(String),
+}
+
+/// What becomes of the bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Reading {
+    #[default]
+    Wanted,
+    /// They are taken and dropped.
+    Discarded,
+    /// The sender was told that nobody takes them.
+    Refused,
+}
+
+/// When the sender may begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// It has a window without being asked.
+    AtOnce,
+    /// It has one when somebody first wants to read.
+    WhenRead,
+}
+
+/// What there is to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// These bytes; never none.
+    Bytes(Bytes),
+    /// Nothing yet.
+    Nothing,
+    /// Nothing more.
+    End,
+    /// Nothing more, although more was to come.
+    Broken(String),
+}
+
+/// A peer broke the rules of streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a stream has {0}")]
+pub struct StreamError(&'static str);
+
+impl Inlet {
+    /// One at which nothing ever arrives.
+    pub fn ended() -> Self {
+        let inlet = Self::default();
+        inlet.lock().end = Some(End::Whole);
+        inlet
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes what arrives in a conversation from now on, and forgets what came before.
+    pub fn attach(&self, outbox: &Outbox, conversation: ConversationId, begin: Begin) {
+        let mut inner = self.lock();
+        inner.from = Some((outbox.clone(), conversation));
+        inner.pieces.clear();
+        (inner.end, inner.read) = (None, 0);
+        (inner.allowed, inner.withheld) = match begin {
+            Begin::AtOnce => (WINDOW, 0),
+            Begin::WhenRead => (0, WINDOW),
+        };
+        if inner.reading == Reading::Refused {
+            refuse(outbox, conversation);
+        }
+    }
+
+    /// A chunk has arrived.
+    ///
+    /// # Errors
+    /// [`StreamError`] if it is more than was granted, or comes after the end.
+    pub fn push(&self, body: &[u8], last: bool) -> Result<(), StreamError> {
+        let mut inner = self.lock();
+        if inner.end.is_some() {
+            return Err(StreamError("a chunk behind its end"));
+        }
+        if body.is_empty() && !last {
+            return Err(StreamError("an empty chunk"));
+        }
+        let allowed = inner.allowed.checked_sub(body.len() as u64);
+        inner.allowed = allowed.ok_or(StreamError("more bytes than were granted"))?;
+        inner.end = last.then_some(End::Whole);
+        match inner.reading {
+            Reading::Wanted if body.is_empty() => {}
+            Reading::Wanted => inner.pieces.push_back(Bytes::copy_from_slice(body)),
+            Reading::Discarded => inner.grant_for(body.len()),
+            Reading::Refused => {}
+        }
+        inner.wake();
+        Ok(())
+    }
+
+    /// Takes at most `most` bytes, and lets as many more come.
+    pub fn take(&self, most: usize) -> Taken {
+        let mut inner = self.lock();
+        let Some(front) = inner.pieces.front_mut() else {
+            return match &inner.end {
+                None => Taken::Nothing,
+                Some(End::Whole) => Taken::End,
+                Some(End::Broken(why)) => Taken::Broken(why.clone()),
+            };
+        };
+        let n = front.len().min(most);
+        let bytes = front.split_to(n);
+        if front.is_empty() {
+            inner.pieces.pop_front();
+        }
+        inner.grant_for(n);
+        Taken::Bytes(bytes)
+    }
+
+    /// Completes when there is something to read, or the end.
+    pub fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut inner = self.lock();
+        if inner.end.is_some() || !inner.pieces.is_empty() {
+            return Poll::Ready(());
+        }
+        inner.waker = Some(cx.waker().clone());
+        let first = std::mem::take(&mut inner.withheld);
+        inner.grant(first);
+        Poll::Pending
+    }
+
+    /// It ends in the middle, unless it has ended.
+    pub fn fail(&self, why: &str) {
+        let mut inner = self.lock();
+        inner.end.get_or_insert_with(|| End::Broken(why.to_owned()));
+        inner.wake();
+    }
+
+    /// Whether all has arrived.
+    pub fn is_whole(&self) -> bool {
+        self.lock().end == Some(End::Whole)
+    }
+
+    /// Nobody reads it any more; what comes is dropped.
+    pub fn discard(&self) {
+        let mut inner = self.lock();
+        inner.reading = Reading::Discarded;
+        let waiting = inner.pieces.drain(..).map(|piece| piece.len()).sum();
+        inner.waker = None;
+        inner.grant_for(waiting);
+    }
+
+    /// Nobody reads it any more, and its sender will be told that it is over.
+    pub fn close(&self) {
+        self.lock().close();
+    }
+
+    /// Nobody reads it any more, and its sender is told so.
+    pub fn refuse(&self) {
+        let mut inner = self.lock();
+        inner.close();
+        if inner.end.is_none()
+            && let Some((outbox, conversation)) = &inner.from
+        {
+            refuse(outbox, *conversation);
+        }
+    }
+}
+
+fn refuse(outbox: &Outbox, conversation: ConversationId) {
+    // It always fits a frame.
+    let _ = outbox.abandon(conversation, Cause::Cancelled);
+}
+
+impl Inner {
+    fn close(&mut self) {
+        self.reading = Reading::Refused;
+        self.pieces.clear();
+        self.waker = None;
+    }
+
+    fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// So many bytes were read: grants them again, in steps, so that grants stay rare.
+    fn grant_for(&mut self, n: usize) {
+        self.read += n as u64;
+        if self.read >= GRANT && self.end.is_none() {
+            let read = std::mem::take(&mut self.read);
+            self.grant(read);
+        }
+    }
+
+    fn grant(&mut self, bytes: u64) {
+        self.allowed += bytes;
+        if bytes > 0
+            && let Some((outbox, conversation)) = &self.from
+        {
+            // It always fits a frame.
+            let _ = outbox.grant(*conversation, bytes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dpfw_protocol::ids::{AttemptId, Port};
+    use dpfw_protocol::limits::CHUNK;
+
+    fn inlet(begin: Begin) -> Inlet {
+        let inlet = Inlet::default();
+        inlet.attach(&Outbox::nowhere(), AttemptId(1).port(Port::Input), begin);
+        inlet
+    }
+
+    fn waits(inlet: &Inlet) -> bool {
+        inlet.poll_ready(&mut Context::from_waker(Waker::noop())).is_pending()
+    }
+
+    fn bytes(text: &'static str) -> Taken {
+        Taken::Bytes(Bytes::from_static(text.as_bytes()))
+    }
+
+    #[test]
+    fn nothing_may_come_before_it_is_wanted() {
+        let inlet = inlet(Begin::WhenRead);
+        assert!(inlet.push(b"early", false).is_err());
+        assert!(waits(&inlet));
+        assert_eq!(inlet.push(b"now", false), Ok(()));
+        assert!(!waits(&inlet));
+        assert_eq!((inlet.take(2), inlet.take(9)), (bytes("no"), bytes("w")));
+        assert_eq!(inlet.take(9), Taken::Nothing);
+        assert_eq!((inlet.push(b"", true), inlet.take(9)), (Ok(()), Taken::End));
+        assert!(inlet.push(b"late", false).is_err());
+    }
+
+    #[test]
+    fn what_waits_is_never_more_than_the_window() {
+        let inlet = inlet(Begin::AtOnce);
+        let chunk = vec![0; CHUNK];
+        for _ in 0..WINDOW as usize / CHUNK {
+            assert_eq!(inlet.push(&chunk, false), Ok(()));
+        }
+        for _ in 0..GRANT as usize / CHUNK {
+            assert!(inlet.push(b"x", false).is_err());
+            assert!(matches!(inlet.take(usize::MAX), Taken::Bytes(_)));
+        }
+        for _ in 0..GRANT as usize / CHUNK {
+            assert_eq!(inlet.push(&chunk, false), Ok(()), "as much as was read");
+        }
+        assert!(inlet.push(b"x", false).is_err());
+        assert!(inlet.push(b"", false).is_err(), "an empty chunk");
+    }
+
+    #[test]
+    fn a_stream_that_breaks_off_does_not_end() {
+        let inlet = inlet(Begin::AtOnce);
+        assert_eq!(inlet.push(b"half", false), Ok(()));
+        inlet.fail("the link is lost");
+        assert_eq!(inlet.take(9), bytes("half"));
+        assert_eq!(inlet.take(9), Taken::Broken("the link is lost".into()));
+        assert!(!inlet.is_whole());
+        assert_eq!(Inlet::ended().take(1), Taken::End);
+    }
+
+    #[test]
+    fn what_nobody_reads_is_taken_all_the_same() {
+        let inlet = inlet(Begin::AtOnce);
+        assert_eq!(inlet.push(&[0; CHUNK], false), Ok(()));
+        inlet.discard();
+        for _ in 0..3 * WINDOW as usize / CHUNK {
+            assert_eq!(inlet.push(&[0; CHUNK], false), Ok(()));
+        }
+        assert_eq!(inlet.take(1), Taken::Nothing);
+    }
+}

@@ -1,0 +1,155 @@
+//! How a slave is, and telling it to drain.
+
+use crate::slave::{Ending, Slave};
+use dpfw_dispatch::Loss;
+use dpfw_protocol::ids::{ConversationId, PeerId};
+use dpfw_protocol::limits::MAX_NAME;
+use dpfw_protocol::message::{self, Describe, Drain};
+use dpfw_protocol::text::printable;
+use std::time::Duration;
+
+/// How a slave is, in its own words.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Description {
+    /// Tasks that it runs at once.
+    pub slots: u32,
+    /// Tasks that hold a slot, of all masters.
+    pub running: u32,
+    /// Tasks that wait for something and hold no slot, of all masters.
+    pub waiting: u32,
+    /// Tasks that are not started, of all masters.
+    pub queued: u32,
+    /// Sandboxes in being.
+    pub sandboxes: u32,
+    /// The load average of its machine over the last minute.
+    pub load: f64,
+    /// Bytes of memory that its process has resident.
+    pub memory_bytes: u64,
+    /// What the entries of its store cost, in bytes.
+    pub store_bytes: u64,
+    /// Entries of its store.
+    pub store_entries: u64,
+    /// Modules that are loaded.
+    pub modules: u32,
+    /// Masters that are linked.
+    pub links: u32,
+    /// Since it started; in whole seconds.
+    pub uptime: Duration,
+    /// Its program and version.
+    pub agent: String,
+    /// Whether it admits nothing new.
+    pub draining: bool,
+}
+
+/// The link to a slave is lost.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the link to {slave} is lost")]
+pub struct LinkLost {
+    slave: PeerId,
+}
+
+impl LinkLost {
+    /// The slave's name.
+    pub fn slave(&self) -> &PeerId {
+        &self.slave
+    }
+}
+
+impl Slave {
+    fn lost(&self) -> LinkLost {
+        LinkLost { slave: self.name().clone() }
+    }
+
+    /// Asks the slave how it is.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let master = dpfw::Master::builder().build().await?;
+    /// let slave = master.slaves().pop().expect("the one within the process");
+    /// let now = slave.describe().await?;
+    /// println!("{} of {} slots, load {:.2}", now.running, now.slots, now.load);
+    /// # assert_eq!((now.slots, now.links, now.draining), (slave.slots(), 1, false));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`LinkLost`].
+    pub async fn describe(&self) -> Result<Description, LinkLost> {
+        let conversation = self.0.conversation();
+        let answer = self.0.descriptions.expect(conversation);
+        // It always fits a frame.
+        let _ = self.0.outbox.message(conversation, &Describe {});
+        self.0.outbox.flush();
+        if !self.is_linked() {
+            return Err(self.lost());
+        }
+        answer.await.map(Description::from).map_err(|_| self.lost())
+    }
+
+    /// Has the slave drain: it admits nothing new, what runs comes to its end within the
+    /// slave's own time limit, then the slave ends. Returns as soon as it drains;
+    /// [`left`](Self::left) waits for the end.
+    ///
+    /// Any master may ask for it, and it concerns the tasks of all.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let master = dpfw::Master::builder().build().await?;
+    /// let slave = master.slaves().pop().expect("the one within the process");
+    /// slave.drain().await?;
+    /// slave.left().await?;
+    /// assert!(!slave.is_linked());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`LinkLost`].
+    pub async fn drain(&self) -> Result<(), LinkLost> {
+        // It always fits a frame.
+        let _ = self.0.outbox.message(ConversationId::LINK, &Drain {});
+        self.0.outbox.flush();
+        if !self.is_linked() {
+            return Err(self.lost());
+        }
+        let Ending { draining, .. } = self.0.ending(|e| e.draining || e.gone.is_some()).await;
+        if draining { Ok(()) } else { Err(self.lost()) }
+    }
+
+    /// Waits until the slave has taken its leave: it has drained, or its operator ended it.
+    /// Cancel safe.
+    ///
+    /// # Errors
+    /// [`LinkLost`] if it ends without a word.
+    pub async fn left(&self) -> Result<(), LinkLost> {
+        match self.0.ending(|ending| ending.gone.is_some()).await.gone {
+            Some(Loss::Left) => Ok(()),
+            _ => Err(self.lost()),
+        }
+    }
+}
+
+impl From<message::Description> for Description {
+    fn from(told: message::Description) -> Self {
+        Self {
+            slots: told.slots,
+            running: told.running,
+            waiting: told.waiting,
+            queued: told.queued,
+            sandboxes: told.sandboxes,
+            load: f64::from(told.load_milli) / 1000.0,
+            memory_bytes: told.memory,
+            store_bytes: told.store_bytes,
+            store_entries: told.store_entries,
+            modules: told.modules,
+            links: told.links,
+            uptime: Duration::from_secs(told.uptime_s),
+            agent: printable(&told.agent, MAX_NAME),
+            draining: told.draining,
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! Attempts at programs: each a future that a slot polls, and that waits without one.
+//!
+//! Owns: the state of each attempt between its turns in a slot, and who may stop it. Does
+//! not: choose a slot; the queue does. Invariants: an attempt is polled by one slot at a
+//! time; it ends once, and its end is told once; a stop reaches it wherever it is.
+
+mod engine;
+mod outlet;
+mod run;
+mod table;
+mod wasi;
+
+use crate::core::Core;
+use crate::job::Job;
+use crate::sandbox::imports::WASI;
+use crate::sandbox::journal::Journal;
+use crate::sandbox::limiter::Limiter;
+use crate::slot::{fail, tell};
+use crate::watch::{Left, Watch};
+use dpfw_link::inlet::{Begin, Inlet};
+use dpfw_protocol::error::Cause;
+use dpfw_protocol::ids::Port;
+use dpfw_protocol::message::Timing;
+use dpfw_protocol::program::{Invocation, START};
+use engine::Prepared;
+use outlet::Outlet;
+use run::Ended;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+pub(crate) use table::Programs;
+use wasi::{Ports, State};
+use wasmtime::Engine;
+
+type Running = Pin<Box<dyn Future<Output = Ended> + Send>>;
+
+/// One attempt at a program.
+pub(crate) struct Program {
+    pub(crate) job: Job,
+    pub(crate) engine: Engine,
+    core: Arc<Core>,
+    ports: Ports,
+    control: Arc<Control>,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    stage: Stage,
+    /// Why it has to stop, if not for what its slot's watch says.
+    stop: Option<Cause>,
+    queued: Duration,
+    /// How long it held a slot.
+    ran: Duration,
+    told: Told,
+}
+
+enum Stage {
+    /// It waits, since then.
+    Waiting(Running, Instant),
+    /// It waits for a slot.
+    Woken(Running),
+    /// A slot polls it; whether it was woken meanwhile.
+    Polled {
+        woken: bool,
+    },
+    Over,
+}
+
+/// What its master was told of it last.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    Waits,
+}
+
+/// How those who stop an attempt reach its guest.
+#[derive(Debug, Default)]
+struct Control {
+    stopped: AtomicBool,
+    /// Of the slot that polls it.
+    watch: Mutex<Option<Arc<Watch>>>,
+}
+
+impl Control {
+    fn must_stop(&self) -> bool {
+        let watch = || self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        self.stopped.load(Ordering::Acquire)
+            || watch().as_ref().is_some_and(|watch| watch.stop_of().is_some())
+    }
+
+    fn set_watch(&self, watch: Option<&Arc<Watch>>) {
+        *self.watch.lock().unwrap_or_else(PoisonError::into_inner) = watch.cloned();
+    }
+}
+
+/// What a slot does with an attempt after a turn.
+#[derive(Debug, PartialEq, Eq)]
+enum After {
+    /// It waits; whoever wakes it puts it into the queue.
+    Waits,
+    /// It is in the queue already.
+    Woken,
+    Ends(Cause),
+}
+
+impl Program {
+    /// Makes the future of an attempt. The one that asked for it polls it first.
+    ///
+    /// # Errors
+    /// The job and the [`Cause`] that it fails with.
+    fn new(
+        core: &Arc<Core>,
+        job: Job,
+        prepared: Arc<Prepared>,
+        started: Instant,
+    ) -> Result<Self, Box<(Job, Cause)>> {
+        let invocation = match Invocation::decode(&job.args) {
+            Ok(invocation) => invocation,
+            Err(cause) => return Err(Box::new((job, cause))),
+        };
+        let (limits, outbox) = (&core.limits, &job.session.outbox);
+        let port = |port| job.attempt.port(port);
+        let input = match invocation.input {
+            true => Inlet::default(),
+            false => Inlet::ended(),
+        };
+        if invocation.input {
+            input.attach(outbox, port(Port::Input), Begin::WhenRead);
+        }
+        let ports = Ports {
+            input: Arc::new(input),
+            output: Arc::new(Outlet::new(outbox, port(Port::Output), job.session.window)),
+            journal: Arc::new(Mutex::new(Journal::new(&job.session, job.attempt, limits.log))),
+        };
+        let control = Arc::new(Control::default());
+        let state = State::new(&invocation, &ports, Limiter::new(limits.memory, limits.table));
+        let engine = prepared.engine.clone();
+        let (deadline, shared) = (job.deadline, Arc::clone(&control));
+        let running = Box::pin(run::run(prepared, state, ports.clone(), shared, deadline));
+        let inner = Inner {
+            stage: Stage::Woken(running),
+            stop: None,
+            queued: started.saturating_duration_since(job.arrived),
+            ran: Duration::ZERO,
+            told: Told::Nothing,
+        };
+        let (core, inner) = (Arc::clone(core), Mutex::new(inner));
+        Ok(Self { job, engine, core, ports, control, inner })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long it may still hold a slot.
+    pub(crate) fn time_left(&self) -> Duration {
+        self.core.limits.time.saturating_sub(self.lock().ran)
+    }
+
+    /// A turn in a slot whose watch it has entered. Leaves the watch.
+    pub(crate) fn take_turn(self: &Arc<Self>, watch: &Arc<Watch>) {
+        let Some(mut running) = self.begin_turn() else {
+            watch.leave();
+            return;
+        };
+        self.control.set_watch(Some(watch));
+        let started = Instant::now();
+        let waker = Waker::from(Arc::clone(self));
+        let _within = self.core.helm.handle().enter();
+        let turn = std::panic::AssertUnwindSafe(|| {
+            running.as_mut().poll(&mut Context::from_waker(&waker))
+        });
+        let polled = std::panic::catch_unwind(turn);
+        let left = watch.leave();
+        self.control.set_watch(None);
+        let ran = started.elapsed();
+        match polled {
+            Ok(Poll::Pending) => match self.end_turn(running, ran, &left) {
+                After::Waits => self.core.pacer.arm(),
+                After::Woken => self.core.queue.resume(self),
+                After::Ends(cause) => self.stopped(cause),
+            },
+            Ok(Poll::Ready(Ended { outcome, timing })) => {
+                drop(running);
+                self.ended(outcome, timing, ran, left);
+            }
+            Err(panic) => self.stopped(crate::slot::internal(&*panic)),
+        }
+    }
+
+    fn begin_turn(&self) -> Option<Running> {
+        let mut inner = self.lock();
+        match std::mem::replace(&mut inner.stage, Stage::Polled { woken: false }) {
+            Stage::Woken(running) => Some(running),
+            other => {
+                inner.stage = other;
+                None
+            }
+        }
+    }
+
+    fn end_turn(&self, running: Running, ran: Duration, left: &Left) -> After {
+        let mut inner = self.lock();
+        inner.ran += ran;
+        if left.announced {
+            inner.told = Told::Nothing;
+        }
+        let woken = matches!(inner.stage, Stage::Polled { woken: true });
+        let stop = inner.stop.take().or_else(|| left.stop.map(Cause::from));
+        let (stage, after) = match stop {
+            Some(cause) => (Stage::Over, After::Ends(cause)),
+            None if woken => (Stage::Woken(running), After::Woken),
+            None => (Stage::Waiting(running, Instant::now()), After::Waits),
+        };
+        inner.stage = stage;
+        after
+    }
+
+    /// It has come to its end by itself, or because it was interrupted.
+    fn ended(&self, outcome: Result<(), Cause>, timing: Timing, ran: Duration, left: Left) {
+        let mut inner = self.lock();
+        inner.stage = Stage::Over;
+        inner.ran += ran;
+        let init = Duration::from_micros(timing.init_us);
+        let run_us = micros(inner.ran.saturating_sub(init));
+        let timing = Timing { queued_us: micros(inner.queued), run_us, ..timing };
+        let stop = inner.stop.take().or_else(|| left.stop.map(Cause::from));
+        let ran = inner.ran;
+        drop(inner);
+        self.job.bound.learn(ran);
+        self.finish();
+        // What was interrupted says so; what was quicker has its own end.
+        match (outcome, stop) {
+            (Ok(()), _) => {
+                if let Err(cause) = tell(&self.job, timing, Default::default()) {
+                    fail(&self.job, timing, cause);
+                }
+            }
+            (Err(Cause::Cancelled), Some(stop)) => fail(&self.job, timing, stop),
+            (Err(cause), _) => fail(&self.job, timing, cause),
+        }
+    }
+
+    /// It was stopped, and its sandbox is gone.
+    fn stopped(&self, cause: Cause) {
+        let mut inner = self.lock();
+        inner.stage = Stage::Over;
+        let timing = Timing {
+            queued_us: micros(inner.queued),
+            run_us: micros(inner.ran),
+            ..Timing::default()
+        };
+        drop(inner);
+        self.finish();
+        fail(&self.job, timing, cause);
+    }
+
+    /// Gives back what an attempt has that is over.
+    fn finish(&self) {
+        self.ports.input.close();
+        self.ports.output.forget();
+        let journal = &self.ports.journal;
+        journal.lock().unwrap_or_else(PoisonError::into_inner).finish();
+        self.core.programs.remove(self);
+    }
+
+    /// Stops it, wherever it is.
+    pub(crate) fn stop(&self, cause: Cause) {
+        let mut inner = self.lock();
+        match std::mem::replace(&mut inner.stage, Stage::Over) {
+            Stage::Waiting(running, _) | Stage::Woken(running) => {
+                drop(inner);
+                drop(running);
+                self.stopped(cause);
+                self.job.session.outbox.flush();
+                self.core.freed();
+            }
+            Stage::Polled { woken } => {
+                inner.stage = Stage::Polled { woken };
+                inner.stop.get_or_insert(cause);
+                self.control.stopped.store(true, Ordering::Release);
+                self.engine.increment_epoch();
+            }
+            Stage::Over => {}
+        }
+    }
+
+    /// Whether its master is to be told now that it waits, and whether that is still to come.
+    fn look(&self, now: Instant, patience: Duration) -> (bool, bool) {
+        let mut inner = self.lock();
+        let Stage::Waiting(_, since) = &inner.stage else {
+            return (false, false);
+        };
+        let is_due = now.saturating_duration_since(*since) >= patience;
+        let is_news = inner.told != Told::Waits;
+        if is_due && is_news {
+            inner.told = Told::Waits;
+        }
+        (is_due && is_news, !is_due && is_news)
+    }
+
+    fn is_waiting(&self) -> bool {
+        matches!(self.lock().stage, Stage::Waiting(..))
+    }
+
+    /// What arrives for its stdin.
+    ///
+    /// # Errors
+    /// What the master did wrong.
+    pub(crate) fn feed(&self, body: &[u8], last: bool) -> Result<(), String> {
+        self.ports.input.push(body, last).map_err(|e| e.to_string())
+    }
+}
+
+impl Wake for Program {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let mut inner = self.lock();
+        match std::mem::replace(&mut inner.stage, Stage::Over) {
+            Stage::Waiting(running, _) => {
+                inner.stage = Stage::Woken(running);
+                drop(inner);
+                self.core.queue.resume(self);
+            }
+            Stage::Polled { .. } => inner.stage = Stage::Polled { woken: true },
+            other => inner.stage = other,
+        }
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+impl std::fmt::Debug for Program {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Program({} of {:?})", self.job.attempt, self.job.session)
+    }
+}

@@ -1,0 +1,121 @@
+//! The programs of a slave that are under way.
+//!
+//! Owns: which there are, by session and attempt. Invariant: there are no more than the
+//! limit; one is here from its start until its end was told.
+
+use super::Program;
+use super::engine::ProgramEngines;
+use crate::core::Core;
+use crate::job::{Job, Target};
+use crate::session::Session;
+use dpfw_protocol::error::Cause;
+use dpfw_protocol::ids::{AttemptId, ConversationId};
+use dpfw_protocol::limits::MAX_LISTED;
+use dpfw_protocol::message::Waiting;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// See the module's page.
+#[derive(Debug, Default)]
+pub(crate) struct Programs {
+    engines: ProgramEngines,
+    alive: Mutex<HashMap<Key, Arc<Program>>>,
+}
+
+/// A session is known by where it is: it stays there while one of its programs is here.
+type Key = (usize, AttemptId);
+
+fn key(session: &Arc<Session>, attempt: AttemptId) -> Key {
+    (Arc::as_ptr(session).addr(), attempt)
+}
+
+impl Programs {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Arc<Program>>> {
+        self.alive.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes a program of an attempt whose module is one.
+    ///
+    /// # Errors
+    /// The job and the [`Cause`] that it fails with: [`Cause::Busy`] if there are too many.
+    pub(crate) fn start(
+        &self,
+        core: &Arc<Core>,
+        job: Job,
+        target: &Target,
+        started: Instant,
+    ) -> Result<Arc<Program>, Box<(Job, Cause)>> {
+        let prepared = match self.engines.prepare(&core.engines, &target.module) {
+            Ok(prepared) => prepared,
+            Err(cause) => return Err(Box::new((job, cause))),
+        };
+        let mut alive = self.lock();
+        if alive.len() >= core.limits.programs {
+            let what = format!("{} programs are under way at the slave", alive.len());
+            return Err(Box::new((job, Cause::Busy { what })));
+        }
+        let program = Arc::new(Program::new(core, job, prepared, started)?);
+        alive.insert(key(&program.job.session, program.job.attempt), Arc::clone(&program));
+        Ok(program)
+    }
+
+    pub(super) fn remove(&self, program: &Program) {
+        self.lock().remove(&key(&program.job.session, program.job.attempt));
+    }
+
+    /// The attempt, if it is a program that is under way.
+    pub(crate) fn find(&self, session: &Arc<Session>, attempt: AttemptId) -> Option<Arc<Program>> {
+        self.lock().get(&key(session, attempt)).cloned()
+    }
+
+    /// Stops those of a session, or all; how many there were.
+    pub(crate) fn stop(&self, session: Option<&Arc<Session>>, cause: &Cause) -> usize {
+        let is_meant = |program: &&Arc<Program>| {
+            session.is_none_or(|session| Arc::ptr_eq(session, &program.job.session))
+        };
+        let meant: Vec<_> = self.lock().values().filter(is_meant).cloned().collect();
+        meant.iter().for_each(|program| program.stop(cause.clone()));
+        meant.len()
+    }
+
+    /// How many are under way, and how many of them wait.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        let alive: Vec<_> = self.lock().values().cloned().collect();
+        (alive.len(), alive.iter().filter(|program| program.is_waiting()).count())
+    }
+
+    /// Whether none is under way.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    /// Tells masters of those that have waited for `patience`. Whether others may have to be
+    /// told at the next tick.
+    pub(crate) fn tick(&self, now: Instant, patience: Duration) -> bool {
+        let alive: Vec<_> = self.lock().values().cloned().collect();
+        let mut waiting: Vec<(Arc<Session>, Vec<AttemptId>)> = Vec::new();
+        let mut more = false;
+        for program in &alive {
+            let (is_news, will_be) = program.look(now, patience);
+            more |= will_be;
+            if !is_news {
+                continue;
+            }
+            let (session, attempt) = (&program.job.session, program.job.attempt);
+            match waiting.iter_mut().find(|(other, _)| Arc::ptr_eq(other, session)) {
+                Some((_, attempts)) => attempts.push(attempt),
+                None => waiting.push((Arc::clone(session), vec![attempt])),
+            }
+        }
+        for (session, attempts) in waiting {
+            for attempts in attempts.chunks(MAX_LISTED) {
+                let waiting = Waiting { attempts: attempts.to_vec() };
+                // It always fits a frame.
+                let _ = session.outbox.message(ConversationId::LINK, &waiting);
+            }
+            session.outbox.flush();
+        }
+        more
+    }
+}

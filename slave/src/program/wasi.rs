@@ -1,0 +1,263 @@
+//! What a program finds around it: WASI preview 1 as `wasmtime-wasi` has it, with the
+//! attempt's ports for stdin and stdout, its journal for stderr, and nothing else.
+//!
+//! Invariant: no file, no network, no environment but what its caller gave. Nothing here
+//! blocks a thread: what waits is polled.
+
+use super::outlet::Outlet;
+use super::run::Exit;
+use crate::sandbox::journal::{Journal, Output};
+use crate::sandbox::limiter::Limiter;
+use dpfw_link::inlet::{Inlet, Taken};
+use dpfw_protocol::Bytes;
+use dpfw_protocol::program::Invocation;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use wasmtime::{Linker, Result};
+use wasmtime_wasi::cli::{IsTerminal, StdinStream, StdoutStream};
+use wasmtime_wasi::p1::{WasiP1Ctx, add_to_linker_async};
+use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError, StreamResult};
+use wasmtime_wasi::{WasiCtxBuilder, async_trait};
+
+/// The state of a program's sandbox.
+pub(crate) struct State {
+    pub(crate) limiter: Limiter,
+    wasi: WasiP1Ctx,
+}
+
+/// The attempt's ports and journal, shared by its sandbox and those who feed it.
+#[derive(Clone, Debug)]
+pub(crate) struct Ports {
+    pub(crate) input: Arc<Inlet>,
+    pub(crate) output: Arc<Outlet>,
+    pub(crate) journal: Arc<Mutex<Journal>>,
+}
+
+impl Ports {
+    /// The last lines that the program wrote to stderr.
+    pub(crate) fn last_lines(&self) -> Vec<String> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner).last_lines()
+    }
+}
+
+/// Random bytes that are made at once: some milliseconds of work that no epoch interrupts.
+const MOST_RANDOM: u64 = 4 << 20;
+
+impl State {
+    /// What a program is started with.
+    pub(crate) fn new(invocation: &Invocation, ports: &Ports, limiter: Limiter) -> Self {
+        let wasi = WasiCtxBuilder::new()
+            .args(&invocation.args)
+            .envs(&invocation.env)
+            .stdin(Stdin(Arc::clone(&ports.input)))
+            .stdout(Stdout(Arc::clone(&ports.output)))
+            .stderr(Stderr(Arc::clone(&ports.journal)))
+            .max_random_size(MOST_RANDOM)
+            .build_p1();
+        Self { limiter, wasi }
+    }
+}
+
+/// Links what programs may import.
+///
+/// # Errors
+/// What wasmtime says of a name that is defined twice.
+pub(crate) fn link(linker: &mut Linker<State>) -> Result<()> {
+    add_to_linker_async(linker, |state| &mut state.wasi)?;
+    // Its own knows no status above 125, which other systems do.
+    linker.allow_shadowing(true);
+    linker.func_wrap(super::WASI, "proc_exit", |status: u32| -> Result<()> {
+        Err(Exit(status).into())
+    })?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+#[derive(Clone)]
+struct Stdin(Arc<Inlet>);
+
+impl IsTerminal for Stdin {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdinStream for Stdin {
+    fn async_stream(&self) -> Box<dyn AsyncRead + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn p2_stream(&self) -> Box<dyn InputStream> {
+        Box::new(self.clone())
+    }
+}
+
+impl AsyncRead for Stdin {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        ready!(self.0.poll_ready(cx));
+        match self.0.take(buffer.remaining()) {
+            Taken::Bytes(bytes) => buffer.put_slice(&bytes),
+            Taken::Nothing | Taken::End => {}
+            Taken::Broken(why) => return Poll::Ready(Err(io::Error::other(why))),
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[async_trait]
+impl Pollable for Stdin {
+    async fn ready(&mut self) {
+        std::future::poll_fn(|cx| self.0.poll_ready(cx)).await;
+    }
+}
+
+impl InputStream for Stdin {
+    fn read(&mut self, size: usize) -> StreamResult<Bytes> {
+        match self.0.take(size) {
+            Taken::Bytes(bytes) => Ok(bytes),
+            Taken::Nothing => Ok(Bytes::new()),
+            Taken::End => Err(StreamError::Closed),
+            Taken::Broken(why) => Err(StreamError::LastOperationFailed(wasmtime::Error::msg(why))),
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Stdout(Arc<Outlet>);
+
+impl IsTerminal for Stdout {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Stdout {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+impl AsyncWrite for Stdout {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.0.poll_room(cx));
+        let n = self.0.room().unwrap_or(0).min(bytes.len());
+        match self.0.write(&bytes[..n]) {
+            true => Poll::Ready(Ok(n)),
+            false => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[async_trait]
+impl Pollable for Stdout {
+    async fn ready(&mut self) {
+        std::future::poll_fn(|cx| self.0.poll_room(cx)).await;
+    }
+}
+
+impl OutputStream for Stdout {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.0.write(&bytes).then_some(()).ok_or(StreamError::Closed)
+    }
+
+    /// What waits is written when the program does, when there is enough of it, and at each
+    /// tick of the pacer: not for each line.
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        self.0.room().ok_or(StreamError::Closed)
+    }
+}
+
+#[derive(Clone)]
+struct Stderr(Arc<Mutex<Journal>>);
+
+impl Stderr {
+    fn write(&self, bytes: &[u8]) {
+        let mut journal = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        journal.write(Output::Stderr, bytes);
+    }
+}
+
+/// What may be written to stderr at once.
+const STDERR: usize = 64 << 10;
+
+impl IsTerminal for Stderr {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Stderr {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+impl AsyncWrite for Stderr {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.write(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[async_trait]
+impl Pollable for Stderr {
+    async fn ready(&mut self) {}
+}
+
+impl OutputStream for Stderr {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        Stderr::write(self, &bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(STDERR)
+    }
+}
