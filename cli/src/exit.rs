@@ -24,7 +24,7 @@ pub(crate) enum Exit {
     Call = 4,
     /// No slave: unreachable, lost, busy; or a port that cannot be listened on.
     Link = 5,
-    /// Some lines of a map failed.
+    /// Some lines of a map, or of `exec --each`, failed.
     Lines = 6,
     /// The deadline passed.
     Deadline = 7,
@@ -34,8 +34,15 @@ pub(crate) enum Exit {
     Internal = 70,
     /// Standard output cannot be written.
     Output = 74,
+    /// `exec`: the deadline passed; as `timeout` tells it. The ordinary codes may be those
+    /// of the program.
+    ExecDeadline = 124,
+    /// `exec`: the program could not be run, or not to its end.
+    Exec = 125,
     /// SIGINT; as a shell tells it.
     Interrupted = 130,
+    /// `exec`: the program trapped or met a limit; as a shell tells SIGABRT.
+    ExecTrap = 134,
     /// Whoever read standard output is gone; as a shell tells SIGPIPE.
     BrokenPipe = 141,
     /// SIGTERM; as a shell tells it.
@@ -51,12 +58,15 @@ Exit codes:
   3    the module cannot be used: not wasm, rejected, an import that is not granted
   4    no such function, or arguments that do not fit it
   5    no slave: unreachable, lost or busy; or a port that cannot be listened on
-  6    some lines of a map failed
+  6    some lines of a map, or of `exec --each`, failed
   7    the deadline passed
   8    the drain's time was over and tasks still ran
   70   a fault of dpfw itself or of the system
   74   standard output cannot be written
+  124  exec: the deadline passed
+  125  exec: the program could not be run, or not to its end
   130  ended by SIGINT
+  134  exec: the program trapped or met a limit
   141  whoever read standard output is gone
   143  ended by SIGTERM";
 
@@ -200,7 +210,10 @@ mod tests {
             Exit::Drain,
             Exit::Internal,
             Exit::Output,
+            Exit::ExecDeadline,
+            Exit::Exec,
             Exit::Interrupted,
+            Exit::ExecTrap,
             Exit::BrokenPipe,
             Exit::Terminated,
         ];

@@ -2,12 +2,14 @@
 //!
 //! Owns: parsing, rendering, exit codes. Does not: anything else; the crate `dpfw` does.
 //! Invariants: standard output has results and the lines that programs wait for, and
-//! nothing else; whatever ends it, the exit code is one of `exit::HELP`.
+//! nothing else; whatever ends it, the exit code is one of `exit::HELP`, or the code of the
+//! program that `exec` ran.
 
 #![forbid(unsafe_code)]
 
 mod address;
 mod escape;
+mod exec;
 mod exit;
 mod json;
 mod log;
@@ -42,32 +44,41 @@ enum Command {
     Slave(Box<slave::SlaveCommand>),
     Run(Box<run::Run>),
     Map(Box<map::Map>),
+    Exec(Box<exec::Exec>),
 }
 
 fn main() -> ExitCode {
     // clap prints what is wrong with the command line and ends with code 2.
     let dpfw = Dpfw::parse();
     let screen = Screen::default();
-    let exit = dpfw.log.start(&screen).and_then(|()| dispatch(&dpfw.command, &screen));
-    let exit = exit.unwrap_or_else(|Failure { exit, text }| {
+    let stderr = match &dpfw.command {
+        Command::Exec(_) => log::Stderr::PassedOn,
+        _ => log::Stderr::Logged,
+    };
+    let started = dpfw.log.start(&screen, stderr);
+    let code = started.and_then(|()| dispatch(&dpfw.command, &screen));
+    let code = code.unwrap_or_else(|Failure { exit, text }| {
         screen.error(text);
-        exit
+        exit.code()
     });
-    exit.code().into()
+    code.into()
 }
 
 /// Runs a command on this thread: the slave has threads of its own, and an idle process
-/// stays small.
-fn dispatch(command: &Command, screen: &Screen) -> Result<Exit, Failure> {
+/// stays small. Gives the exit code.
+fn dispatch(command: &Command, screen: &Screen) -> Result<u8, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let exit = runtime.block_on(async {
-        match command {
+    let code = runtime.block_on(async {
+        let exit = match command {
+            // It ends as its program does.
+            Command::Exec(exec) => return exec.run(screen).await,
             Command::Slave(slave) => slave.run(screen).await,
             Command::Run(run) => run.run(screen).await,
             Command::Map(map) => map.run(screen).await,
-        }
+        };
+        exit.map(Exit::code)
     });
     // A name that is still being resolved is not waited for.
     runtime.shutdown_background();
-    exit
+    code
 }

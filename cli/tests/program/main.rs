@@ -5,8 +5,11 @@
 
 #![forbid(unsafe_code)]
 
+mod each;
+mod exec;
 mod kit;
 mod map;
 mod network;
+mod programs;
 mod run;
 mod slave;
