@@ -6,7 +6,7 @@
 use anyhow::{Context, Result, ensure};
 use std::io::Write;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 /// Which programs, and their versions; xtask reads the same file.
@@ -16,7 +16,7 @@ const LIST: &str = include_str!("../programs.txt");
 #[derive(Clone, Debug)]
 pub struct Program {
     /// Its name, which it is also started with: it says it when it complains.
-    pub name: &'static str,
+    pub name: String,
     native: PathBuf,
     wasm: PathBuf,
 }
@@ -35,13 +35,11 @@ impl Program {
         // TARGET/debug/deps/system-HASH
         let target = this.ancestors().nth(3).context("this program is in no target directory")?;
         let root = target.join("dpfw-programs").join(format!("{name}-{version}"));
-        let native = root.join("native/bin").join(name);
-        let wasm = root.join("wasm/bin").join(format!("{name}.wasm"));
-        for file in [&native, &wasm] {
-            let hint = "build it and the others with: cargo xtask programs";
-            ensure!(file.is_file(), "{name} {version} is not there ({}); {hint}", file.display());
-        }
-        Ok(Self { name, native, wasm })
+        let hint = || format!("{name} {version} is not built; do so with: cargo xtask programs");
+        let native = only(&root.join("native/bin")).with_context(hint)?;
+        let wasm = only(&root.join("wasm/bin")).with_context(hint)?;
+        let name = wasm.file_stem().context("a program has a name")?;
+        Ok(Self { name: name.to_string_lossy().into_owned(), native, wasm })
     }
 
     /// The module.
@@ -63,7 +61,7 @@ impl Program {
         input: &[u8],
     ) -> Result<Output> {
         let mut command = Command::new(&self.native);
-        command.arg0(self.name).args(args).env_clear().envs(env.iter().copied());
+        command.arg0(&self.name).args(args).env_clear().envs(env.iter().copied());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
         let stdin = child.stdin.take();
@@ -75,4 +73,14 @@ impl Program {
             Ok(child.wait_with_output()?)
         })
     }
+}
+
+/// The only file of a directory: a package's program, which may have another name.
+fn only(dir: &Path) -> Result<PathBuf> {
+    let mut files = std::fs::read_dir(dir)
+        .with_context(|| format!("{} is not there", dir.display()))?
+        .map(|entry| Ok(entry?.path()));
+    let file = files.next().with_context(|| format!("{} is empty", dir.display()))?;
+    ensure!(files.next().is_none(), "{} has several files", dir.display());
+    file
 }
