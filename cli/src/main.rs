@@ -11,6 +11,7 @@ mod address;
 mod escape;
 mod exec;
 mod exit;
+mod inspect;
 mod json;
 mod log;
 mod map;
@@ -45,6 +46,7 @@ enum Command {
     Run(Box<run::Run>),
     Map(Box<map::Map>),
     Exec(Box<exec::Exec>),
+    Inspect(Box<inspect::Inspect>),
 }
 
 fn main() -> ExitCode {
@@ -75,6 +77,7 @@ fn dispatch(command: &Command, screen: &Screen) -> Result<u8, Failure> {
             Command::Slave(slave) => slave.run(screen).await,
             Command::Run(run) => run.run(screen).await,
             Command::Map(map) => map.run(screen).await,
+            Command::Inspect(inspect) => inspect.run(),
         };
         exit.map(Exit::code)
     });

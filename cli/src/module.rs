@@ -35,21 +35,14 @@ pub(crate) struct Function {
 /// # Errors
 /// A [`Failure`] with the file's name: it cannot be read, or is no module.
 pub(crate) fn load(path: &Path) -> Result<Loaded, Failure> {
-    let name = path.display();
-    let unusable =
-        |why: &dyn std::fmt::Display| Failure::new(Exit::Module, format!("{name}: {why}"));
+    let wasm = wasm(path)?;
     // What a slave takes is the slave's decision; here only what cannot be held is refused.
     let mut limits = Limits::default();
     (limits.memory, limits.table, limits.functions) = (u64::MAX, usize::MAX, u32::MAX);
     limits.data = u64::MAX;
-    let bytes = read(path, limits.module).map_err(|e| unusable(&e))?;
-    let wasm = match is_text(path, &bytes) {
-        true => assemble(path, &bytes).map_err(|e| unusable(&e))?,
-        false => bytes,
-    };
     let facts = Facts::of(&wasm, &limits).map_err(|cause| match cause {
-        Cause::Rejected { reason } => unusable(&reason),
-        cause => unusable(&cause),
+        Cause::Rejected { reason } => unusable(path, reason),
+        cause => unusable(path, cause),
     })?;
     Ok(Loaded { path: path.to_owned(), module: Module::new(wasm), facts })
 }
@@ -69,6 +62,23 @@ pub(crate) fn program(path: &Path) -> Result<Module, Failure> {
             Err(Failure::new(Exit::Module, text))
         }
     }
+}
+
+/// The bytes of a module: a file's, or what its text stands for. Whether they are a module
+/// is not looked at.
+///
+/// # Errors
+/// A [`Failure`] with the file's name: it cannot be read, or its text is none.
+pub(crate) fn wasm(path: &Path) -> Result<Vec<u8>, Failure> {
+    let bytes = read(path, Limits::default().module).map_err(|e| unusable(path, e))?;
+    match is_text(path, &bytes) {
+        true => assemble(path, &bytes).map_err(|e| unusable(path, e)),
+        false => Ok(bytes),
+    }
+}
+
+fn unusable(path: &Path, why: impl std::fmt::Display) -> Failure {
+    Failure::new(Exit::Module, format!("{}: {why}", path.display()))
 }
 
 /// Reads a file to its end, but for one that has none.

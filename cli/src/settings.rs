@@ -81,7 +81,8 @@ pub(crate) struct LimitOptions {
 }
 
 impl LimitOptions {
-    fn limits(&self) -> Limits {
+    /// The limits of a slave with these options.
+    pub(crate) fn limits(&self) -> Limits {
         let mut limits = *DEFAULTS;
         limits.memory = self.memory.0;
         limits.table = self.table;

@@ -39,7 +39,11 @@ pub use dpfw_protocol::ids::{ModuleHash, PeerId};
 pub use dpfw_protocol::signature::{Field, TaskRecord, TypeRecord};
 pub use dpfw_protocol::text::{acts_on_terminal, escaped};
 pub use dpfw_slave::{
-    Builder as SlaveBuilder, Drained, Facts, Kind, Limits, LimitsError, Slave, StartError,
-    cache_directory,
+    Builder as SlaveBuilder, Depth, Drained, Facts, Kind, Limits, LimitsError, Slave, StartError,
+    cache_directory, inspect,
 };
+/// What an inspection finds.
+pub mod inspection {
+    pub use dpfw_slave::{Function, Import, Need, Problem, Report, Warming};
+}
 pub use embedded::{BuildError, Master, MasterBuilder, Running};

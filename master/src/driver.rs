@@ -309,12 +309,18 @@ impl Driver {
         self.tasks.get(&self.core.task_of(slave, attempt)?)
     }
 
+    /// What a task is called in errors and in the log.
+    fn name_of<'a>(&'a self, entry: &'a Entry) -> &'a str {
+        let of_kind = || self.kinds.get(entry.kind.0 as usize).map_or("?", |kind| &*kind.name);
+        entry.ports.as_ref().map_or_else(of_kind, |ports| &*ports.name)
+    }
+
     /// A guest's log line becomes an event of the master's log.
     fn log(&self, slave: SlaveId, attempt: AttemptId, log: &Log) {
         let Some((entry, told)) = self.entry_of(slave, attempt).zip(self.slaves.get(&slave)) else {
             return;
         };
-        let task = self.kinds.get(entry.kind.0 as usize).map_or("?", |kind| &kind.name);
+        let task = self.name_of(entry);
         let slave = &told.linked.hello.peer;
         // A slave of ours has escaped them; this one may not be.
         let (target, text) = (printable(&log.target, MAX_NAME), printable(&log.text, MAX_TEXT));
@@ -429,9 +435,9 @@ impl Driver {
         let Some(entry) = self.tasks.remove(&task) else {
             return;
         };
-        let name = self.kinds.get(entry.kind.0 as usize).map_or("?", |kind| &kind.name);
-        let peer = |slave: SlaveId| self.slaves.get(&slave).map(|t| t.linked.hello.peer.clone());
         let carried = self.carried.take_if(|carried| carried.task == task);
+        let name = self.name_of(&entry);
+        let peer = |slave: SlaveId| self.slaves.get(&slave).map(|t| t.linked.hello.peer.clone());
         let slave = match &outcome {
             Outcome::Accepted { slave, .. } => peer(*slave),
             Outcome::Failed { slave, .. } => slave.and_then(peer),

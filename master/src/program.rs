@@ -168,10 +168,10 @@ impl Master {
     /// # }
     /// ```
     pub fn run(&self, program: Program) -> ProgramHandle {
-        let ports = Arc::new(Ports::streaming(program.input.clone()));
-        let name = program.name.clone().into();
+        let ports = Ports::streaming(program.name.clone().into(), program.input.clone());
+        let ports = Arc::new(ports);
         let raw = program.submit(self, &ports, TaskFlags::ONCE);
-        ProgramHandle::new(raw, name, ports)
+        ProgramHandle::new(raw, ports)
     }
 
     /// Runs a program to its end, and gives all that it wrote to stdout.
@@ -196,14 +196,15 @@ impl Master {
             Input::Reader(_) => TaskFlags::ONCE,
             Input::Nothing | Input::Bytes(_) => TaskFlags::default(),
         };
-        let ports = Arc::new(Ports::collecting(program.input.clone(), MOST_COLLECTED));
         let name: Arc<str> = program.name.clone().into();
+        let ports = Ports::collecting(name, program.input.clone(), MOST_COLLECTED);
+        let ports = Arc::new(ports);
         let raw = program.submit(self, &ports, flags);
-        let handle = ProgramHandle::new(raw, Arc::clone(&name), Arc::clone(&ports));
+        let handle = ProgramHandle::new(raw, Arc::clone(&ports));
         let status = handle.collected().await?;
         let stdout = ports.take_collected().map_err(|allowed| {
             let cause = Cause::Limit { limit: Limit::Result, allowed: allowed as u64 };
-            TaskError::new(&name, None, 1, cause)
+            TaskError::new(&ports.name, None, 1, cause)
         })?;
         Ok(Output { status, stdout })
     }

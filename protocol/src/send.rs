@@ -69,6 +69,8 @@ struct Bulk {
     credit: u64,
     /// Whether more may come: it is a stream that has not ended.
     more: bool,
+    /// Whether its receiver has ever allowed anything.
+    begun: bool,
 }
 
 impl SendQueue {
@@ -146,7 +148,7 @@ impl SendQueue {
         self.bulk_bytes += len;
         let pieces = payload.pieces().cloned().collect();
         let (tail, credit) = (BytesMut::new(), self.window);
-        let bulk = Bulk { conversation, pieces, tail, left: len, credit, more: false };
+        let bulk = Bulk { conversation, pieces, tail, left: len, credit, more: false, begun: true };
         self.ready.push_back(bulk);
         Ok(())
     }
@@ -154,10 +156,10 @@ impl SendQueue {
     /// The receiver allows a conversation more bytes.
     pub fn credit(&mut self, conversation: ConversationId, bytes: u64) {
         if let Some(mut bulk) = self.stalled.remove(&conversation) {
-            bulk.credit = bulk.credit.saturating_add(bytes);
+            bulk.allow(bytes);
             self.ready.push_back(bulk);
         } else if let Some(bulk) = self.find(conversation) {
-            bulk.credit = bulk.credit.saturating_add(bytes);
+            bulk.allow(bytes);
         }
     }
 
@@ -173,7 +175,8 @@ impl SendQueue {
     /// over when it was ended and sent, or abandoned.
     pub fn open(&mut self, conversation: ConversationId, credit: u64) {
         let (pieces, tail) = (VecDeque::new(), BytesMut::new());
-        let bulk = Bulk { conversation, pieces, tail, left: 0, credit, more: true };
+        let begun = credit > 0;
+        let bulk = Bulk { conversation, pieces, tail, left: 0, credit, more: true, begun };
         self.quiet.insert(conversation, bulk);
     }
 
@@ -287,8 +290,8 @@ impl SendQueue {
         while room > 0
             && let Some(mut bulk) = self.ready.pop_front()
         {
-            // The end of a stream needs none.
-            if bulk.credit == 0 && bulk.left > 0 {
+            // The end of a stream needs none, if there was any before.
+            if bulk.credit == 0 && (bulk.left > 0 || !bulk.begun) {
                 self.stall(bulk);
                 continue;
             }
@@ -341,6 +344,11 @@ impl SendQueue {
 }
 
 impl Bulk {
+    fn allow(&mut self, bytes: u64) {
+        self.credit = self.credit.saturating_add(bytes);
+        self.begun = true;
+    }
+
     fn write(&mut self, mut bytes: &[u8]) {
         self.left += bytes.len();
         while !bytes.is_empty() {
@@ -496,6 +504,17 @@ mod tests {
         assert_eq!((headers[0].flags, headers[0].len), (END, 0), "which needs no credit");
         assert!(queue.unsent(id).is_none() && !queue.write(id, b"late"));
         assert_eq!(queue.bulk_bytes(), 0);
+    }
+
+    #[test]
+    fn nothing_of_a_stream_leaves_before_it_is_asked_for() {
+        let id = ConversationId(9);
+        let mut queue = SendQueue::new(u64::MAX);
+        queue.open(id, 0);
+        queue.end(id);
+        assert_eq!(write(&mut queue, usize::MAX, usize::MAX), [0u8; 0]);
+        queue.credit(id, 1);
+        assert_eq!(frames(&write(&mut queue, usize::MAX, usize::MAX))[0].flags, END);
     }
 
     #[test]

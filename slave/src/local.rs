@@ -25,13 +25,42 @@ use std::time::Instant;
 /// There is no deadline and nobody to cancel: a guest that does not return does not return.
 /// What it logs goes nowhere.
 pub struct Local {
-    lent: Arc<Lent>,
-    session: Arc<Session>,
+    alone: Alone,
     hash: ModuleHash,
     module: Arc<Loaded>,
     engines: SlotEngines,
     /// Keeps the compiled code on disk.
     _cache: Cache,
+}
+
+/// What a sandbox needs of a slave, without any.
+pub(crate) struct Alone {
+    pub(crate) engines: Engines,
+    lent: Arc<Lent>,
+    session: Arc<Session>,
+}
+
+impl Alone {
+    /// # Errors
+    /// The [`Cause`] if this machine has no engine, or these limits are none.
+    pub(crate) fn new(limits: Limits) -> Result<Self, Cause> {
+        limits.check().map_err(|e| Cause::Internal { message: e.to_string() })?;
+        let engines = Engines::new(limits);
+        let core = Arc::new(Core::new(limits, engines, 1).map_err(internal)?);
+        let lent = Arc::new(Lent { core, watch: Arc::new(Watch::default()) });
+        let session = Arc::new(Session::detached(identity("local").0, Outbox::nowhere()));
+        Ok(Self { engines, lent, session })
+    }
+
+    /// The host's side of a sandbox.
+    pub(crate) fn host(&self) -> Host {
+        let left = Allowance::of(&self.lent.core.limits);
+        Host::new(&self.lent, &self.session, AttemptId(1), left)
+    }
+}
+
+fn internal(error: std::io::Error) -> Cause {
+    Cause::Internal { message: error.to_string() }
 }
 
 /// A task of a [`Local`] module, found.
@@ -46,18 +75,14 @@ impl Local {
     /// # Errors
     /// The [`Cause`] with which a slave would refuse it.
     pub fn new(wasm: &[u8], limits: Limits) -> Result<Self, Cause> {
-        let internal = |e: std::io::Error| Cause::Internal { message: e.to_string() };
-        limits.check().map_err(|e| Cause::Internal { message: e.to_string() })?;
-        let engines = Engines::new(limits);
-        let core = Arc::new(Core::new(limits, engines, 1).map_err(internal)?);
+        let alone = Alone::new(limits)?;
+        let engines = alone.engines;
         let cache = Cache::temporary().map_err(internal)?;
         let hash = ModuleHash::of(wasm);
         let artifact = build(&engines, &limits, &cache, &engines.pooled()?, hash, wasm)?;
         let engines = SlotEngines::new(engines)?;
         let module = Arc::new(Loaded { number: 0, artifact });
-        let lent = Arc::new(Lent { core, watch: Arc::new(Watch::default()) });
-        let session = Arc::new(Session::detached(identity("local").0, Outbox::nowhere()));
-        Ok(Self { lent, session, hash, module, engines, _cache: cache })
+        Ok(Self { alone, hash, module, engines, _cache: cache })
     }
 
     /// Finds a task, or a plain module's function.
@@ -76,12 +101,11 @@ impl Local {
     /// # Errors
     /// The [`Cause`] that a caller would get.
     pub fn call(&self, task: &LocalTask, args: &[u8]) -> Result<Vec<u8>, Cause> {
-        let left = Allowance::of(&self.lent.core.limits);
-        let host = Host::new(&self.lent, &self.session, AttemptId(1), left);
-        let (engine, time) = (&task.prepared.engine, self.lent.core.limits.time);
-        let watch = &self.lent.watch;
-        watch.enter(&self.session, AttemptId(1), engine, Instant::now(), None, time);
-        let mut sandbox = Sandbox::new(&task.prepared, host, || None)?;
+        let Alone { lent, session, .. } = &self.alone;
+        let (engine, time) = (&task.prepared.engine, lent.core.limits.time);
+        let watch = &lent.watch;
+        watch.enter(session, AttemptId(1), engine, Instant::now(), None, time);
+        let mut sandbox = self.sandbox(&task.prepared)?;
         let result = match sandbox.call(task.target.function, args) {
             Ended::Returned(returned) => {
                 let mut out = Vec::new();
@@ -93,6 +117,21 @@ impl Local {
         };
         watch.leave();
         result
+    }
+
+    /// The module in this thread's engine.
+    pub(crate) fn prepare(&mut self) -> Result<Arc<Prepared>, Cause> {
+        self.engines.prepare(&self.module)
+    }
+
+    /// The names of what can be called, in the order of [`Prepared::functions`].
+    pub(crate) fn functions(&self) -> &[String] {
+        &self.module.facts().functions
+    }
+
+    /// A fresh sandbox.
+    pub(crate) fn sandbox(&self, prepared: &Arc<Prepared>) -> Result<Sandbox, Cause> {
+        Sandbox::new(prepared, self.alone.host(), || None)
     }
 }
 

@@ -17,6 +17,7 @@ mod system {
     mod dispatch;
     mod dying_slaves;
     mod fresh;
+    mod guests;
     mod handles;
     mod links;
     mod logs;
@@ -28,7 +29,11 @@ mod system {
     mod payloads;
     mod plain;
     mod processes;
+    mod program_ends;
+    mod program_streams;
+    mod programs;
     mod reserve;
     mod store;
     mod unruly_masters;
+    mod variants;
 }

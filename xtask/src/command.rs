@@ -20,7 +20,7 @@ pub(crate) fn cargo_with(args: &[&str]) -> Command {
 }
 
 /// The directory that cargo builds into, wherever the caller's settings put it.
-pub(crate) fn target_directory() -> Result<PathBuf> {
+pub(crate) fn target() -> Result<PathBuf> {
     let this = std::env::current_exe().context("where this program is cannot be told")?;
     // TARGET/debug/xtask
     let target = this.parent().and_then(|dir| dir.parent());
@@ -29,7 +29,7 @@ pub(crate) fn target_directory() -> Result<PathBuf> {
 
 /// A program that the same build has put beside this one, in this profile's directory.
 pub(crate) fn built(profile: &str, name: &str) -> Result<PathBuf> {
-    Ok(target_directory()?.join(profile).join(name))
+    Ok(target()?.join(profile).join(name))
 }
 
 /// Shows a command and runs it to its end.

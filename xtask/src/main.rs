@@ -1,4 +1,4 @@
-//! The project's own tool: `cargo xtask demo`, `test`, `bench`, `ci`, `programs`.
+//! The project's own tool: `cargo xtask demo`, `test`, `bench`, `guests`, `programs`, `ci`.
 //!
 //! Owns: which programs are run, in which order, and what is said when one cannot be. Does
 //! not: depend on dpfw, so that it is there in seconds. Invariant: everything is run from
@@ -11,6 +11,7 @@ mod bench;
 mod ci;
 mod command;
 mod demo;
+mod guests;
 mod programs;
 mod targets;
 mod test;
@@ -51,6 +52,8 @@ enum What {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Installs what guests in other languages are built with, for `cargo test`.
+    Guests,
     /// Runs everything that CI runs, most telling first.
     Ci(ci::Options),
     /// Builds the programs of other authors that the tests run; `test` does so by itself.
@@ -76,6 +79,7 @@ fn run(what: What) -> Result<()> {
         What::Test { args } => test::run(&args),
         What::Bench { check: false, args } => bench::run(&args),
         What::Bench { check: true, args } => bench::check(&args),
+        What::Guests => guests::ensure(),
         What::Ci(options) => ci::run(&options),
         What::Programs => programs::run(),
     }

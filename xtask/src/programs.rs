@@ -4,7 +4,7 @@
 //! `tests/programs.txt`. Invariant: a directory with a program's name and version is there
 //! only when the program in it was built from that version to the end.
 
-use crate::command::{cargo_with, run as run_command, target_directory};
+use crate::command::{cargo_with, run as run_command, target};
 use crate::targets;
 use anyhow::{Context, Result, ensure};
 use std::fs;
@@ -37,7 +37,7 @@ pub(crate) fn run() -> Result<()> {
 /// # Errors
 /// One cannot be built; cargo has said why.
 pub(crate) fn ensure_built() -> Result<()> {
-    let root = target_directory()?.join("dpfw-programs");
+    let root = target()?.join("dpfw-programs");
     let scratch = root.join("build");
     for program in programs()? {
         for (kind, options) in KINDS {

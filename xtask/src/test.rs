@@ -3,13 +3,18 @@
 //! Owns: which runner is taken. Invariant: the same tests run with either.
 
 use crate::command::{cargo_with, run as run_command, succeeds};
-use crate::{programs, targets};
+use crate::{guests, programs, targets};
 use anyhow::Result;
 
 /// Runs all tests and doc tests; with arguments, what these ask the runner for.
 pub(crate) fn run(args: &[String]) -> Result<()> {
     targets::ensure()?;
-    programs::ensure_built()?;
+    // Those who name tests may not mean those of guests and of other authors' programs; if
+    // they do, these say it as well.
+    match guests::ensure().and_then(|()| programs::ensure_built()) {
+        Err(error) if !args.is_empty() => eprintln!("warning: {error:#}"),
+        ensured => ensured?,
+    }
     // The tests start programs of the workspace: `dpfw` and others.
     run_command(&mut cargo_with(&["build", "--workspace"]))?;
     let has_nextest = succeeds(&mut cargo_with(&["nextest", "--version"]));

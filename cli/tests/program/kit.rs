@@ -211,6 +211,11 @@ impl Modules {
         Self(dir)
     }
 
+    /// One more file.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.0.path().join(name), text).expect("written");
+    }
+
     /// The path of a file.
     pub(crate) fn path(&self, name: &str) -> String {
         self.0.path().join(name).display().to_string()

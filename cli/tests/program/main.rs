@@ -7,6 +7,7 @@
 
 mod each;
 mod exec;
+mod inspect;
 mod kit;
 mod map;
 mod network;

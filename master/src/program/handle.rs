@@ -62,20 +62,19 @@ pub struct Output {
 #[must_use = "dropping a handle cancels its program"]
 pub struct ProgramHandle {
     raw: Raw,
-    name: Arc<str>,
     ports: Arc<Ports>,
     /// Whether somebody was given stdout.
     taken: bool,
 }
 
 impl ProgramHandle {
-    pub(super) fn new(raw: Raw, name: Arc<str>, ports: Arc<Ports>) -> Self {
-        Self { raw, name, ports, taken: false }
+    pub(super) fn new(raw: Raw, ports: Arc<Ports>) -> Self {
+        Self { raw, ports, taken: false }
     }
 
     /// What the program was told to be called.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.ports.name
     }
 
     /// Its stdout, as it writes it. To be taken once, before the end is waited for: what
@@ -136,11 +135,11 @@ impl ProgramHandle {
     }
 
     async fn succeed(self) -> Result<(), TaskError> {
-        let name = Arc::clone(&self.name);
+        let ports = Arc::clone(&self.ports);
         match self.status().await? {
             ExitStatus { code: 0, .. } => Ok(()),
             ExitStatus { code, stderr } => {
-                Err(TaskError::new(&name, None, 1, Cause::Exit { code, stderr }))
+                Err(TaskError::new(&ports.name, None, 1, Cause::Exit { code, stderr }))
             }
         }
     }
@@ -158,7 +157,7 @@ impl IntoFuture for ProgramHandle {
 impl fmt::Debug for ProgramHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = if self.is_finished() { "ended" } else { "in flight" };
-        write!(f, "ProgramHandle({}, {state})", self.name)
+        write!(f, "ProgramHandle({}, {state})", self.name())
     }
 }
 

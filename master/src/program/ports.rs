@@ -37,6 +37,8 @@ pub(crate) type Reader = Box<dyn AsyncRead + Send + Unpin>;
 
 /// See the module's page.
 pub(crate) struct Ports {
+    /// What the program is called in errors and in the log.
+    pub(crate) name: Arc<str>,
     input: Input,
     pub(crate) output: Inlet,
     /// The whole of stdout, if it is to be collected.
@@ -73,14 +75,14 @@ impl Drop for Attached {
 
 impl Ports {
     /// Ports whose stdout somebody reads.
-    pub(crate) fn streaming(input: Input) -> Self {
-        Self { input, output: Inlet::default(), collected: None, attempt: Mutex::default() }
+    pub(crate) fn streaming(name: Arc<str>, input: Input) -> Self {
+        Self { name, input, output: Inlet::default(), collected: None, attempt: Mutex::default() }
     }
 
     /// Ports that keep all of stdout, up to `most` bytes of it.
-    pub(crate) fn collecting(input: Input, most: usize) -> Self {
+    pub(crate) fn collecting(name: Arc<str>, input: Input, most: usize) -> Self {
         let collected = Collected { bytes: Vec::new(), most };
-        Self { collected: Some(Mutex::new(collected)), ..Self::streaming(input) }
+        Self { collected: Some(Mutex::new(collected)), ..Self::streaming(name, input) }
     }
 
     fn attempt(&self) -> MutexGuard<'_, Option<Attached>> {

@@ -10,6 +10,7 @@ use wasmparser::{ExternalKind, Parser, Payload, TypeRef};
 
 /// How a module's functions are called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// To the guest ABI: arguments and results are bytes.
     Task,
@@ -17,6 +18,19 @@ pub enum Kind {
     Plain,
     /// A WASI command with `_start`.
     Program,
+}
+
+impl Kind {
+    /// Told by the names of the functions that a module exports.
+    pub(crate) fn of<'a>(functions: impl Iterator<Item = &'a str> + Clone) -> Self {
+        let has = |name| functions.clone().any(|function| function == name);
+        let has_task = functions.clone().any(|name| name.starts_with(EXPORT_PREFIX));
+        match () {
+            () if has_task || has("dpfw_alloc") => Self::Task,
+            () if has("_start") => Self::Program,
+            () => Self::Plain,
+        }
+    }
 }
 
 /// What was found in a module.
@@ -75,7 +89,7 @@ fn rejected(reason: String) -> Cause {
 }
 
 /// Says what bytes are instead of a module.
-fn not_wasm(bytes: &[u8]) -> String {
+pub(crate) fn not_wasm(bytes: &[u8]) -> String {
     if bytes.starts_with(b"\0asm") {
         return "it is a WebAssembly component or of another version; core modules are run".into();
     }
@@ -174,19 +188,13 @@ impl Seen {
             self.exports.iter().any(|(n, kind)| n == name && *kind == ExternalKind::Func)
         };
         let all = self.exports.iter().filter(|(_, kind)| *kind == ExternalKind::Func);
-        let tasks: Vec<_> = all
-            .clone()
-            .filter_map(|(n, _)| n.strip_prefix(EXPORT_PREFIX))
-            .map(str::to_owned)
-            .collect();
-        let kind = match () {
-            () if !tasks.is_empty() || function("dpfw_alloc") => Kind::Task,
-            () if function(START) => Kind::Program,
-            () => Kind::Plain,
-        };
-        let mut functions = match kind {
-            Kind::Task => tasks,
-            Kind::Plain => all.map(|(n, _)| n.clone()).collect(),
+        let names = all.map(|(name, _)| name.as_str());
+        let kind = Kind::of(names.clone());
+        let mut functions: Vec<_> = match kind {
+            Kind::Task => {
+                names.filter_map(|n| n.strip_prefix(EXPORT_PREFIX)).map(str::to_owned).collect()
+            }
+            Kind::Plain => names.map(str::to_owned).collect(),
             Kind::Program => vec![START.to_owned()],
         };
         functions.sort_unstable();

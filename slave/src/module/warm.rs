@@ -17,6 +17,9 @@ use std::time::Duration;
 use wasmtime::{Engine, Extern, ExternType, Func, Instance, Module, Store, Val};
 use wasmtime_wizer::{InstanceState, SnapshotVal, ValType, Wizer};
 
+/// What runs before the first call, in this order, where a module exports it.
+pub(crate) const RUN_ONCE: [&str; 2] = ["_initialize", "dpfw_warm"];
+
 /// A module as its tasks start from it.
 pub(crate) enum Warmed {
     /// Its memory is initialised.
@@ -79,7 +82,7 @@ fn snapshot(
     let imports = refuse_all(&mut store, &module);
     let run = |store: &mut Store<Limiter>| -> wasmtime::Result<Instance> {
         let instance = Instance::new(&mut *store, &module, &imports)?;
-        for name in ["_initialize", "dpfw_warm"] {
+        for name in RUN_ONCE {
             if let Some(function) = instance.get_func(&mut *store, name) {
                 function.typed::<(), ()>(&*store)?.call(&mut *store, ())?;
             }
@@ -136,13 +139,13 @@ fn refuse_all(store: &mut Store<Limiter>, module: &Module) -> Vec<Extern> {
 }
 
 /// Interrupts an engine's guest after a time, unless it is dropped before.
-struct Bell {
+pub(crate) struct Bell {
     quiet: Option<std::sync::mpsc::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Bell {
-    fn ring_after(engine: &Engine, time: Duration) -> Self {
+    pub(crate) fn ring_after(engine: &Engine, time: Duration) -> Self {
         // Nothing is ever sent: the sender's end is the message.
         let (quiet, wait) = std::sync::mpsc::channel::<()>();
         let engine = engine.clone();

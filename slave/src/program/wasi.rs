@@ -180,7 +180,7 @@ impl Pollable for Stdout {
 
 impl OutputStream for Stdout {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        self.0.write(&bytes).then_some(()).ok_or(StreamError::Closed)
+        self.0.write(&bytes).then_some(()).ok_or_else(nobody_reads)
     }
 
     /// What waits is written when the program does, when there is enough of it, and at each
@@ -190,8 +190,13 @@ impl OutputStream for Stdout {
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
-        self.0.room().ok_or(StreamError::Closed)
+        self.0.room().ok_or_else(nobody_reads)
     }
+}
+
+/// `EPIPE` for the program: `wasmtime-wasi` goes by the system's number.
+fn nobody_reads() -> StreamError {
+    StreamError::LastOperationFailed(io::Error::from(rustix::io::Errno::PIPE).into())
 }
 
 #[derive(Clone)]

@@ -15,13 +15,13 @@ use dpfw_protocol::store::{Key, StoreOp};
 use wasmtime::{Caller, Extern, Linker, Memory};
 
 /// The module name of the ABI's imports; a later version has another one.
-const ABI: &str = "dpfw_1";
+pub(crate) const ABI: &str = "dpfw_1";
 
 /// The module name of WASI preview 1.
 pub(crate) const WASI: &str = "wasi_snapshot_preview1";
 
 /// What the ABI offers.
-const ABI_NAMES: [&str; 12] = [
+pub(crate) const ABI_NAMES: [&str; 12] = [
     "log",
     "progress",
     "panic",
@@ -42,13 +42,7 @@ const ABI_NAMES: [&str; 12] = [
 /// [`Cause::Rejected`] with the first such import's name.
 pub(crate) fn check(facts: &Facts) -> Result<(), Cause> {
     for (module, name) in &facts.imports {
-        let granted = match (facts.kind, module.as_str()) {
-            (Kind::Plain, _) | (Kind::Program, ABI) => false,
-            (_, ABI) => ABI_NAMES.contains(&name.as_str()),
-            (_, WASI) => wasi::NAMES.contains(&name.as_str()),
-            _ => false,
-        };
-        if !granted {
+        if !is_granted(facts.kind, module, name) {
             let reason = match facts.kind {
                 Kind::Plain => {
                     format!("it imports `{module}.{name}`; plain modules import nothing")
@@ -59,6 +53,16 @@ pub(crate) fn check(facts: &Facts) -> Result<(), Cause> {
         }
     }
     Ok(())
+}
+
+/// Whether a module of this kind may import that.
+pub(crate) fn is_granted(kind: Kind, module: &str, name: &str) -> bool {
+    match (kind, module) {
+        (Kind::Plain, _) | (Kind::Program, ABI) => false,
+        (_, ABI) => ABI_NAMES.contains(&name),
+        (_, WASI) => wasi::NAMES.contains(&name),
+        _ => false,
+    }
 }
 
 /// A guest passed a pointer or a length that is outside its memory.

@@ -27,7 +27,7 @@ pub(crate) fn arguments(ty: &FuncType, args: &[u8]) -> Result<Vec<Val>, Cause> {
 }
 
 /// A signature for people: `(i32, i32) -> i32`.
-fn line(ty: &FuncType) -> String {
+pub(crate) fn line(ty: &FuncType) -> String {
     let list = |types: &mut dyn Iterator<Item = ValType>| {
         types.map(|ty| ty.to_string()).collect::<Vec<_>>().join(", ")
     };

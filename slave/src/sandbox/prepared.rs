@@ -6,6 +6,7 @@ use super::imports;
 use crate::engine::Engines;
 use crate::module::facts::{Facts, Kind};
 use crate::module::load::Loaded;
+use crate::module::warm::RUN_ONCE;
 use crate::raw;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::signature::EXPORT_PREFIX;
@@ -18,8 +19,9 @@ pub(crate) struct Prepared {
     pub(crate) engine: Engine,
     pub(crate) instances: InstancePre<Host>,
     pub(crate) kind: Kind,
-    /// To be called in each sandbox before its task, if the module is not warmed.
-    pub(crate) initialize: Option<ModuleExport>,
+    /// To be called in each sandbox before its task, in this order, if the module is not
+    /// warmed.
+    pub(crate) before: Vec<ModuleExport>,
     /// The guest's memory and allocator; of task modules.
     pub(crate) memory: Option<ModuleExport>,
     pub(crate) alloc: Option<ModuleExport>,
@@ -100,10 +102,12 @@ impl Prepared {
             }
             Kind::Plain | Kind::Program => (None, None),
         };
-        let is_cold = !loaded.artifact.warmed;
-        let initialize = module.get_export_index("_initialize").filter(|_| is_cold);
+        let before = match loaded.artifact.warmed {
+            true => Vec::new(),
+            false => RUN_ONCE.iter().filter_map(|name| module.get_export_index(name)).collect(),
+        };
         let (engine, kind) = (engine.clone(), facts.kind);
-        Ok(Self { engine, instances, kind, initialize, memory, alloc, functions })
+        Ok(Self { engine, instances, kind, before, memory, alloc, functions })
     }
 }
 

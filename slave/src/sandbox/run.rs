@@ -35,6 +35,10 @@ impl AsRef<[u8]> for Kept {
     }
 }
 
+fn missing() -> Abi {
+    Abi("an export is gone".into())
+}
+
 /// How a call ended, as far as the sandbox is concerned.
 pub(crate) enum Ended {
     /// The guest returned; the bytes are still in its memory.
@@ -94,11 +98,12 @@ impl Sandbox {
             let base = memory.data_ptr(&*store);
             store.data_mut().limiter.set_base(base);
         }
-        if let Some(export) = &prepared.initialize
-            && let Some(initialize) = instance.get_module_export(&mut *store, export)
-            && let Some(initialize) = initialize.into_func()
-        {
-            initialize.typed::<(), ()>(&*store)?.call(&mut *store, ())?;
+        for export in &prepared.before {
+            if let Some(function) = instance.get_module_export(&mut *store, export)
+                && let Some(function) = function.into_func()
+            {
+                function.typed::<(), ()>(&*store)?.call(&mut *store, ())?;
+            }
         }
         Ok((instance, memory))
     }
@@ -115,8 +120,17 @@ impl Sandbox {
     }
 
     fn call_task(&mut self, function: usize, args: &[u8]) -> wasmtime::Result<i64> {
+        let (ptr, len) = self.put(args)?;
         let (store, instance) = (&mut self.store, self.instance);
-        let missing = || Abi("an export is gone".into());
+        let export = &self.prepared.functions.get(function).ok_or_else(missing)?.export;
+        let task = instance.get_module_export(&mut *store, export).ok_or_else(missing)?;
+        let task = task.into_func().ok_or_else(missing)?.typed::<(u32, u32), i64>(&*store)?;
+        task.call(&mut *store, (ptr, len))
+    }
+
+    /// Writes arguments where the guest has room for them; gives their address and length.
+    pub(crate) fn put(&mut self, args: &[u8]) -> wasmtime::Result<(u32, u32)> {
+        let (store, instance) = (&mut self.store, self.instance);
         let alloc = self.prepared.alloc.as_ref().ok_or_else(missing)?;
         let alloc = instance.get_module_export(&mut *store, alloc).ok_or_else(missing)?;
         let alloc = alloc.into_func().ok_or_else(missing)?.typed::<u32, u32>(&*store)?;
@@ -127,10 +141,7 @@ impl Sandbox {
         memory.write(&mut *store, ptr as usize, args).map_err(|_| {
             Abi(format!("`dpfw_alloc({len})` gave {ptr}, where its memory has no such room"))
         })?;
-        let export = &self.prepared.functions.get(function).ok_or_else(missing)?.export;
-        let task = instance.get_module_export(&mut *store, export).ok_or_else(missing)?;
-        let task = task.into_func().ok_or_else(missing)?.typed::<(u32, u32), i64>(&*store)?;
-        task.call(&mut *store, (ptr, len))
+        Ok((ptr, len))
     }
 
     fn call_plain(&mut self, function: usize, args: &[u8]) -> Ended {

@@ -214,15 +214,6 @@ async fn f36_a_module_that_is_slow_to_compile_delays_nobody() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_program_is_refused_by_name() -> Result<()> {
-    let mut stage = Stage::start().await?;
-    let program = module("(module (memory (export \"memory\") 1) (func (export \"_start\")))")?;
-    let error = stage.failure(call(program)?).await?;
-    assert!(error.to_string().contains("it is a WASI program (it exports `_start`)"), "{error}");
-    stage.end().await
-}
-
-#[tokio::test]
 async fn a_malformed_description_is_told_with_its_line() -> Result<()> {
     let mut stage = Stage::start().await?;
     let good = task_module(&returns(0, 1))?;

@@ -106,3 +106,31 @@ async fn a_guest_sees_no_environment_and_no_files() -> Result<()> {
     assert_eq!((vars, args, read, written), (0, 0, false, false));
     Ok(())
 }
+
+#[tokio::test]
+async fn a_module_that_cannot_be_warmed_is_set_up_in_every_sandbox() -> Result<()> {
+    let pair = Pair::simple().await?;
+    // Its start reads a clock; then it counts how often each was run, and in which order.
+    let clock = r#"(import "wasi_snapshot_preview1" "clock_time_get"
+                     (func $clock (param i32 i64 i32) (result i32)))"#;
+    for read_clock in ["", "(drop (call $clock (i32.const 0) (i64.const 0) (i32.const 64)))"] {
+        let set_up = dpfw_tests::wasm::task_module(&format!(
+            r#"{clock}
+               (global $said (mut i32) (i32.const 0))
+               (func $say (param $digit i32)
+                 (global.set $said
+                   (i32.add (i32.mul (global.get $said) (i32.const 4)) (local.get $digit))))
+               (func (export "_initialize") {read_clock} (call $say (i32.const 1)))
+               (func (export "dpfw_warm") (call $say (i32.const 2)))
+               (func (export "dpfw:said") (param i32 i32) (result i64)
+                 (i32.store8 (i32.const 17) (global.get $said))
+                 (i64.const 0x1000000002))"#
+        ))?;
+        let said = Task::<u8>::new(set_up, "said");
+        for _ in 0..3 {
+            let said = pair.master.dispatch(said.call(&())?);
+            assert_eq!(within("what was run", said).await??, 0b0110, "{read_clock}");
+        }
+    }
+    Ok(())
+}

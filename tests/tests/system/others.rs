@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use dpfw::{Master, Program as Task};
 use dpfw_protocol::text::printable;
 use dpfw_tests::fleet::{Pair, slave};
-use dpfw_tests::programs::Program;
+use dpfw_tests::others::Program;
 use dpfw_tests::wait::within;
 use std::process::Output;
 use tokio::io::AsyncReadExt;

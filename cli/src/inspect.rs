@@ -1,0 +1,207 @@
+//! `dpfw inspect`: what a module is, and what is wrong with it.
+//!
+//! Owns: what a person reads of a [`Report`]. Does not: look at modules; the slave does.
+
+use crate::escape;
+use crate::exit::{Exit, Failure};
+use crate::json;
+use crate::module;
+use crate::run::output_failed;
+use crate::settings::LimitOptions;
+use crate::units::Size;
+use clap::Args;
+use dpfw::inspection::{Function, Need, Problem, Report, Warming};
+use dpfw::{Depth, Kind, inspect};
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+
+/// Tells what a module is: its kind, hash and size, its tasks with their signatures, what it
+/// imports, whether it can be warmed, and what a slave with these limits would refuse.
+///
+/// With --check it is tried as well, as a slave would run it: it is loaded, asked for room, and
+/// its tasks are called with what is no arguments. All problems are told at once, each with
+/// what to do about it; if there are any, the exit code is 3.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Inspect {
+    /// A WebAssembly module, or its text (.wat)
+    module: PathBuf,
+    /// Tries it, and tells the author of a guest what is wrong with it
+    #[arg(long)]
+    check: bool,
+    /// Prints everything as one JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    limits: LimitOptions,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  dpfw inspect tasks.wasm
+  dpfw inspect --check tasks.wasm && echo ready
+  dpfw inspect --json tasks.wasm | jq '.functions[].signature'";
+
+impl Inspect {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// A [`Failure`] if the file cannot be read.
+    pub(crate) fn run(&self) -> Result<Exit, Failure> {
+        let wasm = module::wasm(&self.module)?;
+        let depth = if self.check { Depth::Check } else { Depth::Look };
+        let report = inspect(&wasm, &self.limits.limits(), depth);
+        let name = self.module.display().to_string();
+        let name = escape::line(&name);
+        let text = match (self.json, self.check) {
+            (true, _) => json::line(&report)?,
+            (false, true) => verdict(&name, &report).into_bytes(),
+            (false, false) => description(&name, &report).into_bytes(),
+        };
+        let mut stdout = io::stdout().lock();
+        match stdout.write_all(&text).and_then(|()| stdout.flush()) {
+            Ok(()) => Ok(self.exit(&report)),
+            Err(error) => output_failed(&error),
+        }
+    }
+
+    fn exit(&self, report: &Report) -> Exit {
+        let is_wrong = self.check && !report.problems.is_empty();
+        match is_wrong || report.kind.is_none() {
+            true => Exit::Module,
+            false => Exit::Ok,
+        }
+    }
+}
+
+/// What `--check` says.
+fn verdict(name: &str, report: &Report) -> String {
+    let mut text = match report.problems.len() {
+        0 => format!("{name}: nothing is wrong\n"),
+        1 => format!("{name}: 1 problem\n"),
+        many => format!("{name}: {many} problems\n"),
+    };
+    list(&mut text, &report.problems);
+    if !report.notes.is_empty() {
+        text.push_str("could be better\n");
+        list(&mut text, &report.notes);
+    }
+    text
+}
+
+fn list(text: &mut String, problems: &[Problem]) {
+    for problem in problems {
+        let _ = writeln!(text, "  - {}", escape::line(&problem.what));
+        let _ = writeln!(text, "    {}", escape::line(&problem.remedy));
+    }
+}
+
+/// What there is to say without `--check`.
+fn description(name: &str, report: &Report) -> String {
+    let kind = match report.kind {
+        Some(Kind::Task) => "a task module",
+        Some(Kind::Plain) => "a plain module",
+        Some(Kind::Program) => "a WASI program",
+        None => "no module",
+    };
+    let mut text = format!("{name}: {kind}\n");
+    let _ = writeln!(text, "hash     {}", report.hash);
+    let _ = writeln!(text, "size     {}", bytes(report.bytes));
+    if report.kind.is_some() {
+        let _ = writeln!(text, "warming  {}", escape::line(&warming(&report.warming)));
+        let _ = writeln!(text, "names    {}", names(report));
+        functions(&mut text, report);
+        imports(&mut text, report);
+        needs(&mut text, report);
+    }
+    if !report.problems.is_empty() {
+        text.push_str("problems\n");
+        list(&mut text, &report.problems);
+    }
+    text
+}
+
+fn warming(warming: &Warming) -> String {
+    match warming {
+        Warming::Nothing => "nothing to run ahead".into(),
+        Warming::Warmed => "its start runs once, when it is loaded".into(),
+        Warming::Cold(why) => format!("its start runs before each call: {why}"),
+        Warming::Failed(why) => format!("it fails: {why}"),
+        _ => "not tried".into(),
+    }
+}
+
+fn names(report: &Report) -> &'static str {
+    match (report.has_names, report.has_lines) {
+        (true, true) => "of functions, and of files and lines",
+        (true, false) => "of functions; no files and lines",
+        (false, true) => "none of functions; files and lines",
+        (false, false) => "none: backtraces have numbers",
+    }
+}
+
+fn functions(text: &mut String, report: &Report) {
+    let what = match report.kind {
+        Some(Kind::Task) => "tasks",
+        _ => "functions",
+    };
+    let _ = writeln!(text, "{what}");
+    for function in &report.functions {
+        let flags = flags(function, report.kind);
+        let _ = writeln!(text, "  {}{flags}", escape::line(&function.signature));
+    }
+    if report.functions.is_empty() {
+        text.push_str("  none\n");
+    }
+}
+
+/// What stands behind a signature.
+fn flags(function: &Function, kind: Option<Kind>) -> String {
+    let all = [
+        (kind == Some(Kind::Task) && !function.described, "not described"),
+        (function.once, "once"),
+        (function.effect_free, "effect free"),
+    ];
+    let told: Vec<_> = all.into_iter().filter(|(is, _)| *is).map(|(_, word)| word).collect();
+    match told.is_empty() {
+        true => String::new(),
+        false => format!("  [{}]", told.join(", ")),
+    }
+}
+
+fn imports(text: &mut String, report: &Report) {
+    text.push_str("imports\n");
+    for import in &report.imports {
+        let name = format!("{}.{}", import.module, import.name);
+        let granted = if import.granted { "" } else { "  [not granted]" };
+        let _ = writeln!(text, "  {}{granted}", escape::line(&name));
+    }
+    if report.imports.is_empty() {
+        text.push_str("  nothing\n");
+    }
+}
+
+fn needs(text: &mut String, report: &Report) {
+    text.push_str("needs, of what a slave allows\n");
+    for need in &report.needs {
+        let Need { limit, needed, allowed, unit, .. } = need;
+        let (needed, allowed) = match *unit {
+            "bytes" => (bytes(*needed), Size(*allowed).to_string()),
+            _ => (needed.to_string(), allowed.to_string()),
+        };
+        let refused = if need.is_exceeded() { "  [refused]" } else { "" };
+        let _ = writeln!(text, "  {limit:<13}  {needed} of {allowed}{refused}");
+    }
+    if let Some(most) = report.memory_maximum {
+        let _ = writeln!(text, "  its memory grows to {} at most", bytes(most));
+    }
+}
+
+/// A size, exact where that is short.
+fn bytes(n: u64) -> String {
+    match n {
+        0..10_000 => format!("{n} bytes"),
+        _ => bytesize::ByteSize(n).display().iec().to_string(),
+    }
+}

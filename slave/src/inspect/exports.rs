@@ -1,0 +1,145 @@
+//! What is wrong with a module's exports.
+
+use super::Problem;
+use super::scan::{Item, PAGE, Scan};
+use crate::module::facts::Kind;
+use crate::module::warm::RUN_ONCE;
+use crate::sandbox::imports::ABI;
+use dpfw_protocol::limits::MAX_NAME;
+use dpfw_protocol::signature::EXPORT_PREFIX;
+
+/// The types of the ABI's exports.
+const ALLOC: &str = "(i32) -> i32";
+const TASK: &str = "(i32, i32) -> i64";
+const NOTHING: &str = "()";
+
+/// What has to be another way.
+pub(super) fn problems(kind: Kind, scan: &Scan) -> Vec<Problem> {
+    let mut found = Vec::new();
+    match kind {
+        Kind::Task => {
+            found.extend(memory(scan));
+            found.extend(alloc(scan));
+            found.extend(tasks(scan));
+            found.extend(start(scan));
+        }
+        Kind::Program => found.extend(memory(scan)),
+        Kind::Plain => found.extend(no_tasks(scan)),
+    }
+    found.extend(RUN_ONCE.iter().filter_map(|name| once(scan, name)));
+    if kind == Kind::Program {
+        found.extend(once(scan, "_start"));
+    }
+    found
+}
+
+fn memory(scan: &Scan) -> Option<Problem> {
+    let remedy = "export the memory under this name: `(memory (export \"memory\") 1)`; linkers \
+                  do so unless they are told to import one";
+    let imported = scan.imports.iter().any(|(_, _, item)| *item == Item::Memory);
+    match scan.export("memory") {
+        Some(Item::Memory) if imported => None,
+        Some(Item::Memory) => maximum(scan),
+        Some(other) => Some(Problem::new(format!("its export `memory` is {other}"), remedy)),
+        None => Some(Problem::new("it exports no memory named `memory`", remedy)),
+    }
+}
+
+/// A memory that may not grow beyond what it begins with, and begins with next to nothing.
+fn maximum(scan: &Scan) -> Option<Problem> {
+    let memory = scan.memories.first()?;
+    let maximum = memory.maximum.filter(|most| most.saturating_mul(PAGE) < LEAST)?;
+    Some(Problem::new(
+        format!(
+            "its memory may have {maximum} pages of 64 KiB at most, which leaves no room for \
+             arguments of 1 MiB"
+        ),
+        "leave the maximum out: the slave's limit on memory is there all the same",
+    ))
+}
+
+/// What a memory has to be able to grow to.
+const LEAST: u64 = 1 << 20;
+
+fn alloc(scan: &Scan) -> Option<Problem> {
+    let remedy = "export `dpfw_alloc(len: i32) -> i32`, which gives the address of `len` bytes \
+                  that the slave may write arguments to";
+    match scan.export("dpfw_alloc") {
+        Some(Item::Function(ty)) if ty == ALLOC => None,
+        Some(other) => {
+            let what = format!("its export `dpfw_alloc` is {other}, not a function {ALLOC}");
+            Some(Problem::new(what, remedy))
+        }
+        None => Some(Problem::new("it exports no function `dpfw_alloc`", remedy)),
+    }
+}
+
+fn tasks(scan: &Scan) -> Vec<Problem> {
+    let mut found = Vec::new();
+    let mut any = false;
+    for (export, item) in &scan.exports {
+        let Some(name) = export.strip_prefix(EXPORT_PREFIX) else {
+            continue;
+        };
+        any = true;
+        match item {
+            Item::Function(ty) if ty == TASK => {}
+            other => found.push(Problem::new(
+                format!("its export `{export}` is {other}, not a function {TASK}"),
+                "a task takes address and length of its arguments, and gives `address << 32 | \
+                 length` of its reply",
+            )),
+        }
+        if name.is_empty() || name.len() > MAX_NAME {
+            found.push(Problem::new(
+                format!("a task's name has {} bytes; 1 to {MAX_NAME} are allowed", name.len()),
+                format!("export it as `{EXPORT_PREFIX}NAME`"),
+            ));
+        }
+    }
+    if !any {
+        found.push(Problem::new(
+            "it exports `dpfw_alloc` and no task",
+            format!("export each task as `{EXPORT_PREFIX}NAME`, a function {TASK}"),
+        ));
+    }
+    found
+}
+
+fn start(scan: &Scan) -> Option<Problem> {
+    matches!(scan.export("_start"), Some(Item::Function(_))).then(|| {
+        Problem::new(
+            "it exports `_start` beside its tasks; it is never called",
+            "build a library instead of a program (clang: -mexec-model=reactor or --no-entry; \
+             Rust: crate-type cdylib), or leave the tasks out",
+        )
+    })
+}
+
+/// Something that is called once without arguments, and has another type.
+fn once(scan: &Scan, name: &str) -> Option<Problem> {
+    match scan.export(name)? {
+        Item::Function(ty) if ty == NOTHING => None,
+        other => Some(Problem::new(
+            format!("its export `{name}` is {other}, not a function {NOTHING}"),
+            "it is called without arguments and gives nothing; change its type or its name",
+        )),
+    }
+}
+
+/// A module that was to have tasks, by its imports or the names of its exports.
+fn no_tasks(scan: &Scan) -> Option<Problem> {
+    let imports = scan.imports.iter().any(|(module, ..)| module == ABI);
+    let remedy = format!("export each task as `{EXPORT_PREFIX}NAME`, a function {TASK}");
+    match (imports, scan.description.is_some(), scan.exports.is_empty()) {
+        (true, ..) => {
+            Some(Problem::new(format!("it imports from `{ABI}` and exports no task"), remedy))
+        }
+        (_, true, _) => Some(Problem::new("it describes tasks and exports none", remedy)),
+        (.., true) => Some(Problem::new(
+            "it exports nothing that could be called",
+            "export tasks, functions on numbers, or `_start`; linkers drop what is not exported",
+        )),
+        _ => None,
+    }
+}
