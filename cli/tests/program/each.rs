@@ -33,7 +33,7 @@ fn failures_are_listed_at_the_end() {
     insta::assert_snapshot!(modules.stable(&left.err), @r"
     say !two
     error: line 2 (!two): the program exited with status 3: say !two
-    error: line 4 (@four): `_start` on SLAVE: the task trapped: unreachable executed
+    error: line 4 (@four): `say` on SLAVE: the task trapped: unreachable executed
     error: 2 of 5 lines failed
     ");
 }
@@ -78,7 +78,7 @@ fn json_has_all_of_a_line() {
     insta::assert_snapshot!(modules.stable(&left.out), @r#"
     {"line":1,"input":"größer","status":0,"stdout":"say größer\n","stderr":[]}
     {"line":2,"input":"!two","status":3,"stdout":"","stderr":["say !two"]}
-    {"line":3,"input":"@three","status":null,"stderr":[],"error":"`_start` on SLAVE: the task trapped: unreachable executed"}
+    {"line":3,"input":"@three","status":null,"stderr":[],"error":"`say` on SLAVE: the task trapped: unreachable executed"}
     "#);
     let left = dpfw(&["exec", "--each", "--json", &modules.path("bytes.wat")], "x\n");
     insta::assert_snapshot!(left.out, @r#"{"line":1,"input":"x","status":0,"stdout_base64":"AP/+Cg==","stderr":[]}"#);
