@@ -23,9 +23,10 @@ use std::path::Path;
 /// Runs a WASI program: standard input, output, error and exit code are the program's.
 ///
 /// The program has its arguments and what --env gives it, and nothing else: no files, no
-/// network. With --each it runs once for every line of standard input.
+/// network. With --each it runs once for every line of standard input. Without, the exit code
+/// is the program's, or 124, 125 or 134.
 #[derive(Args, Debug)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = crate::help::EXEC)]
 pub(crate) struct Exec {
     /// A WASI program (a .wasm file compiled for wasm32-wasip1, or its text, .wat), and
     /// its arguments, also those that begin with a hyphen
@@ -44,23 +45,6 @@ pub(crate) struct Exec {
     #[command(flatten)]
     place: Place,
 }
-
-/// For `--help`.
-const EXAMPLES: &str = "\
-Examples:
-  dpfw exec hexyl.wasm -n 64 < photo.jpg
-  dpfw exec --env TZ=UTC --timeout 5s prog.wasm < in > out
-  ls | dpfw exec --each prog.wasm --name {} --out {}.txt
-  seq 1000 | dpfw exec --slave 127.0.0.1:10000 --each --json collatz.wasm
-
-Exit codes: the program's own; beside them
-  124  the deadline passed
-  125  dpfw could not run the program, or not to its end; standard error has why
-  130  ended by SIGINT
-  134  the program trapped, or met a limit
-  141  whoever read standard output is gone
-  143  ended by SIGTERM
-With --each: 0, 6 if some lines failed, and otherwise those of `dpfw map`.";
 
 fn variable(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {

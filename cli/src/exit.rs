@@ -1,12 +1,14 @@
 //! How the program ends: exit codes, and failures with what a person reads of them.
 //!
 //! Owns: the codes, and which cause has which. Does not: print. Invariant: the codes are
-//! those that `docs/cli.md` and `--help` list.
+//! those that `docs/cli.md` and `help` list.
 
+use crate::advice;
 use dpfw::{
     AddressError, BuildError, Cause, DialError, FirstError, Limit, LinkBuildError, ListenError,
     StartError, TaskError,
 };
+use std::error::Error;
 use std::fmt;
 
 /// How the program ends.
@@ -30,6 +32,12 @@ pub(crate) enum Exit {
     Deadline = 7,
     /// The drain's time was over and tasks still ran.
     Drain = 8,
+    /// The store has no such entry.
+    Absent = 9,
+    /// The store's entry is there already, or has another version.
+    Conflict = 10,
+    /// A crate of tasks does not compile.
+    Build = 11,
     /// A fault of dpfw itself, or of the system.
     Internal = 70,
     /// Standard output cannot be written.
@@ -48,27 +56,6 @@ pub(crate) enum Exit {
     /// SIGTERM; as a shell tells it.
     Terminated = 143,
 }
-
-/// The codes for `--help`.
-pub(crate) const HELP: &str = "\
-Exit codes:
-  0    done
-  1    the task failed: trap, panic, error value, limit
-  2    the command line or the input cannot be used
-  3    the module cannot be used: not wasm, rejected, an import that is not granted
-  4    no such function, or arguments that do not fit it
-  5    no slave: unreachable, lost or busy; or a port that cannot be listened on
-  6    some lines of a map, or of `exec --each`, failed
-  7    the deadline passed
-  8    the drain's time was over and tasks still ran
-  70   a fault of dpfw itself or of the system
-  74   standard output cannot be written
-  124  exec: the deadline passed
-  125  exec: the program could not be run, or not to its end
-  130  ended by SIGINT
-  134  exec: the program trapped or met a limit
-  141  whoever read standard output is gone
-  143  ended by SIGTERM";
 
 impl Exit {
     /// The number that the system gets.
@@ -97,17 +84,55 @@ impl Exit {
     }
 }
 
-/// What went wrong, and how the program ends of it. The text may quote guests and peers;
-/// whoever prints it escapes it.
+/// What went wrong, and how the program ends of it. The texts may quote guests and peers;
+/// whoever prints them escapes them.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) exit: Exit,
+    /// What failed, and where.
     pub(crate) text: String,
+    /// What to try, in one line.
+    pub(crate) hint: Option<String>,
+    /// What it came of, as far as the text does not say it; the nearest first.
+    pub(crate) causes: Vec<String>,
+    /// The guest's backtrace, innermost first.
+    pub(crate) frames: Vec<String>,
 }
 
 impl Failure {
     pub(crate) fn new(exit: Exit, text: impl fmt::Display) -> Self {
-        Self { exit, text: text.to_string() }
+        let text = text.to_string();
+        Self { exit, text, hint: None, causes: Vec::new(), frames: Vec::new() }
+    }
+
+    /// Of an error, with all that it came of.
+    pub(crate) fn of(exit: Exit, error: &dyn Error) -> Self {
+        let mut failure = Self::new(exit, error);
+        let mut source = error.source();
+        while let Some(error) = source {
+            let (text, known) = (error.to_string(), failure.causes.last().unwrap_or(&failure.text));
+            if !known.contains(&text) {
+                failure.causes.push(text);
+            }
+            source = error.source();
+        }
+        failure
+    }
+
+    /// Of a task that ended without a result.
+    pub(crate) fn of_task(error: &TaskError) -> Self {
+        let cause = error.cause();
+        let mut failure = Self::of(Exit::of(cause), error);
+        failure.hint = advice::on(cause);
+        if let Cause::Trap { backtrace, .. } | Cause::Panic { backtrace, .. } = cause {
+            failure.frames.clone_from(backtrace);
+        }
+        failure
+    }
+
+    /// With what to try.
+    pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
     }
 
     pub(crate) fn usage(text: impl fmt::Display) -> Self {
@@ -117,7 +142,7 @@ impl Failure {
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
-        Self::new(Exit::Internal, error)
+        Self::of(Exit::Internal, &error)
     }
 }
 
@@ -130,25 +155,31 @@ impl From<BuildError> for Failure {
             BuildError::Master(LinkBuildError::Listen(error)) => listen(error),
             _ => Exit::Internal,
         };
-        Self::new(exit, error)
+        let failure = Self::of(exit, &error);
+        match error {
+            BuildError::Master(LinkBuildError::Slave(FirstError::Dial(error))) => {
+                Self { hint: advice::on_dial(&error), ..failure }
+            }
+            _ => failure,
+        }
     }
 }
 
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
-        Self::new(start(&error), error)
+        Self::of(start(&error), &error)
     }
 }
 
 impl From<ListenError> for Failure {
     fn from(error: ListenError) -> Self {
-        Self::new(listen(&error), error)
+        Self::of(listen(&error), &error)
     }
 }
 
 impl From<DialError> for Failure {
     fn from(error: DialError) -> Self {
-        Self::new(dial(&error), error)
+        Self::of(dial(&error), &error)
     }
 }
 
@@ -180,18 +211,6 @@ fn address(error: &AddressError) -> Exit {
     }
 }
 
-/// A task's error for a person: the guest's frames below it.
-pub(crate) fn describe(error: &TaskError) -> String {
-    let mut text = error.to_string();
-    if let Cause::Trap { backtrace, .. } | Cause::Panic { backtrace, .. } = error.cause() {
-        backtrace.iter().for_each(|frame| {
-            text.push_str("\nat ");
-            text.push_str(frame);
-        });
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -208,6 +227,9 @@ mod tests {
             Exit::Lines,
             Exit::Deadline,
             Exit::Drain,
+            Exit::Absent,
+            Exit::Conflict,
+            Exit::Build,
             Exit::Internal,
             Exit::Output,
             Exit::ExecDeadline,
@@ -217,7 +239,7 @@ mod tests {
             Exit::BrokenPipe,
             Exit::Terminated,
         ];
-        let listed: Vec<u8> = HELP
+        let listed: Vec<u8> = crate::help::CODES
             .lines()
             .skip(1)
             .filter_map(|line| line.split_whitespace().next()?.parse().ok())

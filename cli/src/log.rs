@@ -6,7 +6,7 @@
 use crate::escape;
 use crate::exec::stderr::{PassOn, Rest, passed_on};
 use crate::exit::Failure;
-use crate::screen::Screen;
+use crate::screen::{Screen, has_colours};
 use clap::Args;
 use std::fmt::Write as _;
 use std::io;
@@ -21,7 +21,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Log")]
 pub(crate) struct LogOptions {
-    /// Logs more on standard error: once what happens, twice every detail, thrice all
+    /// Tells more on standard error: of an error its causes and the backtrace; in the log
+    /// once what happens, twice every detail, thrice all
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     verbose: u8,
     /// What is logged, as `tracing` filters are written, for instance
@@ -47,6 +48,11 @@ pub(crate) enum Stderr {
 const VARIABLE: &str = "DPFW_LOG";
 
 impl LogOptions {
+    /// How many -v there were.
+    pub(crate) fn verbose(&self) -> u8 {
+        self.verbose
+    }
+
     fn filter(&self) -> Result<EnvFilter, Failure> {
         let parse = |from: &str, text: &str| {
             let hint = "write for instance warn,dpfw_slave=debug";
@@ -72,9 +78,8 @@ impl LogOptions {
     /// # Errors
     /// A usage failure if the filter is none.
     pub(crate) fn start(&self, screen: &Screen, stderr: Stderr) -> Result<(), Failure> {
-        let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        let log = tracing_subscriber::fmt::layer().with_ansi(Screen::is_terminal() && colour);
-        let log = match self.log_json {
+        let log = tracing_subscriber::fmt::layer().with_ansi(has_colours(&io::stderr()));
+        let log = match self.log_json || screen.is_json() {
             true => {
                 let writer = Lines { screen: screen.clone(), form: Form::Json };
                 log.json().flatten_event(true).with_writer(writer).boxed()

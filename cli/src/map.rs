@@ -37,7 +37,7 @@ use std::time::Duration;
 /// line that fails is told on standard error with its number, and its place in the results
 /// is taken by {"dpfw_error": {"line": N, "code": N, "message": TEXT}}; the others go on.
 #[derive(Args, Debug)]
-#[command(after_help = crate::exit::HELP)]
+#[command(after_help = crate::help::MAP)]
 pub(crate) struct Map {
     /// A WebAssembly module, or its text (.wat)
     module: PathBuf,
@@ -160,7 +160,7 @@ impl Session<'_> {
             }
         };
         self.bar.add(line.bytes, true);
-        self.screen.line(format_args!("error: line {}: {}", line.number, failed.text));
+        self.screen.line_failure(line.number, &failed);
         let dpfw_error =
             Told { line: line.number, code: failed.exit.code(), message: &failed.text };
         self.piece.extend(json::line(&InPlace { dpfw_error })?);
@@ -213,7 +213,7 @@ struct Told<'a> {
 /// for many lines.
 fn failure(function: &Function, error: &TaskError) -> Failure {
     let text = format!("{error}{}", function.hint(error.cause()));
-    Failure::new(Exit::of(error.cause()), text)
+    Failure { text, frames: Vec::new(), ..Failure::of_task(error) }
 }
 
 /// Whether every other line would fail of the same.

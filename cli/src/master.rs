@@ -63,7 +63,7 @@ impl Place {
             exit = signals.next() => return Err(Failure::new(exit, "no slave was linked yet")),
         };
         for address in listening {
-            screen.line(format_args!("listening on {address}"));
+            screen.listening(&address);
         }
         Ok(master)
     }

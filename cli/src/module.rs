@@ -4,6 +4,7 @@
 //! is asked. Does not: compile or validate code; the slave that first runs it does.
 
 use crate::exit::{Exit, Failure};
+use crate::frames;
 use crate::json::Json;
 use crate::json::encode::Arguments;
 use crate::json::hint::Hints;
@@ -167,6 +168,14 @@ impl Function {
         }
         let arguments = Arguments { values, hints: &self.hints };
         self.task.call(&arguments).map_err(|e| e.to_string())
+    }
+
+    /// The frames of its backtrace with their files and lines.
+    pub(crate) fn located(&self, frames: &[String]) -> Vec<String> {
+        match (frames, self.task.module().bytes()) {
+            ([], _) | (_, None) => frames.to_vec(),
+            (frames, Some(wasm)) => frames::located(frames, wasm),
+        }
     }
 
     /// What there is to say beside an error: the signature, where arguments do not fit.

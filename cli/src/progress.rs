@@ -25,7 +25,8 @@ const UNKNOWN: &str = "{spinner} {msg}  {elapsed_precise}";
 impl Bar {
     /// A bar for an input of so many bytes, if that is known.
     pub(crate) fn new(screen: &Screen, total_bytes: Option<u64>) -> Self {
-        let bar = is_wanted().then(|| make(total_bytes, ProgressDrawTarget::stderr()));
+        let is_wanted = is_wanted() && !screen.is_json();
+        let bar = is_wanted.then(|| make(total_bytes, ProgressDrawTarget::stderr()));
         screen.set_bar(bar.clone());
         Self { screen: screen.clone(), bar, lines: 0, failed: 0, bytes: 0 }
     }

@@ -1,6 +1,6 @@
 //! `dpfw run`: one call, its result on standard output.
 
-use crate::exit::{Exit, Failure, describe};
+use crate::exit::{Exit, Failure};
 use crate::json::{self, Json};
 use crate::master::{self, Place};
 use crate::module::{self, Function};
@@ -20,7 +20,7 @@ use std::time::Duration;
 /// Several results of a plain function are an array, no result is null, bytes are an array
 /// of numbers. Without --slave and --listen, a slave within the process runs it.
 #[derive(Args, Debug)]
-#[command(after_help = crate::exit::HELP)]
+#[command(after_help = crate::help::RUN)]
 pub(crate) struct Run {
     /// A WebAssembly module, or its text (.wat)
     module: PathBuf,
@@ -101,8 +101,9 @@ fn arguments(from: &str, text: &[u8]) -> Result<Vec<Value>, Failure> {
 }
 
 fn failure(function: &Function, error: &TaskError) -> Failure {
-    let text = describe(error) + &function.hint(error.cause());
-    Failure::new(Exit::of(error.cause()), text)
+    let failure = Failure::of_task(error);
+    let frames = function.located(&failure.frames);
+    Failure { text: failure.text + &function.hint(error.cause()), frames, ..failure }
 }
 
 /// A receipt as it is printed; times in microseconds.
@@ -138,8 +139,13 @@ impl<'a> Told<'a> {
 
 fn print(Json(mut line): Json) -> Result<Exit, Failure> {
     line.push(b'\n');
+    write(&line)
+}
+
+/// Writes to standard output.
+pub(crate) fn write(bytes: &[u8]) -> Result<Exit, Failure> {
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(&line).and_then(|()| stdout.flush()) {
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         Ok(()) => Ok(Exit::Ok),
         Err(error) => output_failed(&error),
     }

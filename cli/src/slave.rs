@@ -21,7 +21,7 @@ use std::time::Duration;
 /// The first signal drains it: nothing new is admitted, what runs comes to its end. So does
 /// `dpfw drain`. The second signal ends it at once.
 #[derive(Args, Debug)]
-#[command(after_help = crate::exit::HELP)]
+#[command(after_help = crate::help::SLAVE)]
 pub(crate) struct SlaveCommand {
     /// Listens for masters; port 0 takes a free one. May be given several times
     #[arg(long, value_name = "ADDR")]
@@ -73,7 +73,7 @@ impl SlaveCommand {
             builder = builder.name(name.clone());
         }
         let slave = builder.build()?;
-        if let Err(error) = self.listen(&slave).await? {
+        if let Err(error) = self.listen(&slave, screen).await? {
             return output_failed(&error);
         }
         tokio::select! {
@@ -85,12 +85,15 @@ impl SlaveCommand {
     }
 
     /// Listens, and says where, in one piece: whoever reads the first line may read no more.
-    async fn listen(&self, slave: &Slave) -> Result<io::Result<()>, Failure> {
+    async fn listen(&self, slave: &Slave, screen: &Screen) -> Result<io::Result<()>, Failure> {
         let mut lines = String::new();
         for address in &self.listen {
             let address = slave.listen(address.as_str()).await?;
             // Writing to a text cannot fail.
-            let _ = writeln!(lines, "listening on {address}");
+            let _ = match screen.is_json() {
+                true => writeln!(lines, "{{\"listening\":\"{address}\"}}"),
+                false => writeln!(lines, "listening on {address}"),
+            };
         }
         let mut stdout = io::stdout().lock();
         Ok(stdout.write_all(lines.as_bytes()).and_then(|()| stdout.flush()))

@@ -10,6 +10,7 @@ use crate::swap;
 use dpfw_protocol::error::Cause;
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
+    WasmBacktraceDetails,
 };
 
 /// Sandboxes that an engine's pool holds: the one that runs, the one that is being cleared
@@ -124,6 +125,9 @@ impl Engines {
             dpfw_protocol::limits::MAX_BACKTRACE,
         ));
         config.native_unwind_info(false);
+        // Debug information is not read here, whatever the environment says: a guest could
+        // bring some that takes minutes. Whoever has the module reads it; see `sandbox::trap`.
+        config.wasm_backtrace_details(WasmBacktraceDetails::Disable);
         // What no guest of ours needs is code that nobody should be able to reach.
         config.wasm_memory64(false);
         config.wasm_multi_memory(true);

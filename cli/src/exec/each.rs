@@ -40,9 +40,6 @@ pub(super) struct Each {
     /// Ends at the first line that fails: no more are started, and what runs is cancelled
     #[arg(long, requires = "each")]
     halt: bool,
-    /// Writes an object a line: its number, the line, status, stdout and stderr
-    #[arg(long, requires = "each")]
-    json: bool,
 }
 
 impl Each {
@@ -63,7 +60,7 @@ pub(super) async fn run(exec: &Exec, screen: &Screen) -> Result<Exit, Failure> {
     let mut signals = Signals::new()?;
     let program = exec.program()?;
     let master = exec.place.build(screen, &mut signals).await?;
-    let form = if exec.each.json { Form::Json } else { Form::Plain };
+    let form = if screen.is_json() { Form::Json } else { Form::Plain };
     let mut session = Session {
         exec,
         master: &master,
@@ -162,8 +159,9 @@ impl Session<'_> {
         self.bar.show();
         match outcome {
             Outcome::Failed(error) if concerns_all(error.cause()) => {
-                let text = format!("line {}: {error}; the rest was not run", line.number);
-                Err(Failure::new(Exit::of(error.cause()), text).into())
+                let failure = Failure::of_task(&error);
+                let text = format!("line {}: {}; the rest was not run", line.number, failure.text);
+                Err(Failure { text, ..failure }.into())
             }
             _ if has_failed && self.exec.each.halt => {
                 let text = format!("line {} failed; the rest was not run", line.number);

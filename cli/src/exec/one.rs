@@ -4,12 +4,12 @@
 //! not take is not asked for, and what the program does not read is not read here.
 
 use super::Exec;
-use crate::exit::{Exit, Failure, describe};
+use crate::exit::{Exit, Failure};
 use crate::master;
 use crate::run::output_failed;
 use crate::screen::Screen;
 use crate::signals::Signals;
-use dpfw::{ExitStatus, Master, ProgramHandle, TaskError};
+use dpfw::{ExitStatus, Master, ProgramHandle};
 use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
@@ -39,7 +39,7 @@ async fn pass_on(mut running: ProgramHandle) -> Result<u8, Failure> {
         // The program is cancelled: nobody takes what it writes.
         return output_failed(&error).map(Exit::code);
     }
-    running.status().await.map(|status| code(&status)).map_err(|error| failure(&error))
+    running.status().await.map(|status| code(&status)).map_err(|error| Failure::of_task(&error))
 }
 
 /// As much as a pipe holds.
@@ -62,8 +62,4 @@ async fn copy(mut from: impl AsyncRead + Unpin) -> io::Result<()> {
 /// The exit code as the system takes it.
 fn code(status: &ExitStatus) -> u8 {
     u8::try_from(status.code()).unwrap_or(u8::MAX)
-}
-
-fn failure(error: &TaskError) -> Failure {
-    Failure::new(Exit::of(error.cause()), describe(error))
 }

@@ -3,7 +3,9 @@
 //! Owns: telling these lines from the rest of the log, and writing them. Invariant: they have
 //! nothing that acts on a terminal.
 
+use crate::json;
 use crate::screen::Screen;
+use serde_json::json;
 use std::fmt;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -18,8 +20,11 @@ pub(crate) struct PassOn(pub(crate) Screen);
 impl<S: Subscriber> Layer<S> for PassOn {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         if let Some(text) = line(event) {
-            // A slave has escaped it already, and so has the master; tabs stayed.
-            self.0.write(format!("{text}\n").as_bytes());
+            // The slave has escaped it, and so has the master.
+            match self.0.is_json() {
+                true => self.0.write(&json::line(&json!({ "stderr": text })).unwrap_or_default()),
+                false => self.0.write(format!("{text}\n").as_bytes()),
+            }
         }
     }
 }

@@ -32,8 +32,8 @@ fn failures_are_listed_at_the_end() {
     assert_eq!((left.code, left.out.as_str()), (6, "say one\nsay three\nsay five\n"), "{left:?}");
     insta::assert_snapshot!(modules.stable(&left.err), @r"
     say !two
-    error: line 2 (!two): the program exited with status 3: say !two
-    error: line 4 (@four): `say` on SLAVE: the task trapped: unreachable executed
+    error: line 2: !two: the program exited with status 3: say !two
+    error: line 4: @four: `say` on SLAVE: the task trapped: unreachable executed
     error: 2 of 5 lines failed
     ");
 }
@@ -44,7 +44,7 @@ fn a_line_that_takes_too_long_is_interrupted() {
     let args = ["exec", "--each", "--timeout", "200ms", &modules.path("say.wat")];
     let left = dpfw(&args, "~one\n");
     assert_eq!((left.code, left.out.as_str()), (6, ""), "{left:?}");
-    assert!(left.err.contains("line 1 (~one): "), "{left:?}");
+    assert!(left.err.contains("line 1: ~one: "), "{left:?}");
     assert!(left.err.contains("the deadline passed"), "{left:?}");
 }
 
@@ -109,7 +109,7 @@ fn what_concerns_every_line_ends_it() {
 
 #[test]
 fn options_of_each_want_each() {
-    for option in ["-0", "--json", "--halt", "--jobs=2"] {
+    for option in ["-0", "--halt", "--jobs=2"] {
         let left = dpfw(&["exec", option, "x.wasm"], "");
         assert_eq!(left.code, 2, "{left:?}");
     }

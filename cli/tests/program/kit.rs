@@ -160,6 +160,12 @@ pub(crate) fn slave(args: &[&str]) -> Slave {
     Slave { process, address }
 }
 
+/// An address where nobody listens.
+pub(crate) fn nobody() -> String {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    free.local_addr().expect("bound").to_string()
+}
+
 /// A directory with the modules that tests run.
 pub(crate) struct Modules(tempfile::TempDir);
 

@@ -7,6 +7,7 @@
 
 mod each;
 mod exec;
+mod forms;
 mod inspect;
 mod kit;
 mod map;
@@ -14,3 +15,5 @@ mod network;
 mod programs;
 mod run;
 mod slave;
+mod store;
+mod watch;

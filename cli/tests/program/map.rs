@@ -178,7 +178,7 @@ fn no_slave_left_ends_it() {
     map.write("[1, 2]\n[1, 3]\n");
     let left = map.finish();
     assert_eq!((left.code, left.out.as_str()), (5, ""), "{left:?}");
-    let last = left.err.lines().last().expect("an error");
+    let last = left.err.lines().rfind(|line| line.starts_with("error: ")).expect("an error");
     insta::assert_snapshot!(last, @"error: line 2: `add`: there is no slave to run the task; the rest was not run");
 }
 
@@ -187,7 +187,10 @@ fn a_module_that_is_rejected_is_told_once() {
     let modules = Modules::new();
     let left = dpfw(&["map", &modules.path("greedy.wat"), "f"], "[]\n[]\n[]\n");
     assert_eq!((left.code, left.out.as_str()), (3, ""));
-    insta::assert_snapshot!(modules.stable(&left.err), @"error: line 1: `f` on SLAVE: the module was rejected: it imports `env.everything`; plain modules import nothing; the rest was not run");
+    insta::assert_snapshot!(modules.stable(&left.err), @r"
+    error: line 1: `f` on SLAVE: the module was rejected: it imports `env.everything`; plain modules import nothing; the rest was not run
+    hint: `dpfw inspect MODULE` shows what it asks for
+    ");
     let left = dpfw(&["map", &modules.path("plain.wat"), "missing"], "");
     assert_eq!(left.code, 4);
 }

@@ -1,6 +1,6 @@
 //! Addresses, dialling and listening.
 
-use crate::kit::{Modules, Process, dpfw, slave};
+use crate::kit::{Modules, Process, dpfw, nobody, slave};
 use rustix::process::Signal;
 
 #[test]
@@ -35,12 +35,6 @@ fn an_insecure_network_is_warned_of() {
       read and change everything that is sent, and take a slave's or a master's place.
       Use it only on a network where everybody may do so.
     ");
-}
-
-/// An address where nobody listens.
-fn nobody() -> String {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    free.local_addr().expect("bound").to_string()
 }
 
 #[test]

@@ -91,7 +91,10 @@ fn limits_are_options() {
     let slave = slave(&["--memory", "64KiB", "--no-cache"]);
     let left = dpfw(&["run", &modules.path("loud.wat"), "boom", "--slave", &slave.address], "");
     assert_eq!(left.code, 1);
-    insta::assert_snapshot!(modules.stable(&left.err), @"error: `boom` on SLAVE: the limit on memory was exceeded (allowed: 65536 bytes)");
+    insta::assert_snapshot!(modules.stable(&left.err), @r"
+    error: `boom` on SLAVE: the limit on memory was exceeded (allowed: 65536 bytes)
+    hint: the slave's --memory moves this limit
+    ");
 }
 
 #[test]

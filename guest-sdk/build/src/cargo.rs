@@ -6,7 +6,7 @@
 use crate::{Build, Error};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 /// Compiles the package in `dir`; gives the module's path.
 pub(crate) fn compile(dir: &Path, build: &Build) -> Result<PathBuf, Error> {
@@ -39,14 +39,18 @@ fn command(program: &OsString, dir: &Path, manifest: &Path, build: &Build) -> Co
     let target_dir = build.target_dir.clone().unwrap_or_else(|| dir.join("target/dpfw-guest"));
     command
         .current_dir(dir)
-        .args(["rustc", "--lib", "--crate-type", "cdylib", "--release", "--quiet"])
-        .args(["--message-format", "json-render-diagnostics", "--color", "never"])
+        .args(["rustc", "--lib", "--crate-type", "cdylib", "--release"])
+        .args(["--message-format", "json-render-diagnostics"])
         .args(["--target", build.triple(), "--target-dir"])
         .arg(target_dir)
         .arg("--manifest-path")
         .arg(manifest)
         // Also when empty: it overrides the flags in configuration files.
         .env("CARGO_ENCODED_RUSTFLAGS", build.rustflags.join("\x1f"));
+    match build.loud {
+        true => command.stderr(Stdio::inherit()),
+        false => command.args(["--quiet", "--color", "never"]),
+    };
     if let Some(features) = &build.features {
         command.arg("--no-default-features");
         if !features.is_empty() {

@@ -64,6 +64,7 @@ pub struct Build {
     debug: bool,
     features: Option<Vec<String>>,
     rustflags: Vec<String>,
+    loud: bool,
 }
 
 impl Default for Build {
@@ -81,6 +82,7 @@ impl Build {
             debug: false,
             features: None,
             rustflags: Vec::new(),
+            loud: false,
         }
     }
 
@@ -109,6 +111,13 @@ impl Build {
     /// Adds a flag for rustc: `-Ctarget-feature=+simd128`. None is inherited.
     pub fn rustflag(mut self, flag: impl Into<String>) -> Self {
         self.rustflags.push(flag.into());
+        self
+    }
+
+    /// Lets the inner cargo say on standard error what it does, as it does by itself; what it
+    /// says of mistakes is then not part of the [`Error`].
+    pub fn loud(mut self, loud: bool) -> Self {
+        self.loud = loud;
         self
     }
 

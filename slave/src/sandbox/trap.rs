@@ -67,17 +67,31 @@ fn kind(trap: wasmtime::Trap) -> Trap {
     }
 }
 
-/// The guest's functions, innermost first.
+/// The guest's functions, innermost first, each as `name [index+0xoffset]`: the function's
+/// index in the module, and the instruction's place in its body. Who has the module finds
+/// the file and line with these. Not here: debug information is the guest's, and reading
+/// what is made to be slow to read would hold the slot beyond every limit.
 fn frames(error: &wasmtime::Error) -> Vec<String> {
     let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else {
         return Vec::new();
     };
-    let name = |frame: &wasmtime::FrameInfo| match frame.func_name() {
-        Some(name) => demangled(name),
-        None => format!("function {}", frame.func_index()),
+    let name = |frame: &wasmtime::FrameInfo| {
+        let mut text = match frame.func_name() {
+            Some(name) => demangled(name),
+            None => format!("function {}", frame.func_index()),
+        };
+        if let Some(offset) = frame.func_offset() {
+            // The place is not what a long name is cut for.
+            text.truncate(text.floor_char_boundary(NAME));
+            text += &format!(" [{}+{offset:#x}]", frame.func_index());
+        }
+        text
     };
     backtrace.frames().iter().map(name).collect()
 }
+
+/// The longest name of a function in a frame, in bytes; a frame has 256.
+const NAME: usize = 220;
 
 /// The name as its source has it.
 fn demangled(name: &str) -> String {

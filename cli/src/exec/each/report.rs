@@ -1,6 +1,6 @@
 //! What is written of a line, and which lines failed.
 //!
-//! Invariant: of failures as many are held as [`MOST`], each of [`LONGEST`] bytes; the
+//! Invariant: of failures as many are held as [`MOST`], each of twice [`LONGEST`] bytes; the
 //! others are counted.
 
 use super::Outcome;
@@ -23,14 +23,14 @@ pub(super) enum Form {
 /// Failures that are listed: more are read by nobody.
 const MOST: usize = 1000;
 
-/// Bytes of a failure in the list.
-const LONGEST: usize = 400;
+/// Bytes of a line, and of why it failed, in the list.
+const LONGEST: usize = 200;
 
 /// The failures so far.
 #[derive(Debug)]
 pub(super) struct Report {
     form: Form,
-    listed: Vec<String>,
+    listed: Vec<(u64, Failure)>,
     failed: u64,
 }
 
@@ -53,25 +53,27 @@ impl Report {
 
     /// Counts a line, and notes it if it failed; says whether it did.
     pub(super) fn note(&mut self, line: &Line, outcome: &Outcome) -> bool {
-        let Some(why) = why(outcome) else {
+        let Some(mut why) = why(outcome) else {
             return false;
         };
         self.failed += 1;
         if self.listed.len() < MOST {
-            let of = line.text.as_ref().map(|text| format!(" ({text})")).unwrap_or_default();
-            let mut text = format!("line {}{of}: {why}", line.number);
-            text.truncate(text.floor_char_boundary(LONGEST));
-            self.listed.push(text);
+            if let Ok(text) = &line.text {
+                let text = &text[..text.floor_char_boundary(LONGEST)];
+                why.text = format!("{text}: {}", why.text);
+            }
+            why.text.truncate(why.text.floor_char_boundary(2 * LONGEST));
+            self.listed.push((line.number, Failure { frames: Vec::new(), ..why }));
         }
         true
     }
 
     /// Lists the failures.
     pub(super) fn list(&self, screen: &Screen) {
-        self.listed.iter().for_each(|text| screen.line(format_args!("error: {text}")));
+        self.listed.iter().for_each(|(number, failure)| screen.line_failure(*number, failure));
         let more = self.failed - self.listed.len() as u64;
         if more > 0 {
-            screen.line(format_args!("error: {more} more lines failed"));
+            screen.error(format_args!("{more} more lines failed"));
         }
     }
 
@@ -85,16 +87,17 @@ impl Report {
 }
 
 /// Why a line failed, if it did.
-fn why(outcome: &Outcome) -> Option<String> {
+fn why(outcome: &Outcome) -> Option<Failure> {
     match outcome {
         Outcome::Ended(output) if output.status.is_success() => None,
         Outcome::Ended(output) => {
             let last = output.status.stderr().last();
             let said = last.map(|line| format!(": {line}")).unwrap_or_default();
-            Some(format!("the program exited with status {}{said}", output.status.code()))
+            let code = output.status.code();
+            Some(Failure::new(Exit::Task, format!("the program exited with status {code}{said}")))
         }
-        Outcome::Failed(error) => Some(error.to_string()),
-        Outcome::Refused(why) => Some(why.clone()),
+        Outcome::Failed(error) => Some(Failure::of_task(error)),
+        Outcome::Refused(why) => Some(Failure::usage(why)),
     }
 }
 
@@ -160,7 +163,7 @@ mod tests {
             assert!(report.note(&line(number), &Outcome::Refused("it is bad".into())));
         }
         assert_eq!((report.listed.len(), report.failed), (MOST, 2 * MOST as u64));
-        assert!(report.listed.iter().all(|text| text.len() <= LONGEST));
+        assert!(report.listed.iter().all(|(_, failure)| failure.text.len() <= 2 * LONGEST));
         assert_eq!(report.exit(5000).expect_err("failed").text, "2000 of 5000 lines failed");
     }
 }

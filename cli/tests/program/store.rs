@@ -1,0 +1,131 @@
+//! `dpfw store`.
+
+use crate::kit::{Left, Modules, Slave, dpfw, slave};
+
+fn store(slave: &Slave, args: &[&str], input: &str) -> Left {
+    dpfw(&[&["store"], args, &["--slave", &slave.address]].concat(), input)
+}
+
+/// What a person reads; versions are counted from 1 in a fresh store.
+fn shown(left: &Left) -> String {
+    format!("{}{}[{}]", left.out, left.err, left.code)
+}
+
+#[test]
+fn entries_are_written_read_and_removed() {
+    let slave = slave(&[]);
+    let store = |args: &[&str], input: &str| shown(&store(&slave, args, input));
+    insta::assert_snapshot!(store(&["put", "colours/sky", r#"{"name": "blue", "rgb": [0, 0, 255]}"#], ""), @r"
+    version 1
+    [0]
+    ");
+    insta::assert_snapshot!(store(&["get", "colours/sky"], ""), @r#"
+    {"name":"blue","rgb":[0,0,255]}
+    version 1
+    [0]
+    "#);
+    insta::assert_snapshot!(store(&["get", "colours/sky", "--json"], ""), @r#"
+    {"key":"colours/sky","value":{"name":"blue","rgb":[0,0,255]},"version":1}
+    [0]
+    "#);
+    insta::assert_snapshot!(store(&["remove", "colours/sky"], ""), @"[0]");
+    for operation in ["get", "remove"] {
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(store(&[operation, "colours/sky"], ""), @r"
+            error: there is no entry `colours/sky`
+            hint: `dpfw store list` shows those that there are
+            [9]
+            ");
+        }
+    }
+    insta::assert_snapshot!(store(&["get", "colours/sky", "--json"], ""), @r#"
+    {"error":{"code":9,"hint":"`dpfw store list` shows those that there are","message":"there is no entry `colours/sky`"}}
+    [9]
+    "#);
+}
+
+#[test]
+fn a_write_that_comes_too_late_changes_nothing() {
+    let slave = slave(&[]);
+    let store = |args: &[&str]| shown(&store(&slave, args, ""));
+    insta::assert_snapshot!(store(&["put-if-absent", "k", "1"]), @r"
+    version 1
+    [0]
+    ");
+    insta::assert_snapshot!(store(&["put-if-absent", "k", "2"]), @r"
+    error: `k` has version 1; nothing was written
+    hint: `dpfw store get` shows what is there
+    [10]
+    ");
+    insta::assert_snapshot!(store(&["cas", "k", "1", "-3"]), @r"
+    version 2
+    [0]
+    ");
+    assert!(store(&["cas", "k", "1", "4"]).starts_with("error: `k` has version 2; nothing"));
+    insta::assert_snapshot!(store(&["cas", "absent", "1", "4"]), @r"
+    error: there is no entry `absent`; nothing was written
+    hint: version 0 stands for no entry
+    [10]
+    ");
+    assert_eq!(store(&["get", "k"]), "-3\nversion 2\n[0]");
+    assert_eq!(
+        store(&["cas", "absent", "0", "5", "--json"]),
+        "{\"key\":\"absent\",\"version\":3}\n[0]"
+    );
+}
+
+#[test]
+fn texts_and_bytes_stay_as_they_are() {
+    let slave = slave(&[]);
+    let text = "to be,\n\"or\" not\tto be\n";
+    assert_eq!(store(&slave, &["put", "text", "--text"], text).code, 0);
+    assert_eq!(store(&slave, &["get", "text", "--text"], "").out, text);
+    assert_eq!(store(&slave, &["put", "raw", "--raw", "-"], text).code, 0);
+    assert_eq!(store(&slave, &["get", "raw", "--raw"], "").out, text);
+    assert!(store(&slave, &["get", "raw"], "").out.starts_with("[116,111,32,"));
+    insta::assert_snapshot!(shown(&store(&slave, &["get", "raw", "--text"], "")), @r"
+    error: `raw` is bytes, not a text
+    hint: without --text and --raw it is printed as JSON
+    [2]
+    ");
+    insta::assert_snapshot!(shown(&store(&slave, &["put", "k", "blue"], "")), @r"
+    error: the value is no JSON: expected value at line 1 column 1
+    hint: --text takes a text as it stands, --raw any bytes
+    [2]
+    ");
+}
+
+#[test]
+fn a_listing_is_a_table() {
+    let slave = slave(&[]);
+    for key in ["colours/sky", "colours/\u{1b}[31msea", "numbers/one"] {
+        assert_eq!(store(&slave, &["put", key, "1"], "").code, 0);
+    }
+    let left = store(&slave, &["list", "colours/"], "");
+    let lines: Vec<Vec<_>> =
+        left.out.lines().map(|line| line.split_whitespace().take(3).collect()).collect();
+    assert_eq!(left.code, 0, "{left:?}");
+    assert_eq!(lines[0], ["KEY", "BYTES", "VERSION"]);
+    assert_eq!(lines[1], [r"colours/\u{1b}[31msea", "1", "2"]);
+    assert_eq!(lines[2], ["colours/sky", "1", "1"]);
+    let left = store(&slave, &["list", "--json"], "");
+    assert_eq!(left.out.lines().count(), 3);
+    for line in left.out.lines() {
+        let entry: serde_json::Value = serde_json::from_str(line).expect("an object a line");
+        assert_eq!(entry["bytes"], 1);
+    }
+    assert_eq!(shown(&store(&slave, &["list", "nothing"], "")), "[0]");
+}
+
+#[test]
+fn tasks_see_the_same_entries() {
+    let (slave, modules) = (slave(&[]), Modules::new());
+    assert_eq!(store(&slave, &["put", "remembered/colour", "\"blue\""], "").code, 0);
+    let module = modules.path("tasks.wasm");
+    let args = ["run", &module, "remember", r#"["colour", "red"]"#, "--slave", &slave.address];
+    assert_eq!(dpfw(&args, "").out, "\"blue\"\n");
+    assert_eq!(store(&slave, &["get", "remembered/colour"], "").out, "\"red\"\n");
+    // Elsewhere there is nothing of it.
+    let elsewhere = ["get", "remembered/colour", "--namespace", "other"];
+    assert_eq!(store(&slave, &elsewhere, "").code, 9);
+}
