@@ -7,6 +7,7 @@
 mod apart;
 mod measure;
 mod process;
+mod programs;
 mod report;
 mod tcp;
 

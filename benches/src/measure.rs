@@ -2,6 +2,7 @@
 
 use crate::apart::Apart;
 use crate::process::Process;
+use crate::programs;
 use crate::report::{percentile, print};
 use crate::tcp::{self, BULK};
 use anyhow::{Context, Result, bail, ensure};
@@ -49,6 +50,12 @@ pub(crate) fn all(rounds: usize, only: Option<&str>) -> Result<()> {
         }
         if bench.wants("idle_rss_mib") {
             bench.idle().await?;
+        }
+        if bench.wants("program_start_us") {
+            programs::start(&bench.slave()?, bench.rounds).await?;
+        }
+        if bench.wants("program_stdin_mb_per_s") {
+            programs::stream(&bench.slave()?, bench.rounds).await?;
         }
         Ok(())
     })

@@ -44,11 +44,41 @@ impl Process {
 
     /// Resident memory in MiB.
     pub(crate) fn resident_mib(&self) -> Result<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|rest| rest.split_whitespace().next()).context("no VmRSS")?;
-        Ok(kib.parse::<f64>()? / 1024.0)
+        mib(&self.child.id().to_string(), "VmRSS:")
     }
+
+    /// The most resident memory since [`reset_peak`](Self::reset_peak), in MiB.
+    pub(crate) fn peak_mib(&self) -> Result<f64> {
+        mib(&self.child.id().to_string(), "VmHWM:")
+    }
+
+    /// Forgets what was resident before.
+    pub(crate) fn reset_peak(&self) -> Result<()> {
+        reset_peak(&self.child.id().to_string())
+    }
+}
+
+/// Forgets what of this process was resident before; what is, in MiB.
+pub(crate) fn reset_own_peak() -> Result<f64> {
+    reset_peak("self")?;
+    mib("self", "VmRSS:")
+}
+
+/// The most resident memory of this process since then, in MiB.
+pub(crate) fn own_peak_mib() -> Result<f64> {
+    mib("self", "VmHWM:")
+}
+
+fn reset_peak(process: &str) -> Result<()> {
+    // See proc_pid_clear_refs(5).
+    Ok(std::fs::write(format!("/proc/{process}/clear_refs"), "5")?)
+}
+
+fn mib(process: &str, field: &str) -> Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    let kib = line.and_then(|rest| rest.split_whitespace().next());
+    Ok(kib.with_context(|| format!("no {field}"))?.parse::<f64>()? / 1024.0)
 }
 
 impl Drop for Process {

@@ -176,13 +176,9 @@ const COLUMNS: [Align; 14] = {
 fn row(address: &Address, seen: &Result<Seen, Failure>) -> Vec<String> {
     let Seen { name, description: now } = match seen {
         Ok(seen) => seen,
-        // Behind the columns that are told of it, so that it does not widen them.
         Err(failure) => {
-            let mut row = vec![String::new(); COLUMNS.len()];
-            row[0] = address.to_string();
-            row[2] = "unreachable".into();
-            row.push(escape::line(&failure.text).to_string());
-            return row;
+            let why = format!("unreachable: {}", escape::line(&failure.text));
+            return vec![address.to_string(), String::new(), why];
         }
     };
     vec![

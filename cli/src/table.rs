@@ -9,12 +9,16 @@ pub(crate) enum Align {
     Right,
 }
 
-/// A table; the first row is the head. Cells are escaped already. What a row has beyond
-/// the head's columns stands behind them, as wide as it likes.
+/// A table; the first row is the head. Cells are escaped already. The last cell of a row
+/// that is shorter than the head is as wide as it likes.
 pub(crate) fn table(columns: &[Align], rows: &[Vec<String>]) -> String {
     let width = |cell: &String| cell.chars().count();
     let widths: Vec<usize> = (0..columns.len())
-        .map(|n| rows.iter().filter_map(|row| row.get(n)).map(width).max().unwrap_or(0))
+        .map(|n| {
+            let counts = |row: &&Vec<String>| row.len() == columns.len() || n + 1 < row.len();
+            let cells = rows.iter().filter(counts).filter_map(|row| row.get(n));
+            cells.map(width).max().unwrap_or(0)
+        })
         .collect();
     let mut out = String::new();
     for row in rows {
@@ -40,12 +44,13 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_what_is_in_them() {
-        let rows = [vec!["NAME", "N"], vec!["a", "1000"], vec!["länger", "2", "why"]];
+        let rows = [vec!["NAME", "N"], vec!["länger", "1000"], vec!["a"], vec!["why it is not"]];
         let rows = rows.map(|row| row.into_iter().map(String::from).collect());
         insta::assert_snapshot!(table(&[Align::Left, Align::Right], &rows), @r"
         NAME       N
-        a       1000
-        länger     2  why
+        länger  1000
+        a
+        why it is not
         ");
     }
 }

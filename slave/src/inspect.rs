@@ -20,6 +20,7 @@ use crate::module::warm::{Warmed, warm};
 use crate::sandbox;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::ModuleHash;
+use dpfw_protocol::program::START;
 use dpfw_protocol::signature::{EXPORT_PREFIX, TaskTable};
 use scan::{Item, PAGE, Scan};
 use serde::Serialize;
@@ -290,6 +291,9 @@ fn functions(kind: Kind, scan: &Scan, table: &TaskTable) -> Vec<Function> {
         let (Item::Function(ty), Some(name)) = (item, name.strip_prefix(prefix)) else {
             return None;
         };
+        if kind == Kind::Program && name != START {
+            return None;
+        }
         let record = table.task(name).filter(|_| kind == Kind::Task);
         let signature = match kind {
             Kind::Task => record.map_or_else(|| name.to_owned(), |record| record.line()),

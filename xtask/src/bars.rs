@@ -26,12 +26,14 @@ const fn bar(metric: &'static str, field: &'static str, bound: Bound) -> Bar {
 }
 
 /// The first bars.
-pub(crate) const BARS: [Bar; 5] = [
+pub(crate) const BARS: [Bar; 7] = [
     bar("fresh_tasks_per_s", "median", Bound::AtLeast(60_000.0)),
     bar("payload_in_mb_per_s", "ratio", Bound::AtLeast(0.5)),
     bar("payload_out_mb_per_s", "ratio", Bound::AtLeast(0.5)),
     bar("first_result_ms", "median", Bound::AtMost(300.0)),
     bar("idle_rss_mib", "median", Bound::AtMost(40.0)),
+    bar("program_start_us", "ratio", Bound::AtMost(1.5)),
+    bar("program_stdin_mb_per_s", "ratio", Bound::AtLeast(0.5)),
 ];
 
 impl Bar {
@@ -102,8 +104,14 @@ mod tests {
     #[test]
     fn figures_are_held_against_their_bars() {
         let verdicts = |lines: &[String]| BARS.map(|bar| bar.is_cleared(bar.figure(lines)));
-        assert_eq!(verdicts(&lines("60000.0", "0.5")), [true, true, true, false, false]);
-        assert_eq!(verdicts(&lines("40.0", "0.499")), [false, false, false, true, true]);
+        assert_eq!(
+            verdicts(&lines("60000.0", "0.5")),
+            [true, true, true, false, false, true, true]
+        );
+        assert_eq!(
+            verdicts(&lines("40.0", "0.499")),
+            [false, false, false, true, true, true, false]
+        );
     }
 
     #[test]
@@ -116,7 +124,7 @@ mod tests {
     #[test]
     fn the_best_of_several_measurements_counts() {
         let both = [lines("70000.0", "1.0"), lines("1.0", "1.0")].concat();
-        let [rate, .., memory] = BARS;
+        let [rate, _, _, _, memory, ..] = BARS;
         assert_eq!((rate.figure(&both), memory.figure(&both)), (Some(70_000.0), Some(1.0)));
         let told = rate.beside(rate.figure(&both));
         assert_eq!(told, "ok     fresh_tasks_per_s median at least 60000: 70000");

@@ -12,6 +12,7 @@ mod inspect;
 mod kit;
 mod map;
 mod network;
+mod new;
 mod programs;
 mod run;
 mod slave;

@@ -49,7 +49,7 @@ fn what_runs_is_told_and_so_is_who_is_not_there() {
     let left = dpfw(&["slaves", "--slave", &nobody], "");
     assert_eq!(left.code, 5);
     let row = stable(left.out.lines().nth(1).expect("a row"));
-    assert_eq!(row[..2], [&nobody, "unreachable"]);
+    assert_eq!(row[..2], [&nobody, "unreachable:"]);
 }
 
 #[test]

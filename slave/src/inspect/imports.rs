@@ -64,6 +64,12 @@ fn not_granted(kind: Kind, module: &str, name: &str) -> Problem {
              and tasks as `dpfw:NAME`",
         );
     }
+    if kind == Kind::Program && module == ABI {
+        return Problem::new(
+            format!("{import}; WASI programs have `{WASI}` alone"),
+            "leave `_start` out and export tasks as `dpfw:NAME`, or do without the guest ABI",
+        );
+    }
     let later = module.strip_prefix("dpfw_").and_then(|version| version.parse::<u32>().ok());
     if later.is_some() && module != ABI {
         return Problem::new(

@@ -127,6 +127,24 @@ fn a_plain_module_that_was_to_have_tasks_is_told() {
 }
 
 #[test]
+fn a_program_is_looked_at_and_not_run() {
+    let exit = r#"(import "wasi_snapshot_preview1" "proc_exit" (func (param i32)))"#;
+    let good = report(&format!(r#"{exit} {MEMORY} (func (export "_start") unreachable)"#));
+    assert_eq!((good.kind, good.warming), (Some(Kind::Program), Warming::NotTried));
+    assert!(good.problems.is_empty() && good.imports[0].granted, "{:?}", good.problems);
+    assert_eq!(good.functions.len(), 1);
+    let log = r#"(import "dpfw_1" "progress" (func (param i64 i64)))"#;
+    assert_eq!(
+        wrong(&format!(r#"{log} (func (export "_start") (param i32))"#)),
+        [
+            "it exports no memory named `memory`",
+            "its export `_start` is a function (i32), not a function ()",
+            "it imports `dpfw_1.progress`; WASI programs have `wasi_snapshot_preview1` alone",
+        ]
+    );
+}
+
+#[test]
 fn every_line_of_the_description_is_looked_at() {
     let section = r#"(@custom "dpfw.tasks"
         "{\"task\":{\"name\":\"task\"}}\n nonsense\n{\"task\":{\"name\":\"task\"}}\n{\"job\":1}")"#;

@@ -27,7 +27,7 @@ impl Kind {
         let has_task = functions.clone().any(|name| name.starts_with(EXPORT_PREFIX));
         match () {
             () if has_task || has("dpfw_alloc") => Self::Task,
-            () if has("_start") => Self::Program,
+            () if has(START) => Self::Program,
             () => Self::Plain,
         }
     }

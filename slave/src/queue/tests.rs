@@ -32,17 +32,17 @@ fn push(queue: &Queue, session: &Arc<Session>, attempts: &[u64]) {
 
 fn next(queue: &Queue) -> Option<u64> {
     let mut entered = None;
-    let announce = |entering: Entering<'_>| match entering {
-        Entering::Job(job) => entered = Some(job.attempt),
-        Entering::Program(program) => entered = Some(program.job.attempt),
+    let enter = |entering: Entering<'_>| {
+        let Entering::Job(job) = entering else { panic!("no program was given") };
+        entered = Some(job.attempt);
     };
-    match queue.next(announce) {
+    match queue.next(enter) {
         Next::Run(job) => {
             assert_eq!(entered, Some(job.attempt), "it was not announced");
             queue.done(&job.session);
             Some(job.attempt.0)
         }
-        Next::Nothing | Next::Stop | Next::Resume(_) => None,
+        Next::Resume(_) | Next::Nothing | Next::Stop => None,
     }
 }
 

@@ -32,6 +32,17 @@ async fn a_guest_in_assemblyscript_does_every_task() -> Result<()> {
     every_task("assemblyscript", build::assemblyscript()?).await
 }
 
+#[tokio::test]
+async fn the_example_of_the_abis_page_does_what_it_says() -> Result<()> {
+    let page = include_str!("../../../docs/abi.md");
+    let (_, behind) = page.split_once("```wat\n").context("an example")?;
+    let (text, _) = behind.split_once("```").context("its end")?;
+    let stage = Stage::start().await?;
+    let add = Task::<u8>::new(dpfw_tests::wasm::module(text)?, "add");
+    assert_eq!(within("add", stage.master().dispatch(add.call(&(2, 3))?)).await??, 5);
+    stage.end().await
+}
+
 /// A module on a slave of two slots; its failures are counted by the stage.
 struct Guest {
     stage: Stage,
