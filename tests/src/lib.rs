@@ -11,5 +11,6 @@ pub mod fleet;
 pub mod lines;
 pub mod peer;
 pub mod process;
+pub mod programs;
 pub mod wait;
 pub mod wasm;

@@ -1,4 +1,4 @@
-//! The project's own tool: `cargo xtask demo`, `test`, `bench`, `ci`.
+//! The project's own tool: `cargo xtask demo`, `test`, `bench`, `ci`, `programs`.
 //!
 //! Owns: which programs are run, in which order, and what is said when one cannot be. Does
 //! not: depend on dpfw, so that it is there in seconds. Invariant: everything is run from
@@ -11,6 +11,7 @@ mod bench;
 mod ci;
 mod command;
 mod demo;
+mod programs;
 mod targets;
 mod test;
 
@@ -52,6 +53,8 @@ enum What {
     },
     /// Runs everything that CI runs, most telling first.
     Ci(ci::Options),
+    /// Builds the programs of other authors that the tests run; `test` does so by itself.
+    Programs,
 }
 
 fn main() -> ExitCode {
@@ -74,6 +77,7 @@ fn run(what: What) -> Result<()> {
         What::Bench { check: false, args } => bench::run(&args),
         What::Bench { check: true, args } => bench::check(&args),
         What::Ci(options) => ci::run(&options),
+        What::Programs => programs::run(),
     }
 }
 

@@ -3,12 +3,13 @@
 //! Owns: which runner is taken. Invariant: the same tests run with either.
 
 use crate::command::{cargo_with, run as run_command, succeeds};
-use crate::targets;
+use crate::{programs, targets};
 use anyhow::Result;
 
 /// Runs all tests and doc tests; with arguments, what these ask the runner for.
 pub(crate) fn run(args: &[String]) -> Result<()> {
     targets::ensure()?;
+    programs::ensure_built()?;
     // The tests start programs of the workspace: `dpfw` and others.
     run_command(&mut cargo_with(&["build", "--workspace"]))?;
     let has_nextest = succeeds(&mut cargo_with(&["nextest", "--version"]));
