@@ -26,7 +26,7 @@ pub(crate) enum Exit {
     Call = 4,
     /// No slave: unreachable, lost, busy; or a port that cannot be listened on.
     Link = 5,
-    /// Some lines of a map failed.
+    /// Some lines of a map, or of `exec --each`, failed.
     Lines = 6,
     /// The deadline passed.
     Deadline = 7,
@@ -42,8 +42,15 @@ pub(crate) enum Exit {
     Internal = 70,
     /// Standard output cannot be written.
     Output = 74,
+    /// `exec`: the deadline passed; as `timeout` tells it. The ordinary codes may be those
+    /// of the program.
+    ExecDeadline = 124,
+    /// `exec`: the program could not be run, or not to its end.
+    Exec = 125,
     /// SIGINT; as a shell tells it.
     Interrupted = 130,
+    /// `exec`: the program trapped or met a limit; as a shell tells SIGABRT.
+    ExecTrap = 134,
     /// Whoever read standard output is gone; as a shell tells SIGPIPE.
     BrokenPipe = 141,
     /// SIGTERM; as a shell tells it.
@@ -225,7 +232,10 @@ mod tests {
             Exit::Build,
             Exit::Internal,
             Exit::Output,
+            Exit::ExecDeadline,
+            Exit::Exec,
             Exit::Interrupted,
+            Exit::ExecTrap,
             Exit::BrokenPipe,
             Exit::Terminated,
         ];

@@ -20,7 +20,7 @@ Exit codes:
   3    the module cannot be used: not wasm, rejected, an import that is not granted
   4    no such function, or arguments that do not fit it
   5    no slave: unreachable, lost or busy; or a port that cannot be listened on
-  6    some lines of a map failed
+  6    some lines of a map, or of `exec --each`, failed
   7    the deadline passed
   8    the drain's time was over and tasks still ran
   9    the store has no such entry
@@ -28,7 +28,10 @@ Exit codes:
   11   a crate of tasks does not compile
   70   a fault of dpfw itself or of the system
   74   standard output cannot be written
+  124  exec: the deadline passed
+  125  exec: the program could not be run, or not to its end
   130  ended by SIGINT
+  134  exec: the program trapped or met a limit
   141  whoever read standard output is gone
   143  ended by SIGTERM"
     };
@@ -56,6 +59,12 @@ pub(crate) const RUN: &str = after![
 pub(crate) const MAP: &str = after![
     "dpfw map tasks.wasm add < inputs.jsonl > results.jsonl",
     "dpfw map tasks.wasm add --slave 127.0.0.1:10000 --slave 127.0.0.1:10001 < inputs.jsonl",
+];
+pub(crate) const EXEC: &str = after![
+    "dpfw exec hexyl.wasm -n 64 < photo.jpg",
+    "dpfw exec --env TZ=UTC --timeout 5s prog.wasm < in > out",
+    "dpfw exec --each prog.wasm --name {} --out {}.txt < names",
+    "dpfw exec --each --json --slave 127.0.0.1:10000 prog.wasm < names > results.jsonl",
 ];
 pub(crate) const NEW: &str = after!["dpfw new sums --path ../dpfw", "dpfw new sums --version 0.1",];
 pub(crate) const BUILD: &str = after![
@@ -106,7 +115,7 @@ mod tests {
 
     #[test]
     fn examples_are_command_lines_that_are_taken() {
-        let all = [ALL, SLAVE, RUN, MAP, NEW, BUILD, STORE, SLAVES, DRAIN, COMPLETIONS, MAN];
+        let all = [ALL, SLAVE, RUN, MAP, EXEC, NEW, BUILD, STORE, SLAVES, DRAIN, COMPLETIONS, MAN];
         for example in all.iter().flat_map(|help| help.lines().take_while(|line| !line.is_empty()))
         {
             let Some(example) = example.strip_prefix("  ") else { continue };

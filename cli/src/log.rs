@@ -4,6 +4,7 @@
 //! event is escaped, and a line of the log is one line.
 
 use crate::escape;
+use crate::exec::stderr::{PassOn, Rest, passed_on};
 use crate::exit::Failure;
 use crate::screen::{Screen, has_colours};
 use clap::Args;
@@ -11,7 +12,10 @@ use std::fmt::Write as _;
 use std::io;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::filter::FilterExt;
 use tracing_subscriber::fmt::{MakeWriter, format};
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// What is logged.
 #[derive(Args, Debug)]
@@ -29,6 +33,15 @@ pub(crate) struct LogOptions {
     /// Logs one JSON object a line
     #[arg(long, global = true)]
     log_json: bool,
+}
+
+/// What becomes of lines that guests write to stderr.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stderr {
+    /// They are lines of the log.
+    Logged,
+    /// They are lines of this process's stderr.
+    PassedOn,
 }
 
 /// The environment's filter.
@@ -64,19 +77,26 @@ impl LogOptions {
     ///
     /// # Errors
     /// A usage failure if the filter is none.
-    pub(crate) fn start(&self, screen: &Screen) -> Result<(), Failure> {
-        let log = tracing_subscriber::fmt()
-            .with_env_filter(self.filter()?)
-            .with_ansi(has_colours(&io::stderr()));
-        match self.log_json || screen.is_json() {
+    pub(crate) fn start(&self, screen: &Screen, stderr: Stderr) -> Result<(), Failure> {
+        let log = tracing_subscriber::fmt::layer().with_ansi(has_colours(&io::stderr()));
+        let log = match self.log_json || screen.is_json() {
             true => {
                 let writer = Lines { screen: screen.clone(), form: Form::Json };
-                log.json().flatten_event(true).with_writer(writer).init();
+                log.json().flatten_event(true).with_writer(writer).boxed()
             }
             false => {
                 let writer = Lines { screen: screen.clone(), form: Form::Text };
-                log.fmt_fields(format::debug_fn(field).delimited(" ")).with_writer(writer).init();
+                log.fmt_fields(format::debug_fn(field).delimited(" ")).with_writer(writer).boxed()
             }
+        };
+        let filter = self.filter()?;
+        match stderr {
+            Stderr::Logged => tracing_subscriber::registry().with(log.with_filter(filter)).init(),
+            // Whatever is logged.
+            Stderr::PassedOn => tracing_subscriber::registry()
+                .with(log.with_filter(filter.and(Rest)))
+                .with(PassOn(screen.clone()).with_filter(passed_on()))
+                .init(),
         }
         Ok(())
     }

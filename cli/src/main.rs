@@ -2,7 +2,8 @@
 //!
 //! Owns: parsing, rendering, exit codes. Does not: anything else; the crate `dpfw` does.
 //! Invariants: standard output has results and the lines that programs wait for, and
-//! nothing else; whatever ends it, the exit code is one of those that `help` lists.
+//! nothing else; whatever ends it, the exit code is one of those that `help` lists, or the
+//! code of the program that `exec` ran.
 
 #![forbid(unsafe_code)]
 
@@ -12,6 +13,7 @@ mod build;
 mod complete;
 mod drain;
 mod escape;
+mod exec;
 mod exit;
 mod frames;
 mod help;
@@ -58,6 +60,7 @@ enum Command {
     Slave(Box<slave::SlaveCommand>),
     Run(Box<run::Run>),
     Map(Box<map::Map>),
+    Exec(Box<exec::Exec>),
     Inspect(Box<inspect::Inspect>),
     New(new::New),
     Build(build::BuildCommand),
@@ -75,12 +78,17 @@ fn main() -> ExitCode {
     };
     let form = if dpfw.json { Form::Json } else { Form::Text };
     let screen = Screen::new(form, dpfw.log.verbose());
-    let exit = dpfw.log.start(&screen).and_then(|()| dispatch(&dpfw.command, &screen));
-    let exit = exit.unwrap_or_else(|failure| {
+    let stderr = match &dpfw.command {
+        Command::Exec(_) => log::Stderr::PassedOn,
+        _ => log::Stderr::Logged,
+    };
+    let started = dpfw.log.start(&screen, stderr);
+    let code = started.and_then(|()| dispatch(&dpfw.command, &screen));
+    let code = code.unwrap_or_else(|failure| {
         screen.failure(&failure);
-        failure.exit
+        failure.exit.code()
     });
-    exit.code().into()
+    code.into()
 }
 
 /// The command line cannot be used, or asks for help.
@@ -97,11 +105,13 @@ fn unusable(error: &clap::Error) -> ExitCode {
 }
 
 /// Runs a command on this thread: the slave has threads of its own, and an idle process
-/// stays small.
-fn dispatch(command: &Command, screen: &Screen) -> Result<Exit, Failure> {
+/// stays small. Gives the exit code.
+fn dispatch(command: &Command, screen: &Screen) -> Result<u8, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let exit = runtime.block_on(async {
-        match command {
+    let code = runtime.block_on(async {
+        let exit = match command {
+            // It ends as its program does.
+            Command::Exec(exec) => return exec.run(screen).await,
             Command::Slave(slave) => slave.run(screen).await,
             Command::Run(run) => run.run(screen).await,
             Command::Map(map) => map.run(screen).await,
@@ -113,9 +123,10 @@ fn dispatch(command: &Command, screen: &Screen) -> Result<Exit, Failure> {
             Command::Drain(drain) => drain.run(screen).await,
             Command::Completions(completions) => completions.run(),
             Command::Man(man) => man.run(screen),
-        }
+        };
+        exit.map(Exit::code)
     });
     // A name that is still being resolved is not waited for.
     runtime.shutdown_background();
-    exit
+    code
 }

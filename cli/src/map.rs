@@ -9,6 +9,8 @@ mod input;
 mod output;
 mod pairing;
 
+pub(crate) use input::length;
+
 use crate::exit::{Exit, Failure};
 use crate::json::{self, Json};
 use crate::master::{self, Place};
@@ -215,7 +217,7 @@ fn failure(function: &Function, error: &TaskError) -> Failure {
 }
 
 /// Whether every other line would fail of the same.
-fn concerns_all(cause: &Cause) -> bool {
+pub(crate) fn concerns_all(cause: &Cause) -> bool {
     matches!(cause, Cause::MissingTask { .. } | Cause::NoSlaves | Cause::Shutdown)
         || Exit::of(cause) == Exit::Module
 }

@@ -48,6 +48,23 @@ pub(crate) fn load(path: &Path) -> Result<Loaded, Failure> {
     Ok(Loaded { path: path.to_owned(), module: Module::new(wasm), facts })
 }
 
+/// Reads a WASI program.
+///
+/// # Errors
+/// A [`Failure`] with the file's name: it cannot be read, or is no program.
+pub(crate) fn program(path: &Path) -> Result<Module, Failure> {
+    let Loaded { path, module, facts } = load(path)?;
+    match facts.kind {
+        Kind::Program => Ok(module),
+        Kind::Task | Kind::Plain => {
+            let hint = "what it exports, `dpfw run` calls";
+            let text =
+                format!("{}: it is no WASI program: it has no `_start`; {hint}", path.display());
+            Err(Failure::new(Exit::Module, text))
+        }
+    }
+}
+
 /// The bytes of a module: a file's, or what its text stands for. Whether they are a module
 /// is not looked at.
 ///

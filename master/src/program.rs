@@ -112,7 +112,10 @@ impl Program {
 
     /// The bytes at its stdin, however often it is tried.
     pub fn input(mut self, bytes: impl Into<Bytes>) -> Self {
-        self.input = Input::Bytes(bytes.into());
+        let bytes = bytes.into();
+        // The end of a stream needs no credit: alone, it would be at the slave before the
+        // attempt has a port to hear it.
+        self.input = if bytes.is_empty() { Input::Nothing } else { Input::Bytes(bytes) };
         self
     }
 

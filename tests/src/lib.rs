@@ -9,6 +9,7 @@
 
 pub mod fleet;
 pub mod lines;
+pub mod others;
 pub mod peer;
 pub mod process;
 pub mod programs;

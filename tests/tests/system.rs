@@ -25,6 +25,7 @@ mod system {
     mod lying_masters;
     mod lying_slaves;
     mod map;
+    mod others;
     mod payloads;
     mod plain;
     mod processes;

@@ -19,17 +19,17 @@ pub(crate) fn cargo_with(args: &[&str]) -> Command {
     command
 }
 
+/// The directory that cargo builds into, wherever the caller's settings put it.
+pub(crate) fn target() -> Result<PathBuf> {
+    let this = std::env::current_exe().context("where this program is cannot be told")?;
+    // TARGET/debug/xtask
+    let target = this.parent().and_then(|dir| dir.parent());
+    Ok(target.context("this program is in no target directory")?.to_owned())
+}
+
 /// A program that the same build has put beside this one, in this profile's directory.
 pub(crate) fn built(profile: &str, name: &str) -> Result<PathBuf> {
     Ok(target()?.join(profile).join(name))
-}
-
-/// The target directory, wherever the caller's settings put it.
-pub(crate) fn target() -> Result<PathBuf> {
-    let this = std::env::current_exe().context("where this program is cannot be told")?;
-    // TARGET/debug/xtask.
-    let target = this.ancestors().nth(2);
-    Ok(target.context("this program is in no target directory")?.to_owned())
 }
 
 /// Shows a command and runs it to its end.

@@ -1,4 +1,4 @@
-//! The project's own tool: `cargo xtask demo`, `test`, `bench`, `guests`, `ci`.
+//! The project's own tool: `cargo xtask demo`, `test`, `bench`, `guests`, `programs`, `ci`.
 //!
 //! Owns: which programs are run, in which order, and what is said when one cannot be. Does
 //! not: depend on dpfw, so that it is there in seconds. Invariant: everything is run from
@@ -12,6 +12,7 @@ mod ci;
 mod command;
 mod demo;
 mod guests;
+mod programs;
 mod targets;
 mod test;
 
@@ -55,6 +56,8 @@ enum What {
     Guests,
     /// Runs everything that CI runs, most telling first.
     Ci(ci::Options),
+    /// Builds the programs of other authors that the tests run; `test` does so by itself.
+    Programs,
 }
 
 fn main() -> ExitCode {
@@ -78,6 +81,7 @@ fn run(what: What) -> Result<()> {
         What::Bench { check: true, args } => bench::check(&args),
         What::Guests => guests::ensure(),
         What::Ci(options) => ci::run(&options),
+        What::Programs => programs::run(),
     }
 }
 

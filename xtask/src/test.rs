@@ -3,14 +3,15 @@
 //! Owns: which runner is taken. Invariant: the same tests run with either.
 
 use crate::command::{cargo_with, run as run_command, succeeds};
-use crate::{guests, targets};
+use crate::{guests, programs, targets};
 use anyhow::Result;
 
 /// Runs all tests and doc tests; with arguments, what these ask the runner for.
 pub(crate) fn run(args: &[String]) -> Result<()> {
     targets::ensure()?;
-    match guests::ensure() {
-        // Those who name tests may not mean those of guests; if they do, these say it as well.
+    // Those who name tests may not mean those of guests and of other authors' programs; if
+    // they do, these say it as well.
+    match guests::ensure().and_then(|()| programs::ensure_built()) {
         Err(error) if !args.is_empty() => eprintln!("warning: {error:#}"),
         ensured => ensured?,
     }

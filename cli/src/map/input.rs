@@ -50,10 +50,8 @@ const LONGEST: usize = 256 << 20;
 /// # Errors
 /// What the system says.
 pub(super) fn read(function: Arc<Function>) -> io::Result<Input> {
-    let mut stdin = File::from(io::stdin().as_fd().try_clone_to_owned()?);
-    let data = stdin.metadata()?;
-    let at = stdin.stream_position().unwrap_or(0);
-    let total_bytes = data.is_file().then(|| data.len().saturating_sub(at));
+    let stdin = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let total_bytes = length()?;
     let (sender, entries) = mpsc::channel(AHEAD);
     let reader = std::thread::Builder::new().name("dpfw-input".into());
     reader.spawn(move || {
@@ -61,6 +59,17 @@ pub(super) fn read(function: Arc<Function>) -> io::Result<Input> {
         lines(stdin, &function, LONGEST, |batch| sender.blocking_send(batch).is_ok());
     })?;
     Ok(Input { entries, total_bytes })
+}
+
+/// How much is left of standard input, if it is a file.
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn length() -> io::Result<Option<u64>> {
+    let mut stdin = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let data = stdin.metadata()?;
+    let at = stdin.stream_position().unwrap_or(0);
+    Ok(data.is_file().then(|| data.len().saturating_sub(at)))
 }
 
 /// Reads lines to the end, and gives them in batches as they come, for as long as `give`

@@ -208,7 +208,8 @@ const LOUD: &str = r#"(module
 impl Modules {
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
-        for (name, text) in [("plain.wat", PLAIN), ("greedy.wat", GREEDY), ("loud.wat", LOUD)] {
+        let modules = [("plain.wat", PLAIN), ("greedy.wat", GREEDY), ("loud.wat", LOUD)];
+        for (name, text) in modules.into_iter().chain(crate::programs::FILES) {
             std::fs::write(dir.path().join(name), text).expect("written");
         }
         let tasks = quickstart_tasks::add::task().module().bytes().expect("embedded").clone();

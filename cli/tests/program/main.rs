@@ -5,12 +5,15 @@
 
 #![forbid(unsafe_code)]
 
+mod each;
+mod exec;
 mod forms;
 mod inspect;
 mod kit;
 mod map;
 mod network;
 mod new;
+mod programs;
 mod run;
 mod slave;
 mod store;
