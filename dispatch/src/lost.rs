@@ -7,7 +7,7 @@
 use crate::core::{Core, Turn};
 use crate::effect::Again;
 use crate::event::{Loss, SlaveId};
-use crate::slave::{Hold, Sent, Slave};
+use crate::slave::{Hold, Sent, Slave, Stage};
 use crate::suspect::Began;
 use crate::task::{Ref, Tasks};
 use dpfw_protocol::error::Cause;
@@ -46,9 +46,13 @@ impl Core {
             _ if n < slots => Began::Started,
             _ => Began::Unstarted,
         };
-        let outs = slave.outs.values().enumerate();
-        let lost: Vec<(Ref, Began)> =
-            outs.filter_map(|(n, sent)| Some((sent.task?, begun(n, sent)))).collect();
+        let mut ahead = 0;
+        let mut lost: Vec<(Ref, Began)> = Vec::new();
+        for sent in slave.outs.values() {
+            lost.extend(sent.task.map(|task| (task, begun(ahead, sent))));
+            // Those that waited had no slot.
+            ahead += usize::from(sent.stage != Stage::Waiting);
+        }
         for (task, began) in lost.into_iter().rev() {
             self.out -= 1;
             if is_bound(&self.tasks, task) {

@@ -5,10 +5,11 @@
 //! that broke off is never taken for one that ended.
 
 use crate::outbox::Outbox;
+use bytes::BytesMut;
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::ConversationId;
-use dpfw_protocol::limits::{GRANT, WINDOW};
+use dpfw_protocol::limits::{CHUNK, GRANT, WINDOW};
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -22,12 +23,16 @@ pub struct Inlet(Mutex<Inner>);
 struct Inner {
     from: Option<(Outbox, ConversationId)>,
     pieces: VecDeque<Bytes>,
+    /// Behind the pieces: small chunks, put together, so that they cost what they hold.
+    tail: BytesMut,
     /// What the sender may still send.
     allowed: u64,
     /// What was read and is not granted again yet.
     read: u64,
     /// What is granted as soon as somebody wants to read.
     withheld: u64,
+    /// Whether anything has come.
+    begun: bool,
     end: Option<End>,
     reading: Reading,
     waker: Option<Waker>,
@@ -47,9 +52,12 @@ enum Reading {
     Wanted,
     /// They are taken and dropped.
     Discarded,
-    /// The sender was told that nobody takes them.
-    Refused,
+    /// Nobody takes them; whether the sender was told.
+    Refused { told: bool },
 }
+
+/// A chunk below this is put together with others.
+const SMALL: usize = CHUNK / 4;
 
 /// When the sender may begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,15 +102,20 @@ impl Inlet {
     pub fn attach(&self, outbox: &Outbox, conversation: ConversationId, begin: Begin) {
         let mut inner = self.lock();
         inner.from = Some((outbox.clone(), conversation));
-        inner.pieces.clear();
-        (inner.end, inner.read) = (None, 0);
+        inner.clear();
+        (inner.end, inner.read, inner.begun) = (None, 0, false);
         (inner.allowed, inner.withheld) = match begin {
             Begin::AtOnce => (WINDOW, 0),
             Begin::WhenRead => (0, WINDOW),
         };
-        if inner.reading == Reading::Refused {
-            refuse(outbox, conversation);
+        if let Reading::Refused { told } = &mut inner.reading {
+            *told = false;
         }
+    }
+
+    /// Somebody wants to read after all, of a stream that begins anew.
+    pub fn want(&self) {
+        self.lock().reading = Reading::Wanted;
     }
 
     /// A chunk has arrived.
@@ -111,8 +124,11 @@ impl Inlet {
     /// [`StreamError`] if it is more than was granted, or comes after the end.
     pub fn push(&self, body: &[u8], last: bool) -> Result<(), StreamError> {
         let mut inner = self.lock();
-        if inner.end.is_some() {
-            return Err(StreamError("a chunk behind its end"));
+        match inner.end {
+            None => {}
+            Some(End::Whole) => return Err(StreamError("a chunk behind its end")),
+            // We broke it off; the sender may not have heard of it.
+            Some(End::Broken(_)) => return Ok(()),
         }
         if body.is_empty() && !last {
             return Err(StreamError("an empty chunk"));
@@ -121,11 +137,12 @@ impl Inlet {
         inner.allowed = allowed.ok_or(StreamError("more bytes than were granted"))?;
         inner.end = last.then_some(End::Whole);
         match inner.reading {
-            Reading::Wanted if body.is_empty() => {}
-            Reading::Wanted => inner.pieces.push_back(Bytes::copy_from_slice(body)),
+            Reading::Wanted => inner.keep(body),
             Reading::Discarded => inner.grant_for(body.len()),
-            Reading::Refused => {}
+            Reading::Refused { .. } => {}
         }
+        inner.begun = true;
+        inner.tell();
         inner.wake();
         Ok(())
     }
@@ -133,6 +150,9 @@ impl Inlet {
     /// Takes at most `most` bytes, and lets as many more come.
     pub fn take(&self, most: usize) -> Taken {
         let mut inner = self.lock();
+        if inner.pieces.is_empty() {
+            inner.seal();
+        }
         let Some(front) = inner.pieces.front_mut() else {
             return match &inner.end {
                 None => Taken::Nothing,
@@ -152,7 +172,7 @@ impl Inlet {
     /// Completes when there is something to read, or the end.
     pub fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut inner = self.lock();
-        if inner.end.is_some() || !inner.pieces.is_empty() {
+        if inner.end.is_some() || !inner.pieces.is_empty() || !inner.tail.is_empty() {
             return Poll::Ready(());
         }
         inner.waker = Some(cx.waker().clone());
@@ -177,6 +197,7 @@ impl Inlet {
     pub fn discard(&self) {
         let mut inner = self.lock();
         inner.reading = Reading::Discarded;
+        inner.seal();
         let waiting = inner.pieces.drain(..).map(|piece| piece.len()).sum();
         inner.waker = None;
         inner.grant_for(waiting);
@@ -187,28 +208,56 @@ impl Inlet {
         self.lock().close();
     }
 
-    /// Nobody reads it any more, and its sender is told so.
+    /// Nobody reads it any more, and its sender is told so: as soon as it has sent something,
+    /// for before that it may not know of the stream.
     pub fn refuse(&self) {
         let mut inner = self.lock();
         inner.close();
-        if inner.end.is_none()
-            && let Some((outbox, conversation)) = &inner.from
-        {
-            refuse(outbox, *conversation);
-        }
+        inner.tell();
     }
-}
-
-fn refuse(outbox: &Outbox, conversation: ConversationId) {
-    // It always fits a frame.
-    let _ = outbox.abandon(conversation, Cause::Cancelled);
 }
 
 impl Inner {
     fn close(&mut self) {
-        self.reading = Reading::Refused;
-        self.pieces.clear();
+        self.reading = Reading::Refused { told: false };
+        self.clear();
         self.waker = None;
+    }
+
+    fn clear(&mut self) {
+        self.pieces.clear();
+        self.tail = BytesMut::new();
+    }
+
+    /// Keeps a chunk: a large one as it is, small ones together.
+    fn keep(&mut self, body: &[u8]) {
+        if body.len() >= SMALL {
+            self.seal();
+            self.pieces.push_back(Bytes::copy_from_slice(body));
+            return;
+        }
+        self.tail.extend_from_slice(body);
+        if self.tail.len() >= CHUNK {
+            self.seal();
+        }
+    }
+
+    fn seal(&mut self) {
+        if !self.tail.is_empty() {
+            self.pieces.push_back(std::mem::take(&mut self.tail).freeze());
+        }
+    }
+
+    /// Tells the sender that nobody reads, if that is so and it was not told.
+    fn tell(&mut self) {
+        if let (Reading::Refused { told: told @ false }, true, None) =
+            (&mut self.reading, self.begun, &self.end)
+            && let Some((outbox, conversation)) = &self.from
+        {
+            *told = true;
+            // It always fits a frame.
+            let _ = outbox.abandon(*conversation, Cause::Cancelled);
+        }
     }
 
     fn wake(&mut self) {
@@ -241,7 +290,6 @@ impl Inner {
 mod tests {
     use super::*;
     use dpfw_protocol::ids::{AttemptId, Port};
-    use dpfw_protocol::limits::CHUNK;
 
     fn inlet(begin: Begin) -> Inlet {
         let inlet = Inlet::default();
@@ -297,6 +345,31 @@ mod tests {
         assert_eq!(inlet.take(9), Taken::Broken("the link is lost".into()));
         assert!(!inlet.is_whole());
         assert_eq!(Inlet::ended().take(1), Taken::End);
+    }
+
+    #[test]
+    fn what_comes_late_to_a_stream_that_broke_off_is_harmless() {
+        let inlet = inlet(Begin::AtOnce);
+        inlet.fail("it was cancelled");
+        assert_eq!(inlet.push(b"late", false), Ok(()));
+        assert_eq!(inlet.take(9), Taken::Broken("it was cancelled".into()));
+    }
+
+    #[test]
+    fn small_chunks_are_kept_together_and_in_order() {
+        let inlet = inlet(Begin::AtOnce);
+        for _ in 0..1000 {
+            assert_eq!(inlet.push(b"x", false), Ok(()));
+        }
+        assert_eq!(inlet.push(&[b'y'; SMALL], false), Ok(()));
+        assert_eq!(inlet.push(b"z", true), Ok(()));
+        assert!(!waits(&inlet));
+        let sizes: Vec<_> = std::iter::from_fn(|| match inlet.take(usize::MAX) {
+            Taken::Bytes(bytes) => Some((bytes[0], bytes.len())),
+            _ => None,
+        })
+        .collect();
+        assert_eq!(sizes, [(b'x', 1000), (b'y', SMALL), (b'z', 1)]);
     }
 
     #[test]

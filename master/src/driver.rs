@@ -499,6 +499,9 @@ impl Driver {
             match command {
                 Command::Submit(_, submission) => {
                     let error = TaskError::new(&submission.name, None, 0, Cause::Shutdown);
+                    if let Some(ports) = &submission.ports {
+                        ports.end(Some(&error));
+                    }
                     submission.ticket.complete(Err(error), None);
                 }
                 Command::Joined(linked, _) => linked.part(),

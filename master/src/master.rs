@@ -129,8 +129,14 @@ impl Master {
     ) -> Raw {
         let inbox = &self.0.inbox;
         let ticket = Arc::new(Ticket::new());
+        let ports = terms.ports.clone();
         let refuse = |cause| {
-            ticket.complete(Err(TaskError::new(task.name(), None, 0, cause)), None);
+            let name = ports.as_ref().map_or(task.name(), |ports| &*ports.name);
+            let error = TaskError::new(name, None, 0, cause);
+            if let Some(ports) = &ports {
+                ports.end(Some(&error));
+            }
+            ticket.complete(Err(error), None);
             Raw::new(Arc::clone(&ticket), None, inbox)
         };
         let args = match args {

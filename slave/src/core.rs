@@ -136,7 +136,7 @@ impl Core {
         self.watches.iter().for_each(|watch| {
             watch.cancel_session(session);
         });
-        self.programs.stop(Some(session), &Cause::Cancelled);
+        self.programs.abandon(session);
         self.release(session);
     }
 
@@ -206,7 +206,7 @@ impl Core {
             // by now, or may not: it knows itself.
             let is_running = self.watches.iter().any(|watch| watch.cancel(session, attempt));
             if !is_running && let Some(program) = self.programs.find(session, attempt) {
-                program.stop(Cause::Cancelled);
+                program.stop_aside(Cause::Cancelled);
             }
         }
         waiting.iter().for_each(|job| self.refuse(job, Cause::Cancelled));
@@ -323,6 +323,8 @@ impl Core {
         if self.phase.fetch_max(Phase::Draining as u8, Ordering::AcqRel) >= Phase::Draining as u8 {
             return;
         }
+        // Programs of others that wait have to go on to end.
+        self.queue.open();
         let sessions = self.sessions().clone();
         for session in &sessions {
             // It always fits a frame.
@@ -359,7 +361,7 @@ impl Core {
 
     /// Stops the guests that run or wait; how many there are.
     pub(crate) fn interrupt(&self) -> usize {
-        let programs = self.programs.stop(None, &Cause::Draining);
+        let programs = self.programs.stop(&Cause::Draining);
         let is_task = |watch: &Arc<Watch>| watch.shut_down();
         programs + self.watches.iter().filter(|watch| is_task(watch)).count()
     }
@@ -374,6 +376,7 @@ impl Core {
             session.outbox.close(code, reason);
         }
         drop(never_started);
+        self.programs.clear();
         if let Some((modules, _)) = self.modules() {
             modules.stop();
         }

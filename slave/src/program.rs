@@ -16,7 +16,7 @@ use crate::sandbox::imports::WASI;
 use crate::sandbox::journal::Journal;
 use crate::sandbox::limiter::Limiter;
 use crate::slot::{fail, tell};
-use crate::watch::{Left, Watch};
+use crate::watch::{Left, Stop, Watch};
 use dpfw_link::inlet::{Begin, Inlet};
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::Port;
@@ -95,6 +95,17 @@ impl Control {
     }
 }
 
+/// Where an attempt was when it was stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stopped {
+    /// It waited, and is over.
+    Here,
+    /// It runs, and will be.
+    InItsSlot,
+    /// It was over.
+    Before,
+}
+
 /// What a slot does with an attempt after a turn.
 #[derive(Debug, PartialEq, Eq)]
 enum After {
@@ -135,7 +146,8 @@ impl Program {
             journal: Arc::new(Mutex::new(Journal::new(&job.session, job.attempt, limits.log))),
         };
         let control = Arc::new(Control::default());
-        let state = State::new(&invocation, &ports, Limiter::new(limits.memory, limits.table));
+        let state =
+            State::new(&invocation, &ports, &control, Limiter::new(limits.memory, limits.table));
         let engine = prepared.engine.clone();
         let (deadline, shared) = (job.deadline, Arc::clone(&control));
         let running = Box::pin(run::run(prepared, state, ports.clone(), shared, deadline));
@@ -208,7 +220,7 @@ impl Program {
             inner.told = Told::Nothing;
         }
         let woken = matches!(inner.stage, Stage::Polled { woken: true });
-        let stop = inner.stop.take().or_else(|| left.stop.map(Cause::from));
+        let stop = inner.stop.take().or_else(|| self.cause_of(left));
         let (stage, after) = match stop {
             Some(cause) => (Stage::Over, After::Ends(cause)),
             None if woken => (Stage::Woken(running), After::Woken),
@@ -216,6 +228,15 @@ impl Program {
         };
         inner.stage = stage;
         after
+    }
+
+    /// Why it was stopped in its slot. The time that it had there is what was left of what is
+    /// allowed.
+    fn cause_of(&self, left: &Left) -> Option<Cause> {
+        Some(match left.stop? {
+            Stop::Time(_) => Stop::Time(self.core.limits.time).into(),
+            stop => stop.into(),
+        })
     }
 
     /// It has come to its end by itself, or because it was interrupted.
@@ -226,7 +247,7 @@ impl Program {
         let init = Duration::from_micros(timing.init_us);
         let run_us = micros(inner.ran.saturating_sub(init));
         let timing = Timing { queued_us: micros(inner.queued), run_us, ..timing };
-        let stop = inner.stop.take().or_else(|| left.stop.map(Cause::from));
+        let stop = inner.stop.take().or_else(|| self.cause_of(&left));
         let ran = inner.ran;
         drop(inner);
         self.job.bound.learn(ran);
@@ -267,7 +288,7 @@ impl Program {
     }
 
     /// Stops it, wherever it is.
-    pub(crate) fn stop(&self, cause: Cause) {
+    pub(crate) fn stop(&self, cause: Cause) -> Stopped {
         let mut inner = self.lock();
         match std::mem::replace(&mut inner.stage, Stage::Over) {
             Stage::Waiting(running, _) | Stage::Woken(running) => {
@@ -276,15 +297,26 @@ impl Program {
                 self.stopped(cause);
                 self.job.session.outbox.flush();
                 self.core.freed();
+                Stopped::Here
             }
             Stage::Polled { woken } => {
                 inner.stage = Stage::Polled { woken };
                 inner.stop.get_or_insert(cause);
                 self.control.stopped.store(true, Ordering::Release);
                 self.engine.increment_epoch();
+                Stopped::InItsSlot
             }
-            Stage::Over => {}
+            Stage::Over => Stopped::Before,
         }
+    }
+
+    /// The same on another thread: giving a large sandbox back takes time that the one that
+    /// serves the links does not have. Where there is none any more, the slave has ended, and
+    /// whoever ends it stops all programs.
+    pub(crate) fn stop_aside(self: Arc<Self>, cause: Cause) {
+        let handle = self.core.helm.handle().clone();
+        // It ends with the runtime of the links, which is the slave's.
+        drop(handle.spawn_blocking(move || self.stop(cause)));
     }
 
     /// Whether its master is to be told now that it waits, and whether that is still to come.

@@ -40,9 +40,10 @@ struct Inner {
 struct Lane {
     session: Arc<Session>,
     jobs: VecDeque<Job>,
-    /// Programs that waited and want a slot again; they go first. Bounded by the programs
-    /// that are under way.
+    /// Programs that waited and want a slot again. Bounded by the programs that are under way.
     woken: VecDeque<Arc<Program>>,
+    /// Whose turn it is, where there are both.
+    resumed: bool,
 }
 
 /// All slots, held or wished for by a session.
@@ -105,11 +106,21 @@ const FEW: usize = 8;
 impl Lane {
     fn new(session: &Arc<Session>) -> Self {
         let (jobs, woken) = (VecDeque::new(), VecDeque::new());
-        Self { session: Arc::clone(session), jobs, woken }
+        Self { session: Arc::clone(session), jobs, woken, resumed: false }
     }
 
     fn is_empty(&self) -> bool {
         self.jobs.is_empty() && self.woken.is_empty()
+    }
+
+    /// What has waited longest, of programs that go on and of attempts that begin in turn.
+    fn next(&mut self) -> Option<Next> {
+        let resume = self.jobs.is_empty() || (!self.resumed && !self.woken.is_empty());
+        self.resumed = resume;
+        match resume {
+            true => self.woken.pop_front().map(Next::Resume),
+            false => self.jobs.pop_front().map(Next::Run),
+        }
     }
 
     /// Jobs stay in the order of their attempts, which is that of their dispatches; most
@@ -277,6 +288,15 @@ impl Queue {
         Released { withdrawn, granted }
     }
 
+    /// Nobody holds or awaits all slots any more: what has started is to end.
+    pub(crate) fn open(&self) {
+        let mut inner = self.lock();
+        inner.reservation = None;
+        inner.wishes.clear();
+        drop(inner);
+        self.rouse();
+    }
+
     /// Whether another session holds all slots.
     pub(crate) fn is_taken_from(&self, session: &Arc<Session>) -> bool {
         let inner = self.lock();
@@ -380,19 +400,13 @@ impl Inner {
         let Some(mut lane) = self.lanes.remove(at) else {
             return Next::Nothing;
         };
-        let next = match (lane.woken.pop_front(), &mut lane.jobs) {
-            (Some(program), _) => {
-                self.woken -= 1;
-                Next::Resume(program)
-            }
-            (None, jobs) => match jobs.pop_front() {
-                Some(job) => {
-                    self.len -= 1;
-                    Next::Run(job)
-                }
-                None => return Next::Nothing,
-            },
+        let Some(next) = lane.next() else {
+            return Next::Nothing;
         };
+        match &next {
+            Next::Run(_) => self.len -= 1,
+            _ => self.woken -= 1,
+        }
         self.running.push(Arc::clone(&lane.session));
         if !lane.is_empty() {
             self.lanes.push_back(lane);

@@ -149,7 +149,7 @@ impl Reader {
                 if let Some((attempt, Port::Input)) = conversation.port()
                     && let Some(program) = self.core.programs.find(&self.session, attempt)
                 {
-                    program.stop(cause);
+                    program.stop_aside(cause);
                     return Ok(());
                 }
                 if let Some(arriving) = self.arrivals.abandon(conversation) {

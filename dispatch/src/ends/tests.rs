@@ -156,3 +156,15 @@ fn an_attempt_that_waits_when_its_slave_dies_had_started() {
     let cause = Cause::SlaveLost { may_have_run: true };
     assert_eq!(failures(&bench.lose(1, Loss::Died)), [(1, cause)]);
 }
+
+#[test]
+fn what_ran_behind_one_that_waited_is_suspect_when_its_slave_dies() {
+    let mut bench = Bench::new(&[1]);
+    assert_eq!(sent(&bench.submit_many(2)).len(), 2);
+    bench.waiting(1, &[1]);
+    bench.join(2, 1);
+    let effects = bench.lose(1, Loss::Died);
+    let why = Again::Lost(Loss::Died);
+    let retried = Effect::Retried { task: TaskId(2), slave: SlaveId(1), why };
+    assert!(effects.contains(&retried), "{effects:?}");
+}

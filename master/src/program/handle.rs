@@ -77,14 +77,14 @@ impl ProgramHandle {
         &self.ports.name
     }
 
-    /// Its stdout, as it writes it. To be taken once, before the end is waited for: what
-    /// nobody has taken by then is dropped.
+    /// Its stdout, as it writes it. To be taken once (a second one gives an error when it is
+    /// read), before the end is waited for: what nobody has taken by then is dropped.
     ///
     /// A program is held up while what it wrote is not read: at most 4 MiB wait here. So read
     /// to the end before, or while, its end is awaited.
     pub fn stdout(&mut self) -> Stdout {
-        self.taken = true;
-        Stdout { ports: Arc::clone(&self.ports) }
+        let is_first = !std::mem::replace(&mut self.taken, true);
+        Stdout { ports: is_first.then(|| Arc::clone(&self.ports)) }
     }
 
     /// Asks the program to stop. The handle then resolves with [`Cause::Cancelled`], unless it
@@ -167,7 +167,8 @@ impl fmt::Debug for ProgramHandle {
 /// stopped or its slave is lost, reading gives an error and not an end. Dropping it before
 /// closes the program's stdout: if it writes on, it is told that nobody reads.
 pub struct Stdout {
-    ports: Arc<Ports>,
+    /// None if another one was taken before.
+    ports: Option<Arc<Ports>>,
 }
 
 impl AsyncRead for Stdout {
@@ -176,8 +177,11 @@ impl AsyncRead for Stdout {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        ready!(self.ports.output.poll_ready(cx));
-        match self.ports.output.take(buffer.remaining()) {
+        let Some(ports) = &self.ports else {
+            return Poll::Ready(Err(io::Error::other("stdout was taken before")));
+        };
+        ready!(ports.output.poll_ready(cx));
+        match ports.output.take(buffer.remaining()) {
             Taken::Bytes(bytes) => buffer.put_slice(&bytes),
             Taken::Nothing | Taken::End => {}
             Taken::Broken(why) => return Poll::Ready(Err(io::Error::other(why))),
@@ -188,7 +192,9 @@ impl AsyncRead for Stdout {
 
 impl Drop for Stdout {
     fn drop(&mut self) {
-        self.ports.output.refuse();
+        if let Some(ports) = &self.ports {
+            ports.output.refuse();
+        }
     }
 }
 

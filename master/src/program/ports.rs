@@ -96,6 +96,7 @@ impl Ports {
         self.output.attach(&linked.outbox, attempt.port(Port::Output), Begin::AtOnce);
         if let Some(mut collected) = self.collected() {
             collected.bytes.clear();
+            self.output.want();
         }
         linked.ports.insert(attempt, self);
         let pump = self.feed_input(&linked.outbox, attempt.port(Port::Input));
@@ -182,12 +183,12 @@ async fn pump(
         let mut piece = BytesMut::with_capacity(room.min(PIECE));
         match reader.read_buf(&mut (&mut piece).limit(room.min(PIECE))).await {
             Ok(0) => break,
-            Ok(_) => {
-                outbox.write_piece(conversation, piece.freeze());
-                outbox.flush();
-            }
+            // Little of a large piece must not keep all of it.
+            Ok(n) if n < CHUNK => outbox.write(conversation, &piece),
+            Ok(_) => outbox.write_piece(conversation, piece.freeze()),
             Err(error) => return broke_off(&outbox, conversation, &error),
-        }
+        };
+        outbox.flush();
     }
     outbox.end(conversation);
     outbox.flush();

@@ -78,8 +78,10 @@ async fn execute(
     if control.must_stop() {
         return Err(Cause::Cancelled);
     }
+    let mut began = false;
     let outcome = async {
         let instance = prepared.instances.instantiate_async(&mut store).await?;
+        began = true;
         let start = instance.get_typed_func::<(), ()>(&mut store, super::START)?;
         timing.init_us = micros(started.elapsed());
         let outcome = start.call_async(&mut store, ()).await;
@@ -92,7 +94,7 @@ async fn execute(
         Err(error) => match error.downcast_ref::<Exit>() {
             Some(Exit(0)) => Ok(()),
             Some(Exit(code)) => Err(Cause::Exit { code: *code, stderr: Vec::new() }),
-            None => Err(trap::of_program(&error, &store.data().limiter)),
+            None => Err(trap::of_program(&error, &store.data().limiter, began)),
         },
     }
 }

@@ -3,8 +3,8 @@
 //! Owns: which there are, by session and attempt. Invariant: there are no more than the
 //! limit; one is here from its start until its end was told.
 
-use super::Program;
 use super::engine::ProgramEngines;
+use super::{Program, Stopped};
 use crate::core::Core;
 use crate::job::{Job, Target};
 use crate::session::Session;
@@ -13,6 +13,7 @@ use dpfw_protocol::ids::{AttemptId, ConversationId};
 use dpfw_protocol::limits::MAX_LISTED;
 use dpfw_protocol::message::Waiting;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,12 @@ use std::time::{Duration, Instant};
 pub(crate) struct Programs {
     engines: ProgramEngines,
     alive: Mutex<HashMap<Key, Arc<Program>>>,
+    /// Programs that are alive, or about to be.
+    count: AtomicUsize,
 }
+
+/// The last part of the places is for sessions that have less than such a part of all.
+const SHARE: usize = 4;
 
 /// A session is known by where it is: it stays there while one of its programs is here.
 type Key = (usize, AttemptId);
@@ -50,18 +56,44 @@ impl Programs {
             Ok(prepared) => prepared,
             Err(cause) => return Err(Box::new((job, cause))),
         };
-        let mut alive = self.lock();
-        if alive.len() >= core.limits.programs {
-            let what = format!("{} programs are under way at the slave", alive.len());
+        let most = core.limits.programs;
+        let count = self.count.fetch_add(1, Ordering::AcqRel);
+        let is_full = count >= most - most / SHARE
+            && (count >= most || self.of(&job.session) >= most / SHARE);
+        if is_full {
+            self.count.fetch_sub(1, Ordering::AcqRel);
+            let what = format!("{count} programs are under way at the slave");
             return Err(Box::new((job, Cause::Busy { what })));
         }
-        let program = Arc::new(Program::new(core, job, prepared, started)?);
-        alive.insert(key(&program.job.session, program.job.attempt), Arc::clone(&program));
+        // Not under the lock, which the links want: this takes time.
+        let program = match Program::new(core, job, prepared, started) {
+            Ok(program) => Arc::new(program),
+            Err(refused) => {
+                self.count.fetch_sub(1, Ordering::AcqRel);
+                return Err(refused);
+            }
+        };
+        let key = key(&program.job.session, program.job.attempt);
+        self.lock().insert(key, Arc::clone(&program));
         Ok(program)
     }
 
+    /// How many of a session there are.
+    fn of(&self, session: &Arc<Session>) -> usize {
+        let session = Arc::as_ptr(session).addr();
+        self.lock().keys().filter(|(of, _)| *of == session).count()
+    }
+
     pub(super) fn remove(&self, program: &Program) {
-        self.lock().remove(&key(&program.job.session, program.job.attempt));
+        if self.lock().remove(&key(&program.job.session, program.job.attempt)).is_some() {
+            self.count.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Forgets all: the slave has ended.
+    pub(crate) fn clear(&self) {
+        let all = std::mem::take(&mut *self.lock());
+        drop(all);
     }
 
     /// The attempt, if it is a program that is under way.
@@ -69,14 +101,18 @@ impl Programs {
         self.lock().get(&key(session, attempt)).cloned()
     }
 
-    /// Stops those of a session, or all; how many there were.
-    pub(crate) fn stop(&self, session: Option<&Arc<Session>>, cause: &Cause) -> usize {
-        let is_meant = |program: &&Arc<Program>| {
-            session.is_none_or(|session| Arc::ptr_eq(session, &program.job.session))
-        };
-        let meant: Vec<_> = self.lock().values().filter(is_meant).cloned().collect();
-        meant.iter().for_each(|program| program.stop(cause.clone()));
-        meant.len()
+    /// Stops all; how many of them waited.
+    pub(crate) fn stop(&self, cause: &Cause) -> usize {
+        let all: Vec<_> = self.lock().values().cloned().collect();
+        let stopped = all.iter().map(|program| program.stop(cause.clone()));
+        stopped.filter(|stopped| *stopped == Stopped::Here).count()
+    }
+
+    /// Stops those of a session that is over.
+    pub(crate) fn abandon(&self, session: &Arc<Session>) {
+        let is_its = |program: &&Arc<Program>| Arc::ptr_eq(session, &program.job.session);
+        let its: Vec<_> = self.lock().values().filter(is_its).cloned().collect();
+        its.into_iter().for_each(|program| program.stop_aside(Cause::Cancelled));
     }
 
     /// How many are under way, and how many of them wait.

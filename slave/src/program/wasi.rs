@@ -4,6 +4,7 @@
 //! Invariant: no file, no network, no environment but what its caller gave. Nothing here
 //! blocks a thread: what waits is polled.
 
+use super::Control;
 use super::outlet::Outlet;
 use super::run::Exit;
 use crate::sandbox::journal::{Journal, Output};
@@ -20,7 +21,7 @@ use wasmtime::{Linker, Result};
 use wasmtime_wasi::cli::{IsTerminal, StdinStream, StdoutStream};
 use wasmtime_wasi::p1::{WasiP1Ctx, add_to_linker_async};
 use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError, StreamResult};
-use wasmtime_wasi::{WasiCtxBuilder, async_trait};
+use wasmtime_wasi::{WasiCtxBuilder, WasiView, async_trait};
 
 /// The state of a program's sandbox.
 pub(crate) struct State {
@@ -46,17 +47,28 @@ impl Ports {
 /// Random bytes that are made at once: some milliseconds of work that no epoch interrupts.
 const MOST_RANDOM: u64 = 4 << 20;
 
+/// Streams, and timers that a program waits for at once.
+const MOST_RESOURCES: usize = 4096;
+
 impl State {
     /// What a program is started with.
-    pub(crate) fn new(invocation: &Invocation, ports: &Ports, limiter: Limiter) -> Self {
-        let wasi = WasiCtxBuilder::new()
+    pub(crate) fn new(
+        invocation: &Invocation,
+        ports: &Ports,
+        control: &Arc<Control>,
+        limiter: Limiter,
+    ) -> Self {
+        let stdout = Stdout(Arc::clone(&ports.output), Arc::clone(control));
+        let stderr = Stderr(Arc::clone(&ports.journal), Arc::clone(control));
+        let mut wasi = WasiCtxBuilder::new()
             .args(&invocation.args)
             .envs(&invocation.env)
             .stdin(Stdin(Arc::clone(&ports.input)))
-            .stdout(Stdout(Arc::clone(&ports.output)))
-            .stderr(Stderr(Arc::clone(&ports.journal)))
+            .stdout(stdout)
+            .stderr(stderr)
             .max_random_size(MOST_RANDOM)
             .build_p1();
+        WasiView::ctx(&mut wasi).table.set_max_capacity(MOST_RESOURCES);
         Self { limiter, wasi }
     }
 }
@@ -130,7 +142,7 @@ impl InputStream for Stdin {
 }
 
 #[derive(Clone)]
-struct Stdout(Arc<Outlet>);
+struct Stdout(Arc<Outlet>, Arc<Control>);
 
 impl IsTerminal for Stdout {
     fn is_terminal(&self) -> bool {
@@ -180,6 +192,7 @@ impl Pollable for Stdout {
 
 impl OutputStream for Stdout {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        go_on(&self.1)?;
         self.0.write(&bytes).then_some(()).ok_or_else(nobody_reads)
     }
 
@@ -194,13 +207,22 @@ impl OutputStream for Stdout {
     }
 }
 
+/// Ends the guest as an epoch would, if it has to stop: a long write comes here for each 4 KiB,
+/// and no epoch reaches it between them.
+fn go_on(control: &Control) -> StreamResult<()> {
+    match control.must_stop() {
+        true => Err(StreamError::Trap(wasmtime::Trap::Interrupt.into())),
+        false => Ok(()),
+    }
+}
+
 /// `EPIPE` for the program: `wasmtime-wasi` goes by the system's number.
 fn nobody_reads() -> StreamError {
     StreamError::LastOperationFailed(io::Error::from(rustix::io::Errno::PIPE).into())
 }
 
 #[derive(Clone)]
-struct Stderr(Arc<Mutex<Journal>>);
+struct Stderr(Arc<Mutex<Journal>>, Arc<Control>);
 
 impl Stderr {
     fn write(&self, bytes: &[u8]) {
@@ -254,6 +276,7 @@ impl Pollable for Stderr {
 
 impl OutputStream for Stderr {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        go_on(&self.1)?;
         Stderr::write(self, &bytes);
         Ok(())
     }

@@ -24,13 +24,19 @@ pub(crate) fn cause(error: &wasmtime::Error, host: &mut Host, stop: Option<Stop>
     of_trap(error, backtrace)
 }
 
-/// Why a program ended that did not exit. One that was interrupted was cancelled, unless
-/// whoever did it knows better.
-pub(crate) fn of_program(error: &wasmtime::Error, limiter: &Limiter) -> Cause {
-    if error.downcast_ref() == Some(&wasmtime::Trap::Interrupt) {
+/// Why a program ended that did not exit; `began` if its `_start` was entered. One that was
+/// interrupted was cancelled, unless whoever did it knows better.
+pub(crate) fn of_program(error: &wasmtime::Error, limiter: &Limiter, began: bool) -> Cause {
+    let trap = error.downcast_ref::<wasmtime::Trap>();
+    if trap == Some(&wasmtime::Trap::Interrupt) {
         return Cause::Cancelled;
     }
-    limiter.refused().unwrap_or_else(|| of_trap(error, frames(error)))
+    match limiter.refused() {
+        Some(limit) => limit,
+        // What WASI does not forgive is the program's own doing.
+        None if began && trap.is_none() => Cause::GuestAbi { message: format!("{error:#}") },
+        None => of_trap(error, frames(error)),
+    }
 }
 
 fn of_trap(error: &wasmtime::Error, backtrace: Vec<String>) -> Cause {

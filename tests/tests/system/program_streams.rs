@@ -215,3 +215,33 @@ async fn d9_what_is_collected_is_tried_again_elsewhere() -> Result<()> {
     assert_eq!(within("a sum", master.dispatch(add::call(1, 2).once())).await??, 3);
     Ok(())
 }
+
+#[tokio::test]
+async fn a_stdout_that_is_dropped_before_the_program_starts_is_closed() -> Result<()> {
+    let pair = Pair::simple().await?;
+    let much = (3 * WINDOW).to_string();
+    let mut handle = pair.master.run(probe(&["write", &much]));
+    drop(handle.stdout());
+    let status = within("the end", handle.status()).await??;
+    assert_eq!((status.code(), status.stderr()), (7, &["BrokenPipe".to_owned()][..]));
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_stdout_of_what_never_ran_is_an_error_and_so_is_a_second_one() -> Result<()> {
+    let pair = Pair::simple().await?;
+    let mut handle = pair.master.run(probe(&["a\0b"]));
+    let (mut first, mut second, mut text) = (handle.stdout(), handle.stdout(), String::new());
+    let error = within("the first", first.read_to_string(&mut text)).await?.expect_err("refused");
+    assert!(error.to_string().contains("NUL"), "{error}");
+    let error = within("the second", second.read_to_string(&mut text)).await?;
+    assert!(error.expect_err("taken").to_string().contains("taken before"));
+    within("the end", handle.status()).await?.expect_err("refused");
+
+    pair.master.shutdown().await;
+    let mut handle = pair.master.run(probe(&["hello"]));
+    let mut late = handle.stdout();
+    let error = within("the late one", late.read_to_string(&mut text)).await?;
+    assert!(error.expect_err("shut down").to_string().contains("shut down"));
+    Ok(())
+}
