@@ -66,6 +66,11 @@ pub(crate) const EXEC: &str = after![
     "dpfw exec --each prog.wasm --name {} --out {}.txt < names",
     "dpfw exec --each --json --slave 127.0.0.1:10000 prog.wasm < names > results.jsonl",
 ];
+pub(crate) const INSPECT: &str = after![
+    "dpfw inspect tasks.wasm",
+    "dpfw inspect --check tasks.wasm",
+    "dpfw inspect --json tasks.wasm > module.json",
+];
 pub(crate) const NEW: &str = after!["dpfw new sums --path ../dpfw", "dpfw new sums --version 0.1",];
 pub(crate) const BUILD: &str = after![
     "dpfw build",
@@ -115,7 +120,21 @@ mod tests {
 
     #[test]
     fn examples_are_command_lines_that_are_taken() {
-        let all = [ALL, SLAVE, RUN, MAP, EXEC, NEW, BUILD, STORE, SLAVES, DRAIN, COMPLETIONS, MAN];
+        let all = [
+            ALL,
+            SLAVE,
+            RUN,
+            MAP,
+            EXEC,
+            INSPECT,
+            NEW,
+            BUILD,
+            STORE,
+            SLAVES,
+            DRAIN,
+            COMPLETIONS,
+            MAN,
+        ];
         for example in all.iter().flat_map(|help| help.lines().take_while(|line| !line.is_empty()))
         {
             let Some(example) = example.strip_prefix("  ") else { continue };

@@ -7,6 +7,7 @@ use crate::exit::{Exit, Failure};
 use crate::json;
 use crate::module;
 use crate::run::output_failed;
+use crate::screen::Screen;
 use crate::settings::LimitOptions;
 use crate::units::Size;
 use clap::Args;
@@ -23,38 +24,29 @@ use std::path::PathBuf;
 /// its tasks are called with what is no arguments. All problems are told at once, each with
 /// what to do about it; if there are any, the exit code is 3.
 #[derive(Args, Debug)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = crate::help::INSPECT)]
 pub(crate) struct Inspect {
     /// A WebAssembly module, or its text (.wat)
     module: PathBuf,
     /// Tries it, and tells the author of a guest what is wrong with it
     #[arg(long)]
     check: bool,
-    /// Prints everything as one JSON object
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
     limits: LimitOptions,
 }
-
-const EXAMPLES: &str = "\
-Examples:
-  dpfw inspect tasks.wasm
-  dpfw inspect --check tasks.wasm && echo ready
-  dpfw inspect --json tasks.wasm | jq '.functions[].signature'";
 
 impl Inspect {
     /// Runs the command.
     ///
     /// # Errors
     /// A [`Failure`] if the file cannot be read.
-    pub(crate) fn run(&self) -> Result<Exit, Failure> {
+    pub(crate) fn run(&self, screen: &Screen) -> Result<Exit, Failure> {
         let wasm = module::wasm(&self.module)?;
         let depth = if self.check { Depth::Check } else { Depth::Look };
         let report = inspect(&wasm, &self.limits.limits(), depth);
         let name = self.module.display().to_string();
         let name = escape::line(&name);
-        let text = match (self.json, self.check) {
+        let text = match (screen.is_json(), self.check) {
             (true, _) => json::line(&report)?,
             (false, true) => verdict(&name, &report).into_bytes(),
             (false, false) => description(&name, &report).into_bytes(),

@@ -115,7 +115,7 @@ fn dispatch(command: &Command, screen: &Screen) -> Result<u8, Failure> {
             Command::Slave(slave) => slave.run(screen).await,
             Command::Run(run) => run.run(screen).await,
             Command::Map(map) => map.run(screen).await,
-            Command::Inspect(inspect) => inspect.run(),
+            Command::Inspect(inspect) => inspect.run(screen),
             Command::New(new) => new.run(screen),
             Command::Build(build) => build.run(screen),
             Command::Store(store) => store.run(screen).await,
