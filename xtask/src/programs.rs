@@ -14,8 +14,11 @@ use std::process::Command;
 /// Which programs, and their versions; the tests read the same file.
 const LIST: &str = include_str!("../../tests/programs.txt");
 
-/// What they are built for: the name of the directory, and what cargo is told.
-const KINDS: [(&str, &[&str]); 2] = [("native", &[]), ("wasm", &["--target", "wasm32-wasip1"])];
+/// What they are built for: the name of the directory, how much is optimised, and what cargo
+/// is told. Optimising takes longer than running what is not; of wasm, which a slave compiles
+/// again, it makes less.
+const KINDS: [(&str, &str, &[&str]); 2] =
+    [("native", "0", &[]), ("wasm", "1", &["--target", "wasm32-wasip1"])];
 
 /// A line of the list.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,10 +43,10 @@ pub(crate) fn ensure_built() -> Result<()> {
     let root = target()?.join("dpfw-programs");
     let scratch = root.join("build");
     for program in programs()? {
-        for (kind, options) in KINDS {
+        for (kind, level, options) in KINDS {
             let done = root.join(format!("{}-{}", program.name, program.version)).join(kind);
             if !done.is_dir() {
-                build(&program, options, &scratch, &done)?;
+                build(&program, level, options, &scratch, &done)?;
             }
         }
     }
@@ -57,7 +60,13 @@ pub(crate) fn ensure_built() -> Result<()> {
 }
 
 /// Builds a program beside its place, and moves it there when it is whole.
-fn build(program: &Program<'_>, options: &[&str], scratch: &Path, done: &Path) -> Result<()> {
+fn build(
+    program: &Program<'_>,
+    level: &str,
+    options: &[&str],
+    scratch: &Path,
+    done: &Path,
+) -> Result<()> {
     let part = done.with_extension("part");
     if part.exists() {
         // Of a build that was interrupted: cargo would take it for this one's.
@@ -67,16 +76,16 @@ fn build(program: &Program<'_>, options: &[&str], scratch: &Path, done: &Path) -
     let mut command = cargo_with(&["install", "--locked", "--quiet", program.name, "--version"]);
     command.arg(format!("={}", program.version)).args(&program.options).args(options);
     command.arg("--root").arg(&part).env("CARGO_TARGET_DIR", scratch);
-    settings(&mut command);
+    settings(&mut command, level);
     run_command(&mut command)?;
     fs::rename(&part, done).with_context(|| format!("{} cannot be made", done.display()))
 }
 
 /// As quickly built as a release can be: what is tested is whether outputs are equal. What
 /// the caller's environment says of builds is about dpfw.
-fn settings(command: &mut Command) {
+fn settings(command: &mut Command, level: &str) {
     for (name, value) in [
-        ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1"),
+        ("CARGO_PROFILE_RELEASE_OPT_LEVEL", level),
         ("CARGO_PROFILE_RELEASE_LTO", "off"),
         ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16"),
         ("CARGO_PROFILE_RELEASE_DEBUG", "none"),

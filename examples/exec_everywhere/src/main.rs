@@ -1,5 +1,5 @@
 //! Every file of a directory through a WASI program, on all slaves:
-//! `cargo run -p exec_everywhere -- DIR b3sum.wasm`.
+//! `cargo run -p exec_everywhere -- DIR hexyl.wasm`.
 //!
 //! Without `--slave` it runs on a slave within the process.
 
