@@ -90,7 +90,7 @@ impl AsyncRead for Source {
         _: &mut task::Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
-        const BYTES: [u8; 64 << 10] = [5; 64 << 10];
+        static BYTES: [u8; 64 << 10] = [5; 64 << 10];
         while self.0 > 0 && buffer.remaining() > 0 {
             let n = buffer.remaining().min(BYTES.len()).min(self.0 as usize);
             buffer.put_slice(&BYTES[..n]);
