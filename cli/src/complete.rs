@@ -29,8 +29,9 @@ impl Completions {
     }
 }
 
-/// Writes the man pages, one for each command, into a directory; without one prints the
-/// first of them.
+/// Writes the man pages, one for each command, into a directory.
+///
+/// Without a directory it prints the first of them.
 #[derive(Args, Debug)]
 #[command(after_help = crate::help::MAN)]
 pub(crate) struct Man {

@@ -13,10 +13,9 @@ use indicatif::ProgressBar;
 use serde_json::json;
 use std::time::Duration;
 
-/// Has a slave drain: nothing new is admitted there, what runs comes to its end, then the
-/// slave ends, as it does on SIGTERM.
+/// Has a slave drain and end, as it does on SIGTERM.
 ///
-/// What waits there goes to other slaves. How long it waits for what runs is said where the
+/// Nothing new is admitted there, what runs comes to its end, then the slave ends. What waits there goes to other slaves. How long it waits for what runs is said where the
 /// slave is started (`dpfw slave --drain`).
 #[derive(Args, Debug)]
 #[command(after_help = crate::help::DRAIN)]

@@ -17,8 +17,10 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
-/// Tells what a module is: its kind, hash and size, its tasks with their signatures, what it
-/// imports, whether it can be warmed, and what a slave with these limits would refuse.
+/// Tells what a module is, and what a slave would refuse.
+///
+/// Its kind, hash and size, its tasks with their signatures, what it imports, whether it can be
+/// warmed, and what a slave with these limits would refuse.
 ///
 /// With --check it is tried as well, as a slave would run it: it is loaded, asked for room, and
 /// its tasks are called with what is no arguments. All problems are told at once, each with

@@ -8,10 +8,10 @@ use crate::frames;
 use crate::json::Json;
 use crate::json::encode::Arguments;
 use crate::json::hint::Hints;
-use dpfw::{Call, Cause, Facts, Kind, Limits, Module, Task, TaskRecord};
+use dpfw::{Call, Cause, Depth, Facts, Kind, Limits, Module, Task, TaskRecord, inspect};
 use serde_json::Value;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 /// A module from a file.
@@ -41,9 +41,12 @@ pub(crate) fn load(path: &Path) -> Result<Loaded, Failure> {
     let mut limits = Limits::default();
     (limits.memory, limits.table, limits.functions) = (u64::MAX, usize::MAX, u32::MAX);
     limits.data = u64::MAX;
-    let facts = Facts::of(&wasm, &limits).map_err(|cause| match cause {
-        Cause::Rejected { reason } => unusable(path, reason),
-        cause => unusable(path, cause),
+    let facts = Facts::of(&wasm, &limits).map_err(|cause| {
+        let failure = match cause {
+            Cause::Rejected { reason } => unusable(path, reason),
+            cause => unusable(path, cause),
+        };
+        Failure { hint: remedy(&wasm), ..failure }
     })?;
     Ok(Loaded { path: path.to_owned(), module: Module::new(wasm), facts })
 }
@@ -57,10 +60,8 @@ pub(crate) fn program(path: &Path) -> Result<Module, Failure> {
     match facts.kind {
         Kind::Program => Ok(module),
         Kind::Task | Kind::Plain => {
-            let hint = "what it exports, `dpfw run` calls";
-            let text =
-                format!("{}: it is no WASI program: it has no `_start`; {hint}", path.display());
-            Err(Failure::new(Exit::Module, text))
+            let hint = "`dpfw run` calls what it exports, and `dpfw inspect` lists it";
+            Err(unusable(&path, "it is no WASI program: it has no `_start`").hint(hint))
         }
     }
 }
@@ -71,7 +72,10 @@ pub(crate) fn program(path: &Path) -> Result<Module, Failure> {
 /// # Errors
 /// A [`Failure`] with the file's name: it cannot be read, or its text is none.
 pub(crate) fn wasm(path: &Path) -> Result<Vec<u8>, Failure> {
-    let bytes = read(path, Limits::default().module).map_err(|e| unusable(path, e))?;
+    let bytes = read(path, Limits::default().module).map_err(|e| match e.kind() {
+        ErrorKind::NotFound | ErrorKind::IsADirectory => unusable(path, e).hint(WANTED),
+        _ => unusable(path, e),
+    })?;
     match is_text(path, &bytes) {
         true => assemble(path, &bytes).map_err(|e| unusable(path, e)),
         false => Ok(bytes),
@@ -80,6 +84,22 @@ pub(crate) fn wasm(path: &Path) -> Result<Vec<u8>, Failure> {
 
 fn unusable(path: &Path, why: impl std::fmt::Display) -> Failure {
     Failure::new(Exit::Module, format!("{}: {why}", path.display()))
+}
+
+const WANTED: &str = "give the path of a module (.wasm), or of its text (.wat)";
+
+/// How executables of Linux, macOS and Windows begin.
+const NATIVE: [&[u8]; 4] = [b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe", b"MZ"];
+
+/// What to do about bytes that are no module.
+fn remedy(bytes: &[u8]) -> Option<String> {
+    if NATIVE.iter().any(|magic| bytes.starts_with(magic)) {
+        let text = "it is compiled for a machine; compile it for WebAssembly: \
+                    cargo build --target wasm32-wasip1";
+        return Some(text.into());
+    }
+    let report = inspect(bytes, &Limits::default(), Depth::Look);
+    report.problems.into_iter().next().map(|problem| problem.remedy)
 }
 
 /// Reads a file to its end, but for one that has none.
@@ -119,6 +139,10 @@ impl Loaded {
     /// # Errors
     /// A [`Failure`] that lists those that are there.
     pub(crate) fn function(&self, name: &str) -> Result<Function, Failure> {
+        if self.facts.kind == Kind::Program {
+            let hint = "`dpfw exec` runs it";
+            return Err(unusable(&self.path, "it is a WASI program, and has no tasks").hint(hint));
+        }
         if !self.facts.functions.iter().any(|known| known == name) {
             return Err(Failure::new(Exit::Call, self.missing(name)));
         }
@@ -134,7 +158,7 @@ impl Loaded {
     fn missing(&self, name: &str) -> String {
         let word = match self.facts.kind {
             Kind::Task => "task",
-            Kind::Plain | Kind::Program => "function",
+            _ => "function",
         };
         let mut text = format!("{}: the module has no {word} `{name}`", self.path.display());
         let table = self.module.tasks().ok();
@@ -236,6 +260,32 @@ mod tests {
         let failure = load(Path::new("/nowhere/x.wasm")).expect_err("no file");
         assert_eq!(failure.text, "/nowhere/x.wasm: No such file or directory (os error 2)");
         assert!(load(Path::new("/dev/zero")).is_err());
+    }
+
+    #[test]
+    fn what_is_no_module_is_told_what_to_do() {
+        let hint = |suffix: &str, bytes: &[u8]| {
+            let failure = load(file(suffix, bytes).path()).expect_err("no module");
+            failure.hint.expect("a hint")
+        };
+        assert!(hint("", b"\x7fELF\x02\x01").contains("--target wasm32-wasip1"));
+        assert!(hint(".wasm", b"notes").contains("give a module"));
+        assert!(hint(".wasm", b"\0asm\x0d\0\x01\0").contains("components"));
+        assert!(hint(".wasm", b"\0asm\x01\0\0\0\x07").contains("build it again"));
+        for path in ["/nowhere/x.wasm", "/tmp"] {
+            let failure = load(Path::new(path)).expect_err("no file");
+            assert_eq!(failure.hint.as_deref(), Some(WANTED));
+        }
+    }
+
+    #[test]
+    fn programs_are_for_exec() {
+        let start = b"(module (memory (export \"memory\") 1) (func (export \"_start\")))";
+        let start = file(".wat", start);
+        assert!(program(start.path()).is_ok());
+        let failure = load(start.path()).and_then(|it| it.function("_start")).expect_err("no task");
+        assert_eq!(failure.exit, Exit::Module);
+        assert_eq!(failure.hint.as_deref(), Some("`dpfw exec` runs it"));
     }
 
     fn tasks() -> Loaded {

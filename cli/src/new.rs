@@ -13,8 +13,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Makes a directory with a crate of tasks and a master beside it, which build and run as
-/// they are: `cargo run` in it.
+/// Makes a crate of tasks and a master beside it.
+///
+/// They build and run as they are: `cargo run` in the directory NAME.
 #[derive(Args, Debug)]
 #[command(after_help = crate::help::NEW)]
 pub(crate) struct New {

@@ -49,11 +49,8 @@ enum Operation {
     Put {
         /// The entry's key
         key: String,
-        /// The value; standard input is read without it, and for `-`
-        #[arg(allow_hyphen_values = true)]
-        value: Option<String>,
         #[command(flatten)]
-        form: Form,
+        new: New,
         #[command(flatten)]
         place: Place,
     },
@@ -61,11 +58,8 @@ enum Operation {
     PutIfAbsent {
         /// The entry's key
         key: String,
-        /// The value; standard input is read without it, and for `-`
-        #[arg(allow_hyphen_values = true)]
-        value: Option<String>,
         #[command(flatten)]
-        form: Form,
+        new: New,
         #[command(flatten)]
         place: Place,
     },
@@ -76,11 +70,8 @@ enum Operation {
         key: String,
         /// The present version; 0 if there is no entry
         version: u64,
-        /// The value; standard input is read without it, and for `-`
-        #[arg(allow_hyphen_values = true)]
-        value: Option<String>,
         #[command(flatten)]
-        form: Form,
+        new: New,
         #[command(flatten)]
         place: Place,
     },
@@ -99,6 +90,16 @@ enum Operation {
         #[command(flatten)]
         place: Place,
     },
+}
+
+/// What is to be written.
+#[derive(Args, Debug)]
+struct New {
+    /// The value; standard input is read without it, and for `-`
+    #[arg(allow_hyphen_values = true)]
+    value: Option<String>,
+    #[command(flatten)]
+    form: Form,
 }
 
 /// Whose store, and which part of it.
@@ -153,9 +154,9 @@ impl Operation {
     /// The value that is to be written, if one is.
     fn value(&self) -> Result<Value, Failure> {
         match self {
-            Self::Put { value, form, .. }
-            | Self::PutIfAbsent { value, form, .. }
-            | Self::Cas { value, form, .. } => form.read(value.as_deref()),
+            Self::Put { new, .. } | Self::PutIfAbsent { new, .. } | Self::Cas { new, .. } => {
+                new.form.read(new.value.as_deref())
+            }
             Self::Get { .. } | Self::Remove { .. } | Self::List { .. } => Ok(Value::default()),
         }
     }

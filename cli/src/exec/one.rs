@@ -9,7 +9,7 @@ use crate::master;
 use crate::run::output_failed;
 use crate::screen::Screen;
 use crate::signals::Signals;
-use dpfw::{ExitStatus, Master, ProgramHandle};
+use dpfw::{Cause, ExitStatus, Master, ProgramHandle, TaskError};
 use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
@@ -39,7 +39,19 @@ async fn pass_on(mut running: ProgramHandle) -> Result<u8, Failure> {
         // The program is cancelled: nobody takes what it writes.
         return output_failed(&error).map(Exit::code);
     }
-    running.status().await.map(|status| code(&status)).map_err(|error| Failure::of_task(&error))
+    running.status().await.map(|status| code(&status)).map_err(|error| failed(&error))
+}
+
+/// Of a panic the first line: the rest of the message has come as lines of stderr.
+fn failed(error: &TaskError) -> Failure {
+    let mut failure = Failure::of_task(error);
+    if let Cause::Panic { .. } = error.cause()
+        && let Some((first, _)) = failure.text.split_once('\n')
+    {
+        let first = first.trim_end_matches(':').to_owned();
+        failure.causes.insert(0, std::mem::replace(&mut failure.text, first));
+    }
+    failure
 }
 
 /// As much as a pipe holds.

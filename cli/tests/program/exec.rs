@@ -80,7 +80,7 @@ fn what_dpfw_itself_says_has_codes_of_its_own() {
         (&["exec", &say, "@"], 134, "unreachable"),
         (&["exec", "--timeout", "200ms", &say, "~"], 124, "deadline"),
         (&["exec", &gone], 125, "gone.wasm: No such file"),
-        (&["exec", &plain], 125, "it is no WASI program: it has no `_start`"),
+        (&["exec", &plain], 125, "it is no WASI program: it has no `_start`\nhint: `dpfw run`"),
         (&["exec", "--slave", "127.0.0.1:1", "--dial-tries", "1", &say], 125, "127.0.0.1:1"),
     ];
     for (args, code, text) in cases {

@@ -95,10 +95,16 @@ fn a_module_that_cannot_be_used_ends_with_3() {
     std::fs::write(modules.path("notes.txt"), "nothing of the sort").expect("written");
     let (code, text) = failure(&modules, "notes.txt", &["f"]);
     assert_eq!(code, 3);
-    insta::assert_snapshot!(text, @"error: notes.txt: it is not WebAssembly: it begins with 6e 6f 74 68, not with 00 61 73 6d");
+    insta::assert_snapshot!(text, @r"
+    error: notes.txt: it is not WebAssembly: it begins with 6e 6f 74 68, not with 00 61 73 6d
+    hint: give a module in the binary format (.wasm), or its text (.wat)
+    ");
     let (code, text) = failure(&modules, "missing.wasm", &["f"]);
     assert_eq!(code, 3);
-    insta::assert_snapshot!(text, @"error: missing.wasm: No such file or directory (os error 2)");
+    insta::assert_snapshot!(text, @r"
+    error: missing.wasm: No such file or directory (os error 2)
+    hint: give the path of a module (.wasm), or of its text (.wat)
+    ");
     let (code, text) = failure(&modules, "greedy.wat", &["f"]);
     assert_eq!(code, 3);
     insta::assert_snapshot!(text, @r"
