@@ -12,6 +12,6 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     targets::ensure()?;
     // The whole workspace, as the tests build it: with fewer packages the dependencies
     // would have other features and be compiled once more.
-    run_command(&mut cargo_with(&["build", "--workspace"]))?;
+    run_command(&mut cargo_with(&["build", "--workspace", "--all-targets"]))?;
     run_command(Command::new(built("debug", "demo")?).args(args))
 }

@@ -15,8 +15,9 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         Err(error) if !args.is_empty() => eprintln!("warning: {error:#}"),
         ensured => ensured?,
     }
-    // The tests start programs of the workspace: `dpfw` and others.
-    run_command(&mut cargo_with(&["build", "--workspace"]))?;
+    // The tests start programs of the workspace: `dpfw` and others. All targets: without the
+    // tests' own dependencies others have fewer features, and wasmtime is compiled twice.
+    run_command(&mut cargo_with(&["build", "--workspace", "--all-targets"]))?;
     let has_nextest = succeeds(&mut cargo_with(&["nextest", "--version"]));
     run_command(cargo_with(runner(has_nextest)).args(args))?;
     if args.is_empty() {
