@@ -78,7 +78,7 @@ fn a_new_master_runs_its_tasks() {
     // here: then only dpfw's own crates are compiled, and not wasmtime once more.
     let manifest = root.join("master/Cargo.toml");
     let text = std::fs::read_to_string(&manifest).expect("a file");
-    let features = "memchr = \"2\"\ntracing-core = \"0.1\"\n";
+    let features = "crc32fast = \"1\"\nmemchr = \"2\"\ntracing-core = \"0.1\"\n";
     std::fs::write(manifest, text + features).expect("written");
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target directory");
     let mut cargo = Command::new(env!("CARGO"));
