@@ -188,11 +188,6 @@ impl Inlet {
         inner.wake();
     }
 
-    /// Whether all has arrived.
-    pub fn is_whole(&self) -> bool {
-        self.lock().end == Some(End::Whole)
-    }
-
     /// Nobody reads it any more; what comes is dropped.
     pub fn discard(&self) {
         let mut inner = self.lock();
@@ -343,7 +338,7 @@ mod tests {
         inlet.fail("the link is lost");
         assert_eq!(inlet.take(9), bytes("half"));
         assert_eq!(inlet.take(9), Taken::Broken("the link is lost".into()));
-        assert!(!inlet.is_whole());
+        assert_eq!(inlet.take(9), Taken::Broken("the link is lost".into()), "and stays so");
         assert_eq!(Inlet::ended().take(1), Taken::End);
     }
 

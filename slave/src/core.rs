@@ -361,9 +361,8 @@ impl Core {
 
     /// Stops the guests that run or wait; how many there are.
     pub(crate) fn interrupt(&self) -> usize {
-        let programs = self.programs.stop(&Cause::Draining);
-        let is_task = |watch: &Arc<Watch>| watch.shut_down();
-        programs + self.watches.iter().filter(|watch| is_task(watch)).count()
+        let waiting = self.programs.stop(&Cause::Draining);
+        waiting + self.watches.iter().filter(|watch| watch.shut_down()).count()
     }
 
     /// Ends everything: guests are interrupted, links closed, threads let go.

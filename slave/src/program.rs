@@ -15,7 +15,7 @@ use crate::job::Job;
 use crate::sandbox::imports::WASI;
 use crate::sandbox::journal::Journal;
 use crate::sandbox::limiter::Limiter;
-use crate::slot::{fail, tell};
+use crate::slot::{fail, internal, micros, tell};
 use crate::watch::{Left, Stop, Watch};
 use dpfw_link::inlet::{Begin, Inlet};
 use dpfw_protocol::error::Cause;
@@ -53,7 +53,8 @@ struct Inner {
     queued: Duration,
     /// How long it held a slot.
     ran: Duration,
-    told: Told,
+    /// Whether the last that its master was told is that it waits.
+    told: bool,
 }
 
 enum Stage {
@@ -66,13 +67,6 @@ enum Stage {
         woken: bool,
     },
     Over,
-}
-
-/// What its master was told of it last.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Told {
-    Nothing,
-    Waits,
 }
 
 /// How those who stop an attempt reach its guest.
@@ -156,7 +150,7 @@ impl Program {
             stop: None,
             queued: started.saturating_duration_since(job.arrived),
             ran: Duration::ZERO,
-            told: Told::Nothing,
+            told: false,
         };
         let (core, inner) = (Arc::clone(core), Mutex::new(inner));
         Ok(Self { job, engine, core, ports, control, inner })
@@ -198,7 +192,7 @@ impl Program {
                 drop(running);
                 self.ended(outcome, timing, ran, left);
             }
-            Err(panic) => self.stopped(crate::slot::internal(&*panic)),
+            Err(panic) => self.stopped(internal(&*panic)),
         }
     }
 
@@ -217,7 +211,7 @@ impl Program {
         let mut inner = self.lock();
         inner.ran += ran;
         if left.announced {
-            inner.told = Told::Nothing;
+            inner.told = false;
         }
         let woken = matches!(inner.stage, Stage::Polled { woken: true });
         let stop = inner.stop.take().or_else(|| self.cause_of(left));
@@ -326,10 +320,8 @@ impl Program {
             return (false, false);
         };
         let is_due = now.saturating_duration_since(*since) >= patience;
-        let is_news = inner.told != Told::Waits;
-        if is_due && is_news {
-            inner.told = Told::Waits;
-        }
+        let is_news = !inner.told;
+        inner.told |= is_due;
         (is_due && is_news, !is_due && is_news)
     }
 
@@ -363,10 +355,6 @@ impl Wake for Program {
             other => inner.stage = other,
         }
     }
-}
-
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 impl std::fmt::Debug for Program {

@@ -80,12 +80,14 @@ impl Slot {
             match core.queue.next(|entering| self.enter(entering, started)) {
                 Next::Run(job) => {
                     self.before(&job);
-                    let session = Arc::clone(&job.session);
-                    let spent = match program(&job) {
-                        Some(target) => self.start_program(job, &target, started),
-                        None => self.run(&job, started),
-                    };
-                    self.after(session);
+                    if let Some(target) = program(&job) {
+                        let session = Arc::clone(&job.session);
+                        self.start_program(job, &target, started);
+                        self.after(session);
+                        continue;
+                    }
+                    let spent = self.run(&job, started);
+                    self.after(job.session);
                     // Nobody waits for it to be cleared up.
                     drop(spent);
                 }
@@ -123,7 +125,7 @@ impl Slot {
     }
 
     /// Begins an attempt at a program and gives it its first turn.
-    fn start_program(&self, job: Job, target: &Target, started: Instant) -> Spent {
+    fn start_program(&self, job: Job, target: &Target, started: Instant) {
         let core = &self.core;
         let program = match gone(&job, started) {
             Some(cause) => Err(Box::new((job, cause))),
@@ -141,7 +143,6 @@ impl Slot {
                 fail(&job, Timing { queued_us, ..Timing::default() }, cause);
             }
         }
-        None
     }
 
     /// What waits to be written must not wait for a long task.
@@ -338,7 +339,7 @@ pub(crate) fn fail(job: &Job, timing: Timing, cause: Cause) {
     }
 }
 
-fn micros(time: Duration) -> u64 {
+pub(crate) fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 

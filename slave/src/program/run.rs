@@ -3,10 +3,11 @@
 //! Invariant: what the program wrote has left before its end is known; its memory is given
 //! back before that is waited for.
 
+use super::Control;
 use super::engine::Prepared;
 use super::wasi::{Ports, State};
-use super::{Control, micros};
 use crate::sandbox::trap;
+use crate::slot::micros;
 use dpfw_protocol::error::{Cause, Trap};
 use dpfw_protocol::message::Timing;
 use std::sync::Arc;
