@@ -13,7 +13,7 @@ use crate::event::{Event, Placement, ReservationId, SlaveId, TaskId, TaskSpec};
 use crate::hash::IdMap;
 use crate::keys::Keys;
 use crate::reserve::Reservation;
-use crate::slave::{Hold, Moves, Sent, Slave, Stage, Standing};
+use crate::slave::{Hold, Moves, Sent, Sight, Slave, Stage, Standing};
 use crate::slaves::Slaves;
 use crate::stats::Stats;
 use crate::task::{At, List, Ref, Tasks};
@@ -98,6 +98,9 @@ impl Core {
             }
             Event::SlaveStatus { slave, slots, taken, running } => {
                 self.handle_status(turn, slave, slots, taken, &running);
+            }
+            Event::Holds { slave, upto, attempts } => {
+                self.handle_holds(turn, slave, upto, attempts);
             }
             Event::SlaveDraining { slave } => self.handle_draining(turn, slave),
             Event::SlaveLost { slave, loss } => self.handle_lost(turn, slave, loss),
@@ -283,7 +286,8 @@ impl Core {
             true => Moves::Yes,
             false => Moves::No,
         };
-        let sent = Sent { task: Some(task), cost, stage: Stage::Sent, moves };
+        let (stage, sight) = (Stage::Sent, Sight::default());
+        let sent = Sent { task: Some(task), cost, stage, moves, sight };
         let attempt = slave.begin(sent, &self.config, turn.now);
         it.at = At::Out { slave: id, attempt };
         let budget = (it.deadline != Time::NEVER).then(|| it.deadline.since(turn.now));
