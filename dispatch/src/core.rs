@@ -142,6 +142,14 @@ impl Core {
         sent.task.map(|task| self.tasks[task].id)
     }
 
+    /// The slave that has a task now, if any has.
+    pub fn slave_of(&self, task: TaskId) -> Option<SlaveId> {
+        match self.tasks[self.tasks.find(task)?].at {
+            At::Out { slave, .. } => Some(slave),
+            _ => None,
+        }
+    }
+
     /// When [`Event::Tick`] is wanted, if nothing else happens before.
     pub fn next_wake(&self) -> Option<Time> {
         self.alarms.next()

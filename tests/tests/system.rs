@@ -33,6 +33,7 @@ mod system {
     mod program_lies;
     mod program_streams;
     mod programs;
+    mod reconcile;
     mod reserve;
     mod store;
     mod unruly_masters;
