@@ -191,12 +191,10 @@ impl Master {
                     self.tell(w, Event::ReserveAnswered { slave, reservation, granted });
                 }
             }
-            Said::Status(status) => {
-                let (slots, taken, running) = (status.slots, status.taken, status.attempts);
+            Said::Status(status, attempts) => {
+                let (slots, taken, upto) = (status.slots, status.taken, status.upto);
+                let running = status.attempts.into_vec();
                 self.tell(w, Event::SlaveStatus { slave, slots, taken, running });
-            }
-            Said::Holds(holds) => {
-                let (upto, attempts) = (holds.upto, holds.attempts);
                 self.tell(w, Event::Holds { slave, upto, attempts });
             }
             Said::Draining => self.tell(w, Event::SlaveDraining { slave }),

@@ -138,11 +138,6 @@ impl Net {
         }
     }
 
-    /// Whether a result has left its queue.
-    pub(crate) fn is_sent(&mut self, link: LinkId, end: End, conversation: ConversationId) -> bool {
-        self.pipe(link, end).is_none_or(|pipe| pipe.queue.unsent(conversation).is_none())
-    }
-
     /// Blocks what an end says, or slows it.
     pub(crate) fn block(&mut self, pair: Pair, end: End, until: u64) {
         self.paths.entry((pair, end)).or_default().blocked_until = until;

@@ -12,7 +12,7 @@ use crate::TaskId;
 use crate::simulation::future::{Happening, Name, Process};
 use crate::simulation::net::{End, LinkId};
 use crate::simulation::plan::Host;
-use crate::simulation::wire::{Holds, Said};
+use crate::simulation::wire::Said;
 use crate::simulation::world::{BEAT, SILENCE, Shared};
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
@@ -41,8 +41,6 @@ struct Session {
     /// Attempts whose arguments are arriving.
     announced: BTreeSet<AttemptId>,
     lane: VecDeque<Attempt>,
-    /// Attempts that have ended and whose results are leaving.
-    leaving: BTreeSet<AttemptId>,
     binds: u32,
     heard: u64,
     /// Whether its master was lied to.
@@ -146,7 +144,6 @@ impl Slave {
             last: AttemptId(0),
             announced: BTreeSet::new(),
             lane: VecDeque::new(),
-            leaving: BTreeSet::new(),
             binds: 0,
             heard: w.now,
             deceived: false,
@@ -255,7 +252,7 @@ impl Slave {
         }
         assert!(dispatch.bind.0 < session.binds, "a task that was not bound");
         let task = TaskId(u64::from_le_bytes(*args.first_chunk().expect("a task's number")));
-        let held = self.held_of(w, link).len() as u32;
+        let held = self.held_of(link).len() as u32;
         assert!(held < self.host.limit || self.host.lies, "sent more than it takes");
         let busy = w.plan.faults.busy;
         if self.draining {
@@ -289,23 +286,22 @@ impl Slave {
     }
 
     /// All attempts that a session's master has to believe here.
-    fn held_of(&mut self, w: &mut Shared, link: LinkId) -> BTreeSet<AttemptId> {
+    fn held_of(&self, link: LinkId) -> BTreeSet<AttemptId> {
         let its = |(at, id): &Name| (*at == link).then_some(*id);
         let mut held: BTreeSet<_> = self.running.keys().filter_map(its).collect();
         held.extend(self.idle.keys().filter_map(its));
-        if let Some(session) = self.sessions.get_mut(&link) {
+        if let Some(session) = self.sessions.get(&link) {
             held.extend(&session.announced);
             held.extend(session.lane.iter().map(|attempt| attempt.id));
-            session.leaving.retain(|id| !w.net.is_sent(link, End::Slave, id.conversation()));
-            held.extend(&session.leaving);
         }
         held
     }
 
     fn tell_status(&mut self, w: &mut Shared, link: LinkId) {
-        let attempts: Vec<_> = self.held_of(w, link).into_iter().collect();
+        let held = self.held_of(link);
         let Some(upto) = self.sessions.get(&link).map(|session| session.last) else { return };
-        let running = self.running.keys().filter(|(at, _)| *at == link).map(|(_, id)| *id);
+        let is_running = |id: &AttemptId| self.running.contains_key(&(link, *id));
+        let (running, others): (Vec<_>, Vec<_>) = held.into_iter().partition(is_running);
         let status = Status {
             slots: self.host.slots,
             running: self.running.len() as u32,
@@ -313,10 +309,11 @@ impl Slave {
             sandboxes: 0,
             queued: 0,
             taken: self.held.is_some_and(|by| by != link),
-            attempts: running.collect(),
+            upto,
+            attempts: running.into_iter().collect(),
+            others: others.into_iter().collect(),
         };
         w.net.say(link, End::Slave, ConversationId::LINK, &status);
-        w.net.say(link, End::Slave, ConversationId::LINK, &Holds { upto, attempts });
     }
 
     /// It admits nothing new and ends with what it runs.

@@ -4,6 +4,7 @@
 //! directions have one type, and whoever hears what is not for it panics.
 
 use dpfw_protocol::Bytes;
+use dpfw_protocol::attempts::AttemptSet;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::frame::{END, Frame, FrameDecoder};
 use dpfw_protocol::ids::{AttemptId, ConversationId};
@@ -14,20 +15,6 @@ use dpfw_protocol::message::{
 };
 use dpfw_protocol::receive::{Arrivals, Step};
 use dpfw_protocol::recycle::Recycler;
-use serde::{Deserialize, Serialize};
-
-/// Which attempts a slave holds of those up to one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Holds {
-    pub(crate) upto: AttemptId,
-    pub(crate) attempts: Vec<AttemptId>,
-}
-
-const HOLDS: u8 = 200;
-
-impl Message for Holds {
-    const KIND: u8 = HOLDS;
-}
 
 /// What one end said.
 #[derive(Debug)]
@@ -46,8 +33,9 @@ pub(crate) enum Said {
     Failed(AttemptId, Cause),
     Returned(Vec<AttemptId>),
     Reserved(ConversationId, bool),
-    Status(Status),
-    Holds(Holds),
+    /// How a slave stands, and all that it holds: what has ended there is not over while
+    /// its result is arriving.
+    Status(Status, Vec<AttemptId>),
     Draining,
     /// The peer allows a payload more bytes.
     Credit(ConversationId, u64),
@@ -136,8 +124,14 @@ fn handle(arrivals: &mut Arrivals<Announced>, frame: &Frame<'_>) -> Result<Optio
         kind::FAILED => Said::Failed(attempt, of::<Failed>(frame)?.failure.into()),
         kind::RETURNED => Said::Returned(of::<Returned>(frame)?.attempts),
         kind::RESERVED => Said::Reserved(conversation, of::<Reserved>(frame)?.granted),
-        kind::STATUS => Said::Status(of(frame)?),
-        HOLDS => Said::Holds(of(frame)?),
+        kind::STATUS => {
+            let status: Status = of(frame)?;
+            let arriving = arrivals.conversations().map(ConversationId::attempt);
+            let arriving = arriving.filter(|attempt| *attempt <= status.upto);
+            let told = [&status.attempts, &status.others].map(AttemptSet::as_slice).concat();
+            let held: AttemptSet = told.into_iter().chain(arriving).collect();
+            Said::Status(status, held.into_vec())
+        }
         kind::DRAINING => Said::Draining,
         kind::CREDIT => Said::Credit(conversation, of::<Credit>(frame)?.bytes),
         kind::CLOSE => Said::Close(of::<Close>(frame)?.code),

@@ -3,7 +3,6 @@
 use super::Slave;
 use crate::simulation::net::{End, LinkId};
 use crate::simulation::random::Random;
-use crate::simulation::wire::Holds;
 use crate::simulation::world::Shared;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::{AttemptId, ConversationId};
@@ -11,7 +10,7 @@ use dpfw_protocol::message::{Done, Failed, Reserved, Returned, Started, Status, 
 
 /// Ids of attempts, most of which it was sent.
 fn some(random: &mut Random, last: u64) -> Vec<AttemptId> {
-    (0..random.within(0..4)).map(|_| AttemptId(random.within(0..last + 3))).collect()
+    (0..random.within(0..4)).map(|_| AttemptId(random.within(1..last + 3))).collect()
 }
 
 impl Slave {
@@ -41,15 +40,23 @@ impl Slave {
                 let conversation = ConversationId((1 << 40) + w.random.within(0..8));
                 w.net.say(link, End::Slave, conversation, &Reserved { granted });
             }
-            6 => {
-                let upto = AttemptId(u64::MAX);
-                w.net.say(link, End::Slave, to, &Holds { upto, attempts });
-            }
-            7 => {
+            6 | 7 => {
                 let slots = w.random.within(0..3) as u32 * 1000;
-                let (running, waiting, sandboxes, queued) = (0, 0, 0, 0);
-                let taken = granted;
-                let status = Status { slots, running, waiting, sandboxes, queued, taken, attempts };
+                let upto = AttemptId(if granted { u64::MAX } else { last });
+                let (running, waiting, sandboxes, queued, taken) = (0, 0, 0, 0, granted);
+                let others = some(&mut w.random, last).into_iter().collect();
+                let attempts = attempts.into_iter().collect();
+                let status = Status {
+                    slots,
+                    running,
+                    waiting,
+                    sandboxes,
+                    queued,
+                    taken,
+                    upto,
+                    attempts,
+                    others,
+                };
                 w.net.say(link, End::Slave, to, &status);
             }
             8 => {

@@ -164,8 +164,5 @@ impl Slave {
             let result = result.clone().into();
             queue.message_with(name.1.conversation(), &done, result).expect("it fits a frame");
         }
-        if let Some(session) = self.sessions.get_mut(&name.0) {
-            session.leaving.insert(name.1);
-        }
     }
 }
