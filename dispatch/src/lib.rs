@@ -15,6 +15,9 @@
 
 #![forbid(unsafe_code)]
 
+#[macro_use]
+mod mutation;
+
 mod alarm;
 mod check;
 pub mod chunk;
@@ -38,6 +41,8 @@ mod suspect;
 mod task;
 mod time;
 
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod testing;
 

@@ -1,8 +1,8 @@
 //! Arbitrary events in arbitrary order: unknown ids, doubled answers, slaves that lie.
 //! `PROPTEST_CASES` sets how many.
 
-use crate::audit::Audit;
-use dpfw_dispatch::{
+use crate::simulation::audit::Audit;
+use crate::{
     Config, Core, End, Event, KeyId, KindId, Loss, Placement, ReservationId, SlaveId, TaskId,
     TaskSpec, Time, Wait,
 };
@@ -123,6 +123,7 @@ proptest! {
             core.handle(now, event.clone(), &mut out);
             core.check_invariants();
             audit.follow(now, &event, &out);
+            audit.compare(&core.stats());
             out.clear();
         }
         audit.assert_all_resolved();
