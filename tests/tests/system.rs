@@ -16,6 +16,7 @@ mod system {
     mod describe;
     mod dispatch;
     mod dying_slaves;
+    mod errors_page;
     mod fresh;
     mod guests;
     mod handles;
