@@ -1,4 +1,5 @@
-//! The project's own tool: `cargo xtask demo`, `test`, `bench`, `guests`, `programs`, `ci`.
+//! The project's own tool: `cargo xtask demo`, `test`, `faults`, `bench`, `guests`,
+//! `programs`, `ci`.
 //!
 //! Owns: which programs are run, in which order, and what is said when one cannot be. Does
 //! not: depend on dpfw, so that it is there in seconds. Invariant: everything is run from
@@ -11,6 +12,7 @@ mod bench;
 mod ci;
 mod command;
 mod demo;
+mod faults;
 mod guests;
 mod programs;
 mod targets;
@@ -43,6 +45,8 @@ enum What {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Shows every fault that dpfw survives, with the tests of each and what comes of them.
+    Faults(faults::Options),
     /// Measures dpfw beside the limits of the platform; one JSON object a line.
     Bench {
         /// Fails if a figure is beyond its bar, and again when it is measured once more.
@@ -77,6 +81,7 @@ fn run(what: What) -> Result<()> {
     match what {
         What::Demo { args } => demo::run(&args),
         What::Test { args } => test::run(&args),
+        What::Faults(options) => faults::run(&options),
         What::Bench { check: false, args } => bench::run(&args),
         What::Bench { check: true, args } => bench::check(&args),
         What::Guests => guests::ensure(),
