@@ -13,6 +13,7 @@ mod system {
     mod bad_memory;
     mod bad_modules;
     mod cache;
+    mod corpora;
     mod describe;
     mod dispatch;
     mod dying_slaves;

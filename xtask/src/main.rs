@@ -1,4 +1,4 @@
-//! The project's own tool: `cargo xtask demo`, `test`, `faults`, `bench`, `guests`,
+//! The project's own tool: `cargo xtask demo`, `test`, `faults`, `fuzz`, `bench`, `guests`,
 //! `programs`, `ci`.
 //!
 //! Owns: which programs are run, in which order, and what is said when one cannot be. Does
@@ -13,6 +13,7 @@ mod ci;
 mod command;
 mod demo;
 mod faults;
+mod fuzz;
 mod guests;
 mod programs;
 mod targets;
@@ -47,6 +48,8 @@ enum What {
     },
     /// Shows every fault that dpfw survives, with the tests of each and what comes of them.
     Faults(faults::Options),
+    /// Looks for inputs that break what reads bytes of peers and guests, two minutes a target.
+    Fuzz(fuzz::Options),
     /// Measures dpfw beside the limits of the platform; one JSON object a line.
     Bench {
         /// Fails if a figure is beyond its bar, and again when it is measured once more.
@@ -81,6 +84,7 @@ fn run(what: What) -> Result<()> {
     match what {
         What::Demo { args } => demo::run(&args),
         What::Test { args } => test::run(&args),
+        What::Fuzz(options) => fuzz::run(&options),
         What::Faults(options) => faults::run(&options),
         What::Bench { check: false, args } => bench::run(&args),
         What::Bench { check: true, args } => bench::check(&args),
