@@ -37,6 +37,7 @@ mod system {
     mod programs;
     mod reserve;
     mod store;
+    mod storms;
     mod unruly_masters;
     mod variants;
 }

@@ -1,5 +1,5 @@
-//! The project's own tool: `cargo xtask demo`, `test`, `faults`, `fuzz`, `bench`, `guests`,
-//! `programs`, `ci`.
+//! The project's own tool: `cargo xtask demo`, `test`, `faults`, `fuzz`, `soak`, `bench`,
+//! `guests`, `programs`, `ci`.
 //!
 //! Owns: which programs are run, in which order, and what is said when one cannot be. Does
 //! not: depend on dpfw, so that it is there in seconds. Invariant: everything is run from
@@ -16,6 +16,7 @@ mod faults;
 mod fuzz;
 mod guests;
 mod programs;
+mod soak;
 mod targets;
 mod test;
 
@@ -59,6 +60,13 @@ enum What {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Runs tasks of all kinds while slaves are killed, stopped and terminated at random, and
+    /// shows what grows meanwhile.
+    Soak {
+        /// For the soak itself: `--minutes M`, `--seed N`, `--json`, `--help`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Installs what guests in other languages are built with, for `cargo test`.
     Guests,
     /// Runs everything that CI runs, most telling first.
@@ -88,6 +96,7 @@ fn run(what: What) -> Result<()> {
         What::Faults(options) => faults::run(&options),
         What::Bench { check: false, args } => bench::run(&args),
         What::Bench { check: true, args } => bench::check(&args),
+        What::Soak { args } => soak::run(&args),
         What::Guests => guests::ensure(),
         What::Ci(options) => ci::run(&options),
         What::Programs => programs::run(),
