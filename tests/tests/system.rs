@@ -35,6 +35,7 @@ mod system {
     mod program_lies;
     mod program_streams;
     mod programs;
+    mod reconcile;
     mod reserve;
     mod store;
     mod storms;
