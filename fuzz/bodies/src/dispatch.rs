@@ -137,9 +137,13 @@ fn event(u: &mut Unstructured<'_>) -> Result<Event> {
             let (slave, slots) = (slave(u)?, u.int_in_range(0..=3)?);
             Event::SlaveJoined { slave, slots, attempts: u.int_in_range(0..=19)? }
         }
-        90..=98 => {
+        90..=93 => {
             let (slave, slots) = (slave(u)?, u.int_in_range(0..=3)?);
             Event::SlaveStatus { slave, slots, taken: u.ratio(1, 5)?, running: attempts(u)? }
+        }
+        94..=98 => {
+            let (slave, upto) = (slave(u)?, AttemptId(u.int_in_range(0..=29)?));
+            Event::Holds { slave, upto, attempts: attempts(u)? }
         }
         99..=101 => Event::SlaveDraining { slave: slave(u)? },
         102..=108 => {
