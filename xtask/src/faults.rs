@@ -10,6 +10,7 @@ mod rows;
 mod run;
 mod table;
 
+use crate::command::{cargo_with, run as run_command};
 use crate::{guests, targets};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -96,6 +97,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     targets::ensure()?;
     if let Err(error) = guests::ensure() {
         eprintln!("warning: {error:#}");
+    }
+    if !options.list {
+        // The programs that tests start, with the features that they have everywhere else.
+        run_command(&mut cargo_with(&["build", "--workspace", "--all-targets"]))?;
     }
     let tests = listing::of_workspace()?;
     listing::check(&page, &tests)?;

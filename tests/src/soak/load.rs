@@ -117,6 +117,9 @@ fn place<T>(call: impl Into<Placed<T>>, at: Option<&LinkedSlave>) -> Placed<T> {
 /// How long an endless task may take: a few ticks.
 const DEADLINE: Duration = Duration::from_millis(20);
 
+/// A deadline that is not met, whatever happens to slaves and to wall clocks.
+const FAR: Duration = Duration::from_secs(600);
+
 /// Entries of the store that are written to.
 const ENTRIES: u64 = 64;
 
@@ -125,11 +128,12 @@ async fn one(master: &Master, kind: Kind, number: u64, at: Option<&LinkedSlave>)
     match kind {
         Kind::Sum => {
             let a = number.cast_signed();
-            let sum = within("a sum", master.dispatch(place(add::call(a, 1), at))).await??;
+            let call = place(add::call(a, 1), at).timeout(FAR);
+            let sum = within("a sum", master.dispatch(call)).await??;
             ensure!(sum == a + 1, "{a} + 1 is not {sum}");
         }
         Kind::Nap(millis) => {
-            let call = place(nap::call(millis, number), at);
+            let call = place(nap::call(millis, number), at).timeout(FAR);
             let back = within("a nap", master.dispatch(call)).await??;
             ensure!(back == number, "{number} came back as {back}");
         }

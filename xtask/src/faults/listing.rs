@@ -47,8 +47,6 @@ fn rows_of(name: &str) -> Vec<u32> {
 /// # Errors
 /// They do not compile; cargo has said why.
 pub(super) fn of_workspace() -> Result<Vec<Test>> {
-    // The programs that tests start, with the features that they have everywhere else.
-    crate::command::run(&mut cargo_with(&["build", "--workspace", "--all-targets"]))?;
     let mut cargo = cargo_with(&["test", "--workspace", "--lib", "--bins", "--tests", "--no-run"]);
     cargo.args(["--message-format", "json-render-diagnostics"]).stderr(Stdio::inherit());
     let output = cargo.output().context("cargo cannot be started")?;
