@@ -95,10 +95,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         rows.retain(|row| options.rows.contains(&row.number));
     }
     targets::ensure()?;
-    if let Err(error) = guests::ensure() {
-        eprintln!("warning: {error:#}");
-    }
     if !options.list {
+        if let Err(error) = guests::ensure() {
+            eprintln!("warning: {error:#}");
+        }
         // The programs that tests start, with the features that they have everywhere else.
         run_command(&mut cargo_with(&["build", "--workspace", "--all-targets"]))?;
     }

@@ -3,11 +3,11 @@
 //! Owns: asking cargo for the test binaries and these for their tests, and which rows a
 //! test's name names. Invariant: only what was compiled is listed.
 
-use crate::command::{cargo_with, shown};
+use crate::command::{cargo_with, shown, test_binary};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 /// A test that can be run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +74,7 @@ fn binaries(messages: &str) -> Vec<(PathBuf, PathBuf)> {
 }
 
 fn of_binary(program: &Path, directory: &Path) -> Result<Vec<Test>> {
-    let mut list = Command::new(program);
+    let mut list = test_binary(program);
     list.args(["--list", "--format", "terse"]).current_dir(directory).stderr(Stdio::inherit());
     let output = list.output().with_context(|| format!("{} cannot be started", shown(&list)))?;
     ensure!(output.status.success(), "`{}` failed ({})", shown(&list), output.status);

@@ -5,13 +5,13 @@
 
 use super::Shown;
 use super::listing::Test;
-use crate::command::target;
+use crate::command::{target, test_binary};
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::{Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -78,7 +78,7 @@ fn tell(test: &Test, outcome: &Outcome) {
 fn one(test: &Test, logs: &Path) -> Result<Outcome> {
     let log = logs.join(format!("{}.log", test.name.replace("::", ".")));
     let file = File::create(&log).with_context(|| format!("{} cannot be made", log.display()))?;
-    let mut command = Command::new(&test.program);
+    let mut command = test_binary(&test.program);
     command.args(["--exact", &test.name, "--nocapture"]).current_dir(&test.directory);
     command.env("CARGO_MANIFEST_DIR", &test.directory).env("INSTA_UPDATE", "no");
     command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
