@@ -35,10 +35,10 @@ mod system {
     mod program_lies;
     mod program_streams;
     mod programs;
+    mod random_signals;
     mod reconcile;
     mod reserve;
     mod store;
-    mod storms;
     mod unruly_masters;
     mod variants;
 }
