@@ -13,9 +13,11 @@ mod system {
     mod bad_memory;
     mod bad_modules;
     mod cache;
+    mod corpora;
     mod describe;
     mod dispatch;
     mod dying_slaves;
+    mod errors_page;
     mod fresh;
     mod guests;
     mod handles;
@@ -33,6 +35,7 @@ mod system {
     mod program_lies;
     mod program_streams;
     mod programs;
+    mod random_signals;
     mod reconcile;
     mod reserve;
     mod store;
