@@ -13,5 +13,6 @@ pub mod others;
 pub mod peer;
 pub mod process;
 pub mod programs;
+pub mod proxy;
 pub mod wait;
 pub mod wasm;
