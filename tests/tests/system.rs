@@ -12,7 +12,9 @@ mod system {
     mod bad_guests;
     mod bad_memory;
     mod bad_modules;
+    mod bad_network;
     mod cache;
+    mod crowds;
     mod describe;
     mod dispatch;
     mod dying_slaves;
@@ -26,6 +28,7 @@ mod system {
     mod lying_slaves;
     mod map;
     mod others;
+    mod partitions;
     mod payloads;
     mod plain;
     mod processes;
@@ -35,6 +38,7 @@ mod system {
     mod programs;
     mod reserve;
     mod store;
+    mod supersede;
     mod unruly_masters;
     mod variants;
 }
