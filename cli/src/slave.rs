@@ -8,7 +8,7 @@ use crate::settings::{self, LimitOptions, SlotOptions};
 use crate::signals::Signals;
 use crate::units::Span;
 use clap::Args;
-use dpfw::{Dial, DialError, Drained, Network, PeerId, Slave};
+use dpfw::{Dial, DialError, Drained, Network, PeerId, Slave, Unfinished};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use std::fmt::Write as _;
@@ -144,15 +144,27 @@ impl SlaveCommand {
         match drained {
             Drained::Clean => Ok(Exit::Ok),
             Drained::Interrupted(left) => {
-                Err(Failure::new(Exit::Drain, unfinished(left, self.drain)))
+                Err(Failure::new(Exit::Drain, unfinished(&left, self.drain)))
             }
         }
     }
 }
 
-fn unfinished(left: usize, limit: Span) -> String {
-    let (tasks, were) = if left == 1 { ("task", "was") } else { ("tasks", "were") };
-    format!(
-        "{left} {tasks} still ran after {limit} and {were} interrupted; --drain gives more time"
-    )
+fn unfinished(left: &[Unfinished], limit: Span) -> String {
+    let (tasks, were) = if left.len() == 1 { ("task", "was") } else { ("tasks", "were") };
+    let mut text = format!(
+        "{} {tasks} still ran after {limit} and {were} interrupted; --drain gives more time",
+        left.len()
+    );
+    for one in left.iter().take(NAMED) {
+        // Writing to a text cannot fail.
+        let _ = write!(text, "\n  {one}");
+    }
+    if left.len() > NAMED {
+        let _ = write!(text, "\n  and {} more", left.len() - NAMED);
+    }
+    text
 }
+
+/// Interrupted tasks that an error names.
+const NAMED: usize = 10;

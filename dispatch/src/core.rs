@@ -13,7 +13,7 @@ use crate::event::{Event, Placement, ReservationId, SlaveId, TaskId, TaskSpec};
 use crate::hash::IdMap;
 use crate::keys::Keys;
 use crate::reserve::Reservation;
-use crate::slave::{Hold, Moves, Sent, Slave, Stage, Standing};
+use crate::slave::{Hold, Moves, Sent, Sight, Slave, Stage, Standing};
 use crate::slaves::Slaves;
 use crate::stats::Stats;
 use crate::task::{At, List, Ref, Tasks};
@@ -99,6 +99,9 @@ impl Core {
             Event::SlaveStatus { slave, slots, taken, running } => {
                 self.handle_status(turn, slave, slots, taken, &running);
             }
+            Event::Holds { slave, upto, attempts } => {
+                self.handle_holds(turn, slave, upto, attempts);
+            }
             Event::SlaveDraining { slave } => self.handle_draining(turn, slave),
             Event::SlaveLost { slave, loss } => self.handle_lost(turn, slave, loss),
             Event::Started { slave, attempts } => {
@@ -137,6 +140,14 @@ impl Core {
     pub fn task_of(&self, slave: SlaveId, attempt: AttemptId) -> Option<TaskId> {
         let sent = self.slaves.find(slave)?.outs.get(&attempt)?;
         sent.task.map(|task| self.tasks[task].id)
+    }
+
+    /// The slave that has a task now, if any has.
+    pub fn slave_of(&self, task: TaskId) -> Option<SlaveId> {
+        match self.tasks[self.tasks.find(task)?].at {
+            At::Out { slave, .. } => Some(slave),
+            _ => None,
+        }
     }
 
     /// When [`Event::Tick`] is wanted, if nothing else happens before.
@@ -283,7 +294,8 @@ impl Core {
             true => Moves::Yes,
             false => Moves::No,
         };
-        let sent = Sent { task: Some(task), cost, stage: Stage::Sent, moves };
+        let (stage, sight) = (Stage::Sent, Sight::default());
+        let sent = Sent { task: Some(task), cost, stage, moves, sight };
         let attempt = slave.begin(sent, &self.config, turn.now);
         it.at = At::Out { slave: id, attempt };
         let budget = (it.deadline != Time::NEVER).then(|| it.deadline.since(turn.now));

@@ -112,6 +112,9 @@ pub enum Again {
     Lost(Loss),
     /// Its slave was lost and it had not started.
     LostUnstarted(Loss),
+    /// Its slave does not hold it any more and never said how it ended: this counts as a
+    /// try.
+    Forgotten,
     /// It was recalled, or the slave drains.
     Returned,
     /// The slave had no room.

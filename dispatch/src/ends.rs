@@ -22,7 +22,12 @@ use std::time::Duration;
 impl Core {
     /// Takes an attempt out of its slave's account; what there is to send there now is
     /// looked at before the event is done.
-    fn take_out(&mut self, turn: &mut Turn<'_>, id: SlaveId, attempt: AttemptId) -> Option<Sent> {
+    pub(crate) fn take_out(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: SlaveId,
+        attempt: AttemptId,
+    ) -> Option<Sent> {
         let slave = self.slaves.find_mut(id);
         let ended = slave.and_then(|slave| {
             let sent = slave.end(attempt, &self.config)?;

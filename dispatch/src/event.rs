@@ -140,8 +140,22 @@ pub enum Event {
         slots: u32,
         /// Whether another session holds all of them.
         taken: bool,
-        /// This session's attempts that are running.
+        /// This session's attempts that are running. All that it holds is told by
+        /// [`Holds`](Self::Holds).
         running: Vec<AttemptId>,
+    },
+    /// A slave has taken in every attempt up to one, and holds exactly these of them: they
+    /// wait for a module or for a slot, run, or have ended without the last byte of their
+    /// end being said. What differs from the policy's account in two successive events is
+    /// put right: what the slave has forgotten is lost as with a session, what nobody wants
+    /// any more is cancelled again. Attempts beyond `upto` are under way.
+    Holds {
+        /// The slave.
+        slave: SlaveId,
+        /// The greatest id that it has taken in.
+        upto: AttemptId,
+        /// All that it holds; in the order of their ids this costs least.
+        attempts: Vec<AttemptId>,
     },
     /// A slave admits nothing new. It gives back what has not started.
     SlaveDraining {

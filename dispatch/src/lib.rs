@@ -29,6 +29,7 @@ mod keys;
 mod lost;
 mod place;
 mod recall;
+mod reconcile;
 mod reserve;
 mod slave;
 mod slaves;

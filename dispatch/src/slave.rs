@@ -25,6 +25,19 @@ pub(crate) struct Sent {
     pub(crate) stage: Stage,
     /// Whether it may be recalled: not pinned, not a suspect.
     pub(crate) moves: Moves,
+    pub(crate) sight: Sight,
+}
+
+/// What the slave's last word on all that it holds was of this attempt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Sight {
+    /// It holds it and is to, or it has said nothing yet.
+    #[default]
+    Agreed,
+    /// It does not hold it.
+    Missed,
+    /// It holds it though nobody wants it.
+    Lingers,
 }
 
 /// How far an attempt is, as far as is known.
@@ -100,6 +113,9 @@ pub(crate) struct Slave {
     pub(crate) hold: Hold,
     last_attempt: u64,
     pub(crate) outs: BTreeMap<AttemptId, Sent>,
+    /// Attempts that are over and that it last said it holds, in order. Bounded by what it
+    /// may say at once.
+    pub(crate) strays: Vec<AttemptId>,
     /// Outstanding attempts that were expected to be longer than is queued ahead for.
     long: u64,
     /// The expected cost of the others, and of all.
@@ -135,6 +151,7 @@ impl Slave {
             hold: Hold::Open,
             last_attempt: 0,
             outs: BTreeMap::new(),
+            strays: Vec::new(),
             long: 0,
             short_nanos: 0,
             all_nanos: 0,
@@ -152,6 +169,11 @@ impl Slave {
             pause: Duration::ZERO,
             refused: None,
         }
+    }
+
+    /// The id of the last attempt that it was sent.
+    pub(crate) fn last_attempt(&self) -> AttemptId {
+        AttemptId(self.last_attempt)
     }
 
     /// Whether anything may be sent there, whoever holds it.

@@ -21,6 +21,10 @@ pub struct Stats {
     pub retried: u64,
     /// Attempts asked back.
     pub recalled: u64,
+    /// Attempts that slaves no longer held without having said how they ended.
+    pub forgotten: u64,
+    /// Attempts cancelled again, because slaves still held them though nobody wanted them.
+    pub recancelled: u64,
     /// Late, doubled or unknown answers.
     pub stale: u64,
 }

@@ -98,6 +98,12 @@ impl Bench {
         self.handle(Event::Waiting { slave: SlaveId(slave), attempts: ids(attempts) })
     }
 
+    /// The slave holds exactly these of the attempts up to that one.
+    pub(crate) fn holds(&mut self, slave: u64, upto: u64, attempts: &[u64]) -> Vec<Effect> {
+        let (slave, upto) = (SlaveId(slave), AttemptId(upto));
+        self.handle(Event::Holds { slave, upto, attempts: ids(attempts) })
+    }
+
     pub(crate) fn returned(&mut self, slave: u64, attempts: &[u64]) -> Vec<Effect> {
         self.handle(Event::Returned { slave: SlaveId(slave), attempts: ids(attempts) })
     }

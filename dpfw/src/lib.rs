@@ -30,9 +30,9 @@ mod embedded;
 pub use dpfw_master::{
     AddressError, BuildError as LinkBuildError, ByteStream, Call, CallExt, Calls, Cause,
     Conditional, Description, Dial, DialError, EncodeError, ExitStatus, FirstError, Limit,
-    LinkLost, Listed, ListenError, Location, Map, Module, Network, Output, Placed, Policy, Program,
-    ProgramHandle, Progress, Receipt, ReserveError, Reserved, Slave as LinkedSlave, Stats, Stdout,
-    Store, StoreError, Stored, Task, TaskError, TaskHandle, Trap,
+    LinkLost, Listed, ListenError, Location, Map, Module, Named, Network, Output, Placed, Policy,
+    Program, ProgramHandle, Progress, Receipt, ReserveError, Reserved, Slave as LinkedSlave, Stats,
+    Stdout, Store, StoreError, Stored, Task, TaskError, TaskHandle, Trap, Unended,
 };
 pub use dpfw_protocol::hello::Namespace;
 pub use dpfw_protocol::ids::{ModuleHash, PeerId};
@@ -40,7 +40,7 @@ pub use dpfw_protocol::signature::{Field, TaskRecord, TypeRecord};
 pub use dpfw_protocol::text::{acts_on_terminal, escaped};
 pub use dpfw_slave::{
     Builder as SlaveBuilder, Depth, Drained, Facts, Kind, Limits, LimitsError, Slave, StartError,
-    cache_directory, inspect,
+    Unfinished, cache_directory, inspect,
 };
 /// What an inspection finds.
 pub mod inspection {

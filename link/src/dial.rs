@@ -197,6 +197,12 @@ mod tests {
         assert!(matches!(error, DialError::Unreachable { tries: 3, .. }), "{error}");
     }
 
+    #[test]
+    fn unless_told_otherwise_it_is_thirty_tries_a_second_apart() {
+        let Dial { tries, pause, .. } = Dial::new("a:1");
+        assert_eq!((tries, pause), (Some(30), Duration::from_secs(1)));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn handshakes_that_fail_are_tries_and_links_are_not() {
         let mut dialler = Dial { tries: Some(3), ..Dial::new("a:1") }.begin();

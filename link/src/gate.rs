@@ -116,6 +116,7 @@ mod tests {
         turns.push(all.begin());
         assert!(turns[0].over.try_recv() == Err(oneshot::error::TryRecvError::Empty));
         turns.push(all.begin());
+        assert!(turns[0].over.try_recv() == Err(oneshot::error::TryRecvError::Closed));
         let error = turns[0].is_over().await;
         assert!(error.to_string().starts_with("busy"), "{error}");
         assert!(turns[1].over.try_recv() == Err(oneshot::error::TryRecvError::Empty));

@@ -1,9 +1,9 @@
 //! The thread that keeps idle links alive.
 //!
 //! One for the process, started with the first link. Neither a guest nor a busy runtime
-//! delays it: it appends a heartbeat to every link on which nothing was written for a
-//! while, and writes it itself. Invariant: it knows a link exactly as long
-//! as the link lives.
+//! delays it. Once a second it says on every link what the link's owner gave it to say; where
+//! that is nothing, it appends a heartbeat if nothing was written since, and writes it itself.
+//! Invariant: it knows a link exactly as long as the link lives.
 
 use crate::outbox::Outbox;
 use dpfw_protocol::ids::ConversationId;
@@ -18,22 +18,41 @@ static HEART: OnceLock<Arc<Heart>> = OnceLock::new();
 
 struct Heart {
     /// Bounded by the number of links.
-    links: Mutex<HashMap<u64, Outbox>>,
+    links: Mutex<HashMap<u64, Pulse>>,
     joined: Condvar,
+}
+
+/// What is said on a link at each beat.
+#[derive(Clone)]
+enum Pulse {
+    /// A heartbeat, if nothing else was.
+    Heartbeat(Outbox),
+    /// What the link's owner says.
+    Own(Arc<dyn Fn() + Send + Sync>),
 }
 
 /// Keeps a link's heart beating until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Beat(u64);
+pub struct Beat(u64);
 
 /// Lets the heart beat for a link.
 pub(crate) fn beat(outbox: &Outbox) -> Beat {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let id = NEXT.fetch_add(1, Ordering::Relaxed);
     let heart = HEART.get_or_init(start);
-    heart.lock().insert(id, outbox.clone());
+    heart.lock().insert(id, Pulse::Heartbeat(outbox.clone()));
     heart.joined.notify_one();
     Beat(id)
+}
+
+impl Beat {
+    /// From now on this is done at each beat, and has to write something. It runs on the
+    /// heart's thread, which no other link may wait for: it must not block.
+    pub fn say(&self, say: impl Fn() + Send + Sync + 'static) {
+        if let Some(heart) = HEART.get() {
+            heart.lock().insert(self.0, Pulse::Own(Arc::new(say)));
+        }
+    }
 }
 
 impl Drop for Beat {
@@ -45,12 +64,12 @@ impl Drop for Beat {
 }
 
 impl Heart {
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Outbox>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Pulse>> {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for a link, then for the time of the next beat, and gives the links.
-    fn wait(&self) -> Vec<Outbox> {
+    fn wait(&self) -> Vec<Pulse> {
         let due = Instant::now() + HEARTBEAT;
         let mut links = self.lock();
         loop {
@@ -79,11 +98,15 @@ fn start() -> Arc<Heart> {
 
 fn run(heart: &Heart) {
     loop {
-        for outbox in heart.wait() {
-            if outbox.is_quiet() {
-                // A heartbeat always fits a frame.
-                let _ = outbox.message(ConversationId::LINK, &Heartbeat {});
-                outbox.flush();
+        for pulse in heart.wait() {
+            match pulse {
+                Pulse::Own(say) => say(),
+                Pulse::Heartbeat(outbox) if outbox.is_quiet() => {
+                    // A heartbeat always fits a frame.
+                    let _ = outbox.message(ConversationId::LINK, &Heartbeat {});
+                    outbox.flush();
+                }
+                Pulse::Heartbeat(_) => {}
             }
         }
     }

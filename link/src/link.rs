@@ -2,7 +2,7 @@
 
 use crate::error::LinkError;
 use crate::gate::{Admit, Gate, Turn};
-use crate::heart;
+use crate::heart::{self, Beat};
 use crate::inbox::Inbox;
 use crate::outbox::Outbox;
 use crate::stream::Stream;
@@ -13,6 +13,7 @@ use dpfw_protocol::limits::{HANDSHAKE, MAX_BODY, MAX_HELLO, WINDOW};
 use dpfw_protocol::message::{Close, Message, decode, kind};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 /// An established link. Dropping its parts closes it without a goodbye.
 #[derive(Debug)]
@@ -27,7 +28,8 @@ pub struct Link {
     pub inbox: Inbox,
     /// Frames to the peer.
     pub outbox: Outbox,
-    _heart: heart::Beat,
+    /// What keeps it alive while it lives.
+    pub heart: Beat,
 }
 
 impl Link {
@@ -73,8 +75,8 @@ impl Link {
                     queue.set_window(window);
                     Ok(())
                 })?;
-                let beat = heart::beat(&outbox);
-                Ok(Self { theirs, version, peer, inbox, outbox, _heart: beat })
+                let heart = heart::beat(&outbox);
+                Ok(Self { theirs, version, peer, inbox, outbox, heart })
             }
             Err(error) => {
                 if let Some((code, reason)) = error.goodbye() {
@@ -89,7 +91,30 @@ impl Link {
     pub async fn pump(outbox: &Outbox) -> LinkError {
         outbox.pump().await
     }
+
+    /// Writes beside a reading that goes on until the link ends, and says how that ended.
+    ///
+    /// A peer that closes while bytes for it are under way resets the connection: then writing
+    /// fails first, and what it said last, its goodbye among it, is still to be read.
+    pub async fn drive(outbox: &Outbox, reading: impl Future<Output = LinkError>) -> LinkError {
+        let mut reading = std::pin::pin!(reading);
+        let unwritten = tokio::select! {
+            biased;
+            ended = &mut reading => return ended,
+            failed = Self::pump(outbox) => failed,
+        };
+        match unwritten {
+            LinkError::Io(error) => {
+                tokio::time::timeout(LAST_WORDS, reading).await.unwrap_or(LinkError::Io(error))
+            }
+            other => other,
+        }
+    }
 }
+
+/// How long what a peer said last is listened to that nothing can be written to any more. It
+/// has arrived already, or its connection is gone: this is for a stream that neither ends.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 async fn hands(
     inbox: &mut Inbox,

@@ -4,9 +4,10 @@
 //! and tasks. Invariant: nothing else touches these; everybody else sends a command. What
 //! one wake-up brings is handled as a batch, and written with one system call a link.
 
+use crate::drain::{Named, Unended};
 use crate::error::TaskError;
 use crate::inbox::{Change, Command, Inbox, ReserveOutcome, Room, Submission};
-use crate::link::FromSlave;
+use crate::link::{FromSlave, Standing};
 use crate::program::ports::Ports;
 use crate::receipt::Receipt;
 use crate::slave::Linked;
@@ -22,7 +23,7 @@ use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::{AttemptId, ConversationId, ModuleHash};
 use dpfw_protocol::limits::{MAX_NAME, MAX_TEXT};
 use dpfw_protocol::message::{
-    Cancel, Dispatch, Log, ModuleBytes, Recall, Release, Reserve, Status, TaskFlags, Timing,
+    Cancel, Dispatch, Log, ModuleBytes, Recall, Release, Reserve, TaskFlags, Timing,
 };
 use dpfw_protocol::module::Module;
 use dpfw_protocol::payload::Payload;
@@ -81,6 +82,8 @@ pub(crate) struct Driver {
     /// Attempts that could not be sent, to be reported when the effects are carried out.
     unsent: Vec<(SlaveId, AttemptId, Cause)>,
     carried: Option<Carried>,
+    /// Who waits until no task is unresolved.
+    draining: Vec<oneshot::Sender<()>>,
 }
 
 /// Whether the driver goes on.
@@ -107,6 +110,7 @@ impl Driver {
             effects: Vec::new(),
             unsent: Vec::new(),
             carried: None,
+            draining: Vec::new(),
         }
     }
 
@@ -141,6 +145,12 @@ impl Driver {
             }
             drop(batch);
             self.flush();
+            if self.tasks.is_empty() {
+                // Nobody may wait for it any more.
+                for waits in self.draining.drain(..) {
+                    let _ = waits.send(());
+                }
+            }
         }
     }
 
@@ -186,9 +196,27 @@ impl Driver {
                 // Nobody may wait for it any more.
                 let _ = answer.send(self.core.stats());
             }
+            Command::Drain(answer) => self.draining.push(answer),
+            Command::Unended(answer) => {
+                // Nobody may wait for it any more.
+                let _ = answer.send(self.unended());
+            }
             Command::Shutdown => return Flow::End,
         }
         Flow::On
+    }
+
+    /// The tasks that have not ended.
+    fn unended(&self) -> Unended {
+        let named = |(task, entry): (&TaskId, &Entry)| {
+            let told = self.core.slave_of(*task).and_then(|slave| self.slaves.get(&slave));
+            let slave = told.map(|told| told.linked.hello.peer.clone());
+            Named { task: self.name_of(entry).to_owned(), slave }
+        };
+        let is_out = |task: &TaskId| self.core.slave_of(*task).is_some();
+        let (out, rest) = self.tasks.iter().partition::<Vec<_>, _>(|(task, _)| is_out(task));
+        let named = out.into_iter().chain(rest).take(Unended::NAMED).map(named).collect();
+        Unended { tasks: self.tasks.len(), named }
     }
 
     fn source(&mut self, change: Change) {
@@ -281,9 +309,13 @@ impl Driver {
             }
             FromSlave::NeedModule(module) => self.send_module(slave, module),
             FromSlave::Draining => self.handle(Event::SlaveDraining { slave }),
-            FromSlave::Status(status) => {
-                let Status { slots, taken, attempts: running, .. } = status;
+            FromSlave::Status(Standing { slots, taken, upto, running, held: attempts }) => {
                 self.handle(Event::SlaveStatus { slave, slots, taken, running });
+                // Two that are told at nearly the same moment tell no more than one.
+                let told = self.slaves.get_mut(&slave);
+                if told.is_some_and(|told| told.may_compare(Instant::now())) {
+                    self.handle(Event::Holds { slave, upto, attempts });
+                }
             }
             FromSlave::Log(attempt, log) => self.log(slave, attempt, &log),
             FromSlave::Progress(attempt, progress) => {

@@ -4,6 +4,7 @@
 //! by the number of handles; messages of links by a share of bytes for each, which its reader
 //! waits for; the rest by the number of links.
 
+use crate::drain::Unended;
 use crate::link::FromSlave;
 use crate::program::ports::Ports;
 use crate::slave::Linked;
@@ -63,6 +64,10 @@ pub(crate) enum Command {
     /// A source of links has come, or gone.
     Source(Change),
     Stats(oneshot::Sender<dpfw_dispatch::Stats>),
+    /// To be answered when no task is unresolved.
+    Drain(oneshot::Sender<()>),
+    /// Asks for the tasks that are.
+    Unended(oneshot::Sender<Unended>),
     Shutdown,
 }
 
@@ -114,6 +119,8 @@ struct Inner {
     driver: Option<Waker>,
     next_task: u64,
     next_reservation: u64,
+    /// Nothing new is taken on.
+    refuses: bool,
     closed: bool,
 }
 
@@ -175,10 +182,15 @@ impl Inbox {
         }
     }
 
-    /// Submits a task; gives it back if the master has ended.
+    /// From now on no task is submitted.
+    pub(crate) fn refuse(&self) {
+        self.lock().refuses = true;
+    }
+
+    /// Submits a task; gives it back if the master drains or has ended.
     pub(crate) fn submit(&self, submission: Box<Submission>) -> Result<TaskId, Box<Submission>> {
         let mut inner = self.lock();
-        if inner.closed {
+        if inner.closed || inner.refuses {
             return Err(submission);
         }
         inner.next_task += 1;

@@ -9,6 +9,7 @@
 mod builder;
 mod crew;
 mod describe;
+mod drain;
 mod driver;
 mod error;
 mod gather;
@@ -40,6 +41,7 @@ pub use dpfw_link::listen::ListenError;
 pub use dpfw_protocol::call::{Call, EncodeError, Task};
 pub use dpfw_protocol::error::{Cause, Limit, Location, Trap};
 pub use dpfw_protocol::module::Module;
+pub use drain::{Named, Unended};
 pub use error::TaskError;
 pub use handle::TaskHandle;
 pub use map::Map;

@@ -9,6 +9,7 @@ use crate::slave::Linked;
 use dpfw_dispatch::SlaveId;
 use dpfw_link::{Inbox, LinkError};
 use dpfw_protocol::Bytes;
+use dpfw_protocol::attempts::AttemptSet;
 use dpfw_protocol::error::{Cause, Limit};
 use dpfw_protocol::frame::{END, Frame};
 use dpfw_protocol::ids::{AttemptId, ConversationId, ModuleHash};
@@ -31,12 +32,26 @@ pub(crate) enum FromSlave {
     Started(Vec<AttemptId>),
     Waiting(Vec<AttemptId>),
     Returned(Vec<AttemptId>),
-    Status(Status),
+    Status(Standing),
     Reserved(ConversationId, bool),
     Draining,
     Log(AttemptId, Log),
     Progress(AttemptId, Progress),
     NeedModule(ModuleHash),
+}
+
+/// How a slave stands, as far as the policy wants to know.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    pub(crate) slots: u32,
+    /// Whether another session holds all of them.
+    pub(crate) taken: bool,
+    /// The last attempt that it has taken in.
+    pub(crate) upto: AttemptId,
+    /// Attempts in a slot.
+    pub(crate) running: Vec<AttemptId>,
+    /// All that are not over, in their order.
+    pub(crate) held: Vec<AttemptId>,
 }
 
 #[derive(Debug)]
@@ -188,8 +203,7 @@ impl Reader {
             }
             kind::STATUS => {
                 let status = decode::<Status>(frame)?.0;
-                self.linked.set_status(status.clone());
-                self.said.push(FromSlave::Status(status));
+                self.said.push(FromSlave::Status(self.holding(status)));
             }
             kind::RESERVED => {
                 let granted = decode::<Reserved>(frame)?.0.granted;
@@ -227,6 +241,18 @@ impl Reader {
             kind => return Err(MessageError::OutOfTurn { kind }.into()),
         }
         Ok(())
+    }
+
+    /// What the slave says of itself, and what it holds: an attempt whose result is arriving
+    /// has ended there, and is not over.
+    fn holding(&self, status: Status) -> Standing {
+        let Status { slots, taken, upto, attempts, others, .. } = status;
+        let running = attempts.into_vec();
+        // Other conversations have ids beyond those of attempts.
+        let arriving = self.arrivals.conversations().map(ConversationId::attempt);
+        let arriving = arriving.filter(|attempt| *attempt <= upto);
+        let held = running.iter().copied().chain(others.into_vec()).chain(arriving);
+        Standing { slots, taken, upto, held: held.collect::<AttemptSet>().into_vec(), running }
     }
 
     /// A message announces a payload.

@@ -7,10 +7,10 @@ use dpfw_dispatch::{Loss, SlaveId};
 use dpfw_link::{LinkError, Outbox};
 use dpfw_protocol::hello::Hello;
 use dpfw_protocol::ids::{ConversationId, PeerId};
-use dpfw_protocol::message::{Description, Status, close};
+use dpfw_protocol::message::{Description, close};
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
 /// What everybody in the master may know of a link to a slave.
@@ -26,7 +26,6 @@ pub(crate) struct Linked {
     pub(crate) descriptions: Pending<Description>,
     /// How far the link's end is.
     ending: watch::Sender<Ending>,
-    status: Mutex<Option<Status>>,
     next_conversation: AtomicU64,
 }
 
@@ -54,7 +53,6 @@ impl Linked {
             replies: Pending::default(),
             descriptions: Pending::default(),
             ending: watch::Sender::default(),
-            status: Mutex::default(),
             next_conversation: AtomicU64::new(OTHERS),
         }
     }
@@ -92,10 +90,6 @@ impl Linked {
         let mut ending = self.ending.subscribe();
         // The sender is here.
         ending.wait_for(is).await.map_or_else(|_| Ending::default(), |ending| *ending)
-    }
-
-    pub(crate) fn set_status(&self, status: Status) {
-        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
     }
 }
 

@@ -252,10 +252,8 @@ impl Sources {
         };
         let outbox = linked.outbox.clone();
         let inbox = Arc::clone(&self.inbox);
-        let error = tokio::select! {
-            error = read(Arc::clone(&linked), inbox, self.buffers.clone(), &mut link.inbox) => error,
-            error = Link::pump(&outbox) => error,
-        };
+        let reading = read(Arc::clone(&linked), inbox, self.buffers.clone(), &mut link.inbox);
+        let error = Link::drive(&outbox, reading).await;
         match error.goodbye() {
             Some((code, reason)) => outbox.close(code, &reason),
             None => outbox.shut(),

@@ -8,10 +8,11 @@ use crate::slave::Linked;
 use dpfw_dispatch::{KindId, ReservationId, SlaveId};
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::{BindId, ConversationId, ModuleHash};
-use dpfw_protocol::limits::MAX_BINDS;
+use dpfw_protocol::limits::{HEARTBEAT, MAX_BINDS};
 use dpfw_protocol::message::{Bind, MessageError};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// How often a slave is sent the bytes of one module. It asks once, and again where a
 /// transfer was abandoned; one that goes on asking does not mean to run it.
@@ -27,6 +28,8 @@ pub(crate) struct Told {
     asked: HashMap<ModuleHash, u32>,
     /// For whom it was asked for its slots last. An earlier wish was answered or taken back.
     wish: Option<(ConversationId, ReservationId)>,
+    /// When what it holds was last compared with what is believed to be there.
+    compared: Option<Instant>,
     pub(crate) is_dirty: bool,
 }
 
@@ -38,6 +41,7 @@ impl Told {
             bound: 0,
             asked: HashMap::new(),
             wish: None,
+            compared: None,
             is_dirty: false,
         }
     }
@@ -48,6 +52,16 @@ impl Told {
         let asked = self.asked.entry(module).or_default();
         *asked += 1;
         *asked <= OFFERS
+    }
+
+    /// Whether what it holds is to be compared now: not when that has just been done.
+    pub(crate) fn may_compare(&mut self, now: Instant) -> bool {
+        let since = self.compared.map(|then| now.saturating_duration_since(then));
+        let is_due = since.is_none_or(|since| since >= HEARTBEAT / 2);
+        if is_due {
+            self.compared = Some(now);
+        }
+        is_due
     }
 
     /// The conversation of a new wish for its slots.

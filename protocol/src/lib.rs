@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod attempts;
 pub mod batch;
 pub mod call;
 pub mod error;

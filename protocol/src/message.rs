@@ -4,6 +4,7 @@
 //! stands in the frame's header. None is recursive, and every list and text in one is
 //! bounded by the frame that carries it.
 
+use crate::attempts::AttemptSet;
 use crate::error::{Failure, quoted};
 use crate::frame::{END, Frame, HEADER, Header};
 use crate::ids::{AttemptId, BindId, ConversationId, ModuleHash};
@@ -219,7 +220,8 @@ pub struct Reserved {
     pub granted: bool,
 }
 
-/// How a slave stands towards this session.
+/// How a slave stands towards this session. Sent once a second, which makes it the slave's
+/// heartbeat, and when a master has to know at once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// Tasks that it runs at once.
@@ -234,8 +236,14 @@ pub struct Status {
     pub queued: u32,
     /// Whether another session holds all slots.
     pub taken: bool,
-    /// This session's attempts that are running.
-    pub attempts: Vec<AttemptId>,
+    /// The last of this session's attempts that it has taken in; those up to it that are in
+    /// neither of the sets below it has no more.
+    pub upto: AttemptId,
+    /// This session's attempts that are in a slot.
+    pub attempts: AttemptSet,
+    /// Those that it has otherwise: arriving, queued, waiting for their module, or for
+    /// something else without a slot.
+    pub others: AttemptSet,
 }
 
 /// Nothing new is admitted; what runs will end.
@@ -409,7 +417,7 @@ macro_rules! messages {
 messages! {
     Dispatch = DISPATCH, Cancel = CANCEL, ModuleBytes = MODULE_BYTES, Reserve = RESERVE,
     Release = RELEASE, Describe = DESCRIBE, Drain = DRAIN, NeedModule = NEED_MODULE, Done = DONE, Progress = PROGRESS,
-    Reserved = RESERVED, Draining = DRAINING, Heartbeat = HEARTBEAT, Credit = CREDIT,
+    Reserved = RESERVED, Draining = DRAINING, Status = STATUS, Heartbeat = HEARTBEAT, Credit = CREDIT,
 }
 
 macro_rules! bounded {
@@ -427,7 +435,6 @@ bounded! {
     Started = STARTED, self => self.attempts.len() <= MAX_LISTED;
     Returned = RETURNED, self => self.attempts.len() <= MAX_LISTED;
     Waiting = WAITING, self => self.attempts.len() <= MAX_LISTED;
-    Status = STATUS, self => self.attempts.len() <= MAX_LISTED;
     StoreRequest = STORE_REQUEST, self => self.op.is_bounded();
     StoreReply = STORE_REPLY, self => {
         self.entries.len() <= MAX_LISTED

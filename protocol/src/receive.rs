@@ -181,6 +181,16 @@ impl<T> Arrivals<T> {
         }
     }
 
+    /// The conversations whose payloads are arriving, in no order.
+    pub fn conversations(&self) -> impl Iterator<Item = ConversationId> + '_ {
+        self.arriving.keys().copied()
+    }
+
+    /// Whether a conversation's payload is arriving.
+    pub fn has(&self, conversation: ConversationId) -> bool {
+        self.arriving.contains_key(&conversation)
+    }
+
     /// Forgets a payload: its sender gave up, or nobody wants it any more.
     pub fn abandon(&mut self, conversation: ConversationId) -> Option<T> {
         self.remove(conversation).map(|arriving| arriving.context)

@@ -13,6 +13,7 @@ use crate::session::{Session, give_back, refuse, tell_reserved};
 use crate::store::Store;
 use crate::watch::{Seen, Watch};
 use dpfw_protocol::Bytes;
+use dpfw_protocol::attempts::AttemptSet;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::{AttemptId, ConversationId, ModuleHash};
 use dpfw_protocol::message::{Draining, Started, Status};
@@ -254,6 +255,7 @@ impl Core {
         let (queued, running) = self.queue.counts();
         let waiting = self.programs.counts().1;
         let busy = self.watches.iter().filter(|w| w.is_busy()).count();
+        let (upto, attempts, others) = self.attempts(session);
         Status {
             slots: self.watches.len() as u32,
             running: running as u32,
@@ -261,15 +263,35 @@ impl Core {
             sandboxes: (busy + waiting) as u32,
             queued: queued as u32,
             taken: self.queue.is_taken_from(session),
-            attempts: self.watches.iter().filter_map(|w| w.running(session)).collect(),
+            upto,
+            attempts,
+            others,
         }
     }
 
-    fn tell_status(&self, session: &Arc<Session>) {
+    /// The session's attempts, up to which one: those in a slot, and the others. Looks where
+    /// they go in the order in which they go there, so that none slips through.
+    fn attempts(&self, session: &Arc<Session>) -> (AttemptId, AttemptSet, AttemptSet) {
+        let upto = session.upto();
+        let mut others: Vec<_> = session.arriving().iter().copied().collect();
+        if let Some((modules, _)) = self.modules() {
+            others.extend(modules.attempts(session));
+        }
+        others.extend(self.queue.unstarted(session));
+        let in_slots: AttemptSet = self.watches.iter().filter_map(|w| w.running(session)).collect();
+        // Those that gave their slot back since are here still.
+        others.extend(self.programs.attempts(session));
+        others.retain(|attempt| in_slots.as_slice().binary_search(attempt).is_err());
+        (upto, in_slots, others.into_iter().collect())
+    }
+
+    pub(crate) fn tell_status(&self, session: &Arc<Session>) {
         // Told in the order in which they were true.
         let _order = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
-        // It always fits a frame: there are fewer slots than a list may have entries.
-        let _ = session.outbox.message(ConversationId::LINK, &self.status(session));
+        if let Err(error) = session.outbox.message(ConversationId::LINK, &self.status(session)) {
+            // Of billions of attempts so few can be left that their distances do not fit.
+            tracing::error!(%error, "no master can be told which attempts there are");
+        }
         session.outbox.flush();
     }
 

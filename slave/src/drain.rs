@@ -4,19 +4,56 @@
 //! core does. Invariant: a slave drains once, whoever asks for it and however often.
 
 use crate::core::Core;
+use crate::job::Job;
+use crate::session::Session;
+use dpfw_protocol::ids::PeerId;
+use dpfw_protocol::limits::MAX_NAME;
 use dpfw_protocol::message::close;
+use dpfw_protocol::text::printable;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 
 /// How a drain ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Drained {
     /// Everything that ran came to its end.
     Clean,
-    /// The time was over; so many attempts still ran, and were interrupted.
-    Interrupted(usize),
+    /// The time was over; these still ran, and were interrupted.
+    Interrupted(Vec<Unfinished>),
+}
+
+/// An attempt that a drain interrupted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Unfinished {
+    /// The task's name; the attempt's number of one that did not stop, though it was
+    /// interrupted: it is within one long instruction, and ends with the process.
+    pub task: String,
+    /// Whose it was.
+    pub master: PeerId,
+    /// How long it had held its slot.
+    pub ran: Duration,
+    /// Whether it stopped.
+    pub stopped: bool,
+}
+
+impl fmt::Display for Unfinished {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ran = self.ran.as_secs_f64();
+        write!(
+            f,
+            "`{}` of {}, which ran for {ran:.1} s",
+            printable(&self.task, MAX_NAME),
+            self.master
+        )?;
+        if !self.stopped {
+            f.write_str(" and does not stop")?;
+        }
+        Ok(())
+    }
 }
 
 /// How long a drained slave waits for guests that were interrupted, and then for its last
@@ -31,6 +68,8 @@ pub(crate) struct Drain {
     /// A master has asked for it.
     asked: AtomicBool,
     outcome: watch::Sender<Option<Drained>>,
+    /// What was interrupted. Bounded by the slots and the programs under way.
+    unfinished: Mutex<Vec<Unfinished>>,
 }
 
 impl Drain {
@@ -44,7 +83,30 @@ impl Drain {
         let mut outcome = self.outcome.subscribe();
         let ended = outcome.wait_for(Option::is_some).await;
         // The sender is here, so there is an outcome.
-        ended.ok().and_then(|outcome| *outcome).unwrap_or(Drained::Clean)
+        ended.ok().and_then(|outcome| outcome.clone()).unwrap_or(Drained::Clean)
+    }
+
+    /// An attempt was interrupted because the slave ends.
+    pub(crate) fn interrupted(&self, job: &Job, ran: Duration) {
+        self.add(job.bound.task.clone(), &job.session, ran, true);
+    }
+
+    fn add(&self, task: String, session: &Session, ran: Duration, stopped: bool) {
+        let unfinished = Unfinished { task, master: session.principal.0.clone(), ran, stopped };
+        self.unfinished.lock().unwrap_or_else(PoisonError::into_inner).push(unfinished);
+    }
+
+    /// What came of it, once what ran has stopped or will not.
+    fn told(&self, core: &Core) -> Drained {
+        for (session, attempt, ran) in core.watches().iter().filter_map(|watch| watch.current()) {
+            self.add(format!("attempt {attempt}"), &session, ran, false);
+        }
+        let unfinished =
+            std::mem::take(&mut *self.unfinished.lock().unwrap_or_else(PoisonError::into_inner));
+        match unfinished.is_empty() {
+            true => Drained::Clean,
+            false => Drained::Interrupted(unfinished),
+        }
     }
 }
 
@@ -64,9 +126,15 @@ pub(crate) fn begin(core: &Arc<Core>) {
 pub(crate) async fn drain(core: &Core, limit: Duration) -> Drained {
     core.begin_drain();
     let in_time = tokio::time::timeout(limit, core.idle()).await.is_ok();
-    let left = if in_time { 0 } else { core.interrupt() };
-    if left > 0 && tokio::time::timeout(FAREWELL, core.idle()).await.is_err() {
-        tracing::error!("guests do not stop, though they were interrupted");
+    if !in_time && core.interrupt() > 0 {
+        // Whoever does not stop is named below.
+        let _ = tokio::time::timeout(FAREWELL, core.idle()).await;
+    }
+    let drained = core.drain.told(core);
+    if let Drained::Interrupted(unfinished) = &drained {
+        for one in unfinished {
+            tracing::info!("interrupted: {one}");
+        }
     }
     let flush = async {
         for session in core.linked() {
@@ -77,14 +145,10 @@ pub(crate) async fn drain(core: &Core, limit: Duration) -> Drained {
     // A master that does not read must not hold up the end.
     let _ = tokio::time::timeout(FAREWELL, flush).await;
     core.end(close::DRAINED, "the slave has drained");
-    let drained = match left {
-        0 => Drained::Clean,
-        left => Drained::Interrupted(left),
-    };
     // Of two drains that were asked for in different ways, the first one tells.
     core.drain.outcome.send_if_modified(|outcome| {
         let is_first = outcome.is_none();
-        outcome.get_or_insert(drained);
+        outcome.get_or_insert_with(|| drained.clone());
         is_first
     });
     drained

@@ -253,7 +253,7 @@ impl Program {
                     fail(&self.job, timing, cause);
                 }
             }
-            (Err(Cause::Cancelled), Some(stop)) => fail(&self.job, timing, stop),
+            (Err(Cause::Cancelled), Some(stop)) => self.fail(timing, ran, stop),
             (Err(cause), _) => fail(&self.job, timing, cause),
         }
     }
@@ -267,8 +267,16 @@ impl Program {
             run_us: micros(inner.ran),
             ..Timing::default()
         };
+        let ran = inner.ran;
         drop(inner);
         self.finish();
+        self.fail(timing, ran, cause);
+    }
+
+    fn fail(&self, timing: Timing, ran: Duration, cause: Cause) {
+        if cause == Cause::Draining {
+            self.core.drain.interrupted(&self.job, ran);
+        }
         fail(&self.job, timing, cause);
     }
 

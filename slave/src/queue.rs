@@ -303,6 +303,13 @@ impl Queue {
         inner.reservation.as_ref().is_some_and(|r| !Arc::ptr_eq(&r.session, session))
     }
 
+    /// The session's attempts that have not started.
+    pub(crate) fn unstarted(&self, session: &Arc<Session>) -> Vec<AttemptId> {
+        let inner = self.lock();
+        let lane = inner.lane(session).map(|at| &inner.lanes[at]);
+        lane.map_or_else(Vec::new, |lane| lane.jobs.iter().map(|job| job.attempt).collect())
+    }
+
     /// Takes the session's unstarted attempts out that are named.
     pub(crate) fn take(&self, session: &Arc<Session>, attempts: &[AttemptId]) -> Vec<Job> {
         let mut inner = self.lock();

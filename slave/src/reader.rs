@@ -46,19 +46,22 @@ pub(crate) struct Reader {
     arrivals: Arrivals<Arriving>,
     /// Attempts that came with the last bytes.
     batch: Vec<Job>,
+    /// Whether arguments of any attempt are still coming.
+    waits: bool,
 }
 
 impl Reader {
     pub(crate) fn new(core: Arc<Core>, session: Arc<Session>) -> Self {
         let arrivals = Arrivals::new(WINDOW, most_arriving(&core), core.buffers.clone());
-        Self { core, session, binds: Vec::new(), last: AttemptId(0), arrivals, batch: Vec::new() }
+        let (binds, batch) = (Vec::new(), Vec::new());
+        Self { core, session, binds, last: AttemptId(0), arrivals, batch, waits: false }
     }
 
     pub(crate) async fn read(&mut self, inbox: &mut Inbox) -> LinkError {
         // What came in one piece with the hello is handled before more is waited for.
         let mut outcome = self.frames(inbox, Instant::now());
         loop {
-            self.core.admit(&mut self.batch);
+            self.take_in();
             if let Err(error) = outcome {
                 return error;
             }
@@ -73,6 +76,18 @@ impl Reader {
             };
             outcome = outcome.and_then(|()| self.frames(inbox, now));
         }
+    }
+
+    /// Admits what came with the last bytes, after which it is known to whoever asks which
+    /// attempts there are.
+    fn take_in(&mut self) {
+        self.core.admit(&mut self.batch);
+        if self.waits {
+            let mut arriving = self.session.arriving();
+            arriving.retain(|attempt| self.arrivals.has(attempt.conversation()));
+            self.waits = !arriving.is_empty();
+        }
+        self.session.took(self.last);
     }
 
     fn frames(&mut self, inbox: &mut Inbox, now: Instant) -> Result<(), LinkError> {
@@ -230,6 +245,10 @@ impl Reader {
             let what = "the slave holds as many bytes of arguments as it may".into();
             self.refuse(conversation, arriving, Cause::Busy { what });
             return Ok(());
+        }
+        if !last {
+            self.session.arriving().insert(attempt);
+            self.waits = true;
         }
         self.begin(conversation, dispatch.payload, inline, last, arriving)
     }

@@ -17,9 +17,10 @@ use dpfw_protocol::ids::{AttemptId, ConversationId, PeerId, SessionId};
 use dpfw_protocol::limits::MAX_ATTEMPTS;
 use dpfw_protocol::message::{Reserved, Returned, Timing, close};
 use dpfw_protocol::store::Principal;
+use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 /// What everybody in the slave may know of a session.
@@ -37,6 +38,10 @@ pub(crate) struct Session {
     open: AtomicBool,
     /// Attempts that are not over.
     held: AtomicUsize,
+    /// The last attempt that was taken in: it is among those below, or was admitted.
+    upto: AtomicU64,
+    /// Attempts whose arguments are still coming. Bounded by the payloads that may arrive.
+    arriving: Mutex<BTreeSet<AttemptId>>,
     /// Set while the master does not take what it asked for.
     clogged: AtomicBool,
     clog: Notify,
@@ -100,6 +105,8 @@ impl Session {
             window: u64::MAX,
             open: AtomicBool::new(true),
             held: AtomicUsize::new(0),
+            upto: AtomicU64::new(0),
+            arriving: Mutex::default(),
             clogged: AtomicBool::new(false),
             clog: Notify::new(),
         }
@@ -109,6 +116,21 @@ impl Session {
     pub(crate) fn hold(self: &Arc<Self>, total: &Arc<AtomicU64>) -> Option<Held> {
         let held = Held { session: Arc::clone(self), total: Arc::clone(total), bytes: 0 };
         (self.held.fetch_add(1, Ordering::Relaxed) < MOST_HELD).then_some(held)
+    }
+
+    /// The attempts whose arguments are still coming.
+    pub(crate) fn arriving(&self) -> MutexGuard<'_, BTreeSet<AttemptId>> {
+        self.arriving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All attempts up to this one were admitted, or are arriving.
+    pub(crate) fn took(&self, upto: AttemptId) {
+        self.upto.store(upto.0, Ordering::Release);
+    }
+
+    /// The last attempt that was taken in. Whoever looks where attempts are asks this first.
+    pub(crate) fn upto(&self) -> AttemptId {
+        AttemptId(self.upto.load(Ordering::Acquire))
     }
 
     /// Whether the master does not take what it asked for.
@@ -158,7 +180,7 @@ impl fmt::Debug for Session {
 
 /// The link's task: reads what the master says until the link ends; gives why it did.
 pub(crate) async fn serve(core: Arc<Core>, link: Link) -> LinkError {
-    let Link { theirs, peer, mut inbox, outbox, .. } = link;
+    let Link { theirs, peer, mut inbox, outbox, heart, .. } = link;
     let session = Arc::new(Session::of(&theirs, outbox.clone()));
     if let Err(error) = core.join(&session) {
         tracing::info!(master = %theirs.peer, %peer, %error, "a master is not linked");
@@ -168,6 +190,10 @@ pub(crate) async fn serve(core: Arc<Core>, link: Link) -> LinkError {
         return error;
     }
     tracing::info!(master = %theirs.peer, %peer, "a master is linked");
+    heart.say({
+        let (core, session) = (Arc::clone(&core), Arc::clone(&session));
+        move || core.tell_status(&session)
+    });
     let pump = tokio::spawn({
         let outbox = outbox.clone();
         async move { Link::pump(&outbox).await }

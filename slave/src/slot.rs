@@ -137,10 +137,10 @@ impl Slot {
                 program.take_turn(&self.watch);
             }
             Err(refused) => {
-                self.watch.leave();
                 let (job, cause) = *refused;
                 let queued_us = micros(started.saturating_duration_since(job.arrived));
                 fail(&job, Timing { queued_us, ..Timing::default() }, cause);
+                self.watch.leave();
             }
         }
     }
@@ -190,11 +190,16 @@ impl Slot {
         };
         let attempt = AssertUnwindSafe(|| self.attempt(job, started, &mut timing));
         let outcome = catch_unwind(attempt).unwrap_or_else(|panic| Err(internal(&*panic)));
-        self.watch.leave();
-        outcome.unwrap_or_else(|cause| {
+        let spent = outcome.unwrap_or_else(|cause| {
+            if cause == Cause::Draining {
+                self.core.drain.interrupted(job, started.elapsed());
+            }
             fail(job, timing, cause);
             None
-        })
+        });
+        // Only now: an attempt is here until its end was told.
+        self.watch.leave();
+        spent
     }
 
     /// Runs the guest and queues its result.

@@ -182,6 +182,13 @@ impl Watch {
         Some(current.attempt)
     }
 
+    /// What runs here: whose attempt, and for how long.
+    pub(crate) fn current(&self) -> Option<(Arc<Session>, AttemptId, Duration)> {
+        let current = self.lock();
+        let current = current.as_ref()?;
+        Some((Arc::clone(&current.session), current.attempt, current.started.elapsed()))
+    }
+
     /// Whether anything runs here.
     pub(crate) fn is_busy(&self) -> bool {
         self.lock().is_some()

@@ -36,6 +36,8 @@ mod system {
     mod program_lies;
     mod program_streams;
     mod programs;
+    mod reconcile;
+    mod recovery;
     mod reserve;
     mod store;
     mod supersede;

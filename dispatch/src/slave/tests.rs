@@ -5,7 +5,13 @@ const US: u64 = 1000;
 fn slave(slots: u32, costs: &[u64]) -> (Slave, Config) {
     let (mut slave, config) = (Slave::new(slots, 8192, Time::ZERO), Config::default());
     for cost in costs {
-        let sent = Sent { task: None, cost: *cost, stage: Stage::Sent, moves: Moves::Yes };
+        let sent = Sent {
+            task: None,
+            cost: *cost,
+            stage: Stage::Sent,
+            moves: Moves::Yes,
+            sight: Sight::Agreed,
+        };
         slave.begin(sent, &config, Time::ZERO);
     }
     slave.check(SlaveId(0), &config);
@@ -21,7 +27,8 @@ fn depth(slots: u32, cost: u64) -> usize {
             Room::Ahead if !is_long(cost, &config) => {}
             _ => return slave.outs.len(),
         }
-        let sent = Sent { task: None, cost, stage: Stage::Sent, moves: Moves::Yes };
+        let sent =
+            Sent { task: None, cost, stage: Stage::Sent, moves: Moves::Yes, sight: Sight::Agreed };
         slave.begin(sent, &config, Time::ZERO);
     }
 }

@@ -18,6 +18,8 @@ struct Seat {
     last: u64,
     open: BTreeMap<AttemptId, TaskId>,
     recalled: BTreeSet<AttemptId>,
+    /// Absent from what the slave last said it holds.
+    missed: BTreeSet<AttemptId>,
     asked: Option<ReservationId>,
     held: Option<ReservationId>,
 }
@@ -81,6 +83,7 @@ impl Audit {
                     seat.taken = *taken;
                 }
             }
+            Event::Holds { slave, upto, attempts } => self.hold(*slave, *upto, attempts),
             Event::SlaveDraining { slave } => self.drain(*slave),
             Event::SlaveLost { slave, .. } => self.lose(*slave),
             Event::Finished { slave, attempt, end } => {
@@ -111,6 +114,19 @@ impl Audit {
         if let Some(seat) = self.seats.get_mut(&slave) {
             seat.draining = true;
         }
+    }
+
+    /// What is absent for the second time is not there any more.
+    fn hold(&mut self, slave: SlaveId, upto: AttemptId, held: &[AttemptId]) {
+        let Some(seat) = self.seats.get_mut(&slave) else { return };
+        let is_absent = |attempt: &AttemptId| *attempt <= upto && !held.contains(attempt);
+        let absent: BTreeSet<_> = seat.open.keys().copied().filter(is_absent).collect();
+        // What lies beyond has not been spoken of.
+        let beyond: Vec<_> = seat.missed.iter().copied().filter(|a| *a > upto).collect();
+        let gone: Vec<_> = seat.missed.intersection(&absent).copied().collect();
+        seat.missed = absent;
+        seat.missed.extend(beyond);
+        gone.into_iter().for_each(|attempt| drop(self.close(slave, attempt)));
     }
 
     fn lose(&mut self, slave: SlaveId) {
@@ -147,7 +163,11 @@ impl Audit {
                 assert!(deadline.is_none_or(|deadline| deadline > now), "sent too late");
             }
             Effect::Cancel { slave, attempt } => {
-                assert!(self.seats[slave].open.contains_key(attempt), "cancelled what is not out");
+                // Or it is over and the slave says that it holds it still.
+                let is_held =
+                    matches!(event, Event::Holds { attempts, .. } if attempts.contains(attempt));
+                let is_out = self.seats[slave].open.contains_key(attempt);
+                assert!(is_out || is_held, "cancelled what is not out");
             }
             Effect::Recall { slave, attempts } => {
                 let Some(seat) = self.seats.get_mut(slave) else { panic!("recall from {slave}") };
@@ -180,7 +200,9 @@ impl Audit {
                 assert!(life.out.is_none() && life.end.is_none());
                 life.suspect |= *why == Again::Lost(Loss::Died);
                 let once = life.spec.flags.has(TaskFlags::ONCE);
-                let lost = matches!(why, Again::Lost(_) | Again::LostUnstarted(_));
+                let lost =
+                    matches!(why, Again::Lost(_) | Again::LostUnstarted(_) | Again::Forgotten);
+                assert!((*why == Again::Forgotten) == matches!(event, Event::Holds { .. }));
                 assert!(!(once && lost), "a once task is tried again");
             }
             Effect::Stale { .. } => {}

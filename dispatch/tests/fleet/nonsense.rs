@@ -72,6 +72,8 @@ fn event() -> impl Strategy<Value = Event> {
             .prop_map(|(slave, slots, attempts)| Event::SlaveJoined { slave, slots, attempts }),
         6 => (slave(), 0..4u32, prop::bool::weighted(0.2), attempts()).prop_map(
             |(slave, slots, taken, running)| Event::SlaveStatus { slave, slots, taken, running }),
+        8 => (slave(), 0..30u64, attempts()).prop_map(|(slave, upto, attempts)| Event::Holds {
+            slave, upto: AttemptId(upto), attempts }),
         2 => slave().prop_map(|slave| Event::SlaveDraining { slave }),
         5 => (slave(), loss()).prop_map(|(slave, loss)| Event::SlaveLost { slave, loss }),
         6 => (slave(), attempts())

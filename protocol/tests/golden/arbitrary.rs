@@ -144,15 +144,18 @@ fn reply() -> impl Strategy<Value = StoreReply> {
 }
 
 fn status() -> impl Strategy<Value = Status> {
-    (any::<[u32; 5]>(), any::<bool>(), attempts()).prop_map(
-        |([slots, running, waiting, sandboxes, queued], taken, attempts)| Status {
+    let set = || attempts().prop_map(|attempts| attempts.into_iter().collect());
+    (any::<[u32; 5]>(), any::<bool>(), any::<u64>(), set(), set()).prop_map(
+        |([slots, running, waiting, sandboxes, queued], taken, upto, attempts, others)| Status {
             slots,
             running,
             waiting,
             sandboxes,
             queued,
             taken,
+            upto: AttemptId(upto),
             attempts,
+            others,
         },
     )
 }

@@ -267,8 +267,6 @@ fn lists_and_texts_beyond_their_limits_are_refused() {
     assert_eq!(unbounded(&Recall { attempts: attempts() }), out_of_bounds(kind::RECALL));
     assert_eq!(unbounded(&Started { attempts: attempts() }), out_of_bounds(kind::STARTED));
     assert_eq!(unbounded(&Returned { attempts: attempts() }), out_of_bounds(kind::RETURNED));
-    let status = Status { attempts: attempts(), ..values::status() };
-    assert_eq!(unbounded(&status), out_of_bounds(kind::STATUS));
     assert_eq!(unbounded(&Bind { task, ..values::bind() }), out_of_bounds(kind::BIND));
     let line = Log { text: long(MAX_TEXT), ..values::log() };
     assert_eq!(unbounded(&line), out_of_bounds(kind::LOG));

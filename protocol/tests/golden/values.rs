@@ -197,7 +197,9 @@ pub(crate) fn status() -> Status {
         sandboxes: 1,
         queued: 300,
         taken: false,
-        attempts: vec![AttemptId(1)],
+        upto: AttemptId(300),
+        attempts: [AttemptId(1)].into_iter().collect(),
+        others: [AttemptId(2), AttemptId(300)].into_iter().collect(),
     }
 }
 

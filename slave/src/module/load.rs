@@ -13,7 +13,7 @@ use crate::limits::Limits;
 use crate::session::Session;
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
-use dpfw_protocol::ids::{ConversationId, ModuleHash};
+use dpfw_protocol::ids::{AttemptId, ConversationId, ModuleHash};
 use dpfw_protocol::message::NeedModule;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -263,6 +263,14 @@ impl Modules {
             }
         });
         dropped
+    }
+
+    /// The session's attempts that wait for a module.
+    pub(crate) fn attempts(&self, session: &Arc<Session>) -> Vec<AttemptId> {
+        let mut cells = self.lock();
+        let waiting = cells.values_mut().filter_map(State::waiting).flat_map(|jobs| jobs.iter());
+        let its = waiting.filter(|job| Arc::ptr_eq(&job.session, session));
+        its.map(|job| job.attempt).collect()
     }
 
     /// Takes waiting jobs out for which `is_meant` holds.

@@ -80,8 +80,15 @@ impl Programs {
 
     /// How many of a session there are.
     fn of(&self, session: &Arc<Session>) -> usize {
+        self.attempts(session).len()
+    }
+
+    /// The session's attempts that are under way.
+    pub(crate) fn attempts(&self, session: &Arc<Session>) -> Vec<AttemptId> {
         let session = Arc::as_ptr(session).addr();
-        self.lock().keys().filter(|(of, _)| *of == session).count()
+        let alive = self.lock();
+        let its = alive.keys().filter(|(of, _)| *of == session);
+        its.map(|(_, attempt)| *attempt).collect()
     }
 
     pub(super) fn remove(&self, program: &Program) {

@@ -87,6 +87,23 @@ async fn f05_a_connection_that_is_reset_in_mid_frame() -> Result<()> {
 }
 
 #[tokio::test]
+async fn f03_a_connection_that_is_half_closed_is_over_at_once() -> Result<()> {
+    let lines = Lines::capture();
+    let Behind { master, proxy, _slave } = Behind::start("half", 1).await?;
+    for way in [proxy.back(), proxy.there()] {
+        let before = arrival(&master, "half").await?;
+        way.end();
+        let sum = master.dispatch(add::call(2, 3));
+        until("the end of the link", async || Ok(!before.is_linked())).await?;
+        proxy.heal();
+        assert_eq!(within("the sum by another link", sum).await??, 5);
+    }
+    // Not by silence, and not by what is said behind the end.
+    assert!(lines.with(&["a slave is gone", "slave=half ", "silent"]).is_empty());
+    quiet(&master).await
+}
+
+#[tokio::test]
 async fn f06_corrupt_bytes_close_the_link_with_a_reason() -> Result<()> {
     let lines = Lines::capture();
     let Behind { master, proxy, _slave } = Behind::start("garbled", 1).await?;

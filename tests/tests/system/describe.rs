@@ -76,7 +76,10 @@ async fn a_drain_that_a_master_asks_for_has_the_slaves_limit() -> Result<()> {
     let spins = pair.master.dispatch(spin::call("spins".into()).once());
     entry(&there, "spins").await?;
     within("the drain", there.drain()).await??;
-    assert_eq!(within("the end", pair.slave.drained()).await?, Drained::Interrupted(1));
+    let Drained::Interrupted(left) = within("the end", pair.slave.drained()).await? else {
+        panic!("it never ends");
+    };
+    assert_eq!(left.len(), 1, "{left:?}");
     let error = within("the end", spins).await?.expect_err("it never ends");
     assert!(matches!(error.cause(), Cause::SlaveLost { may_have_run: true }), "{error}");
     Ok(())

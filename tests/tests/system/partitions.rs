@@ -41,8 +41,11 @@ async fn is_lost_and_comes_back(name: &str, fault: impl Fn(&Proxy)) -> Result<()
     // Both of its slots were taken by what would never end.
     let sums = beside.parallel([1, 2, 3, 4].map(|i| add::call(i, 1)));
     assert_eq!(within("the slots of the slave", sums).await??, [2, 3, 4, 5]);
-    let described = within("what the slave says", linked(&beside, name)?.describe()).await??;
-    assert_eq!((described.running, described.queued), (0, 0), "{described:?}");
+    until("the slave to be idle", async || {
+        let described = linked(&beside, name)?.describe().await?;
+        Ok((described.running, described.queued) == (0, 0))
+    })
+    .await?;
     proxy.heal();
     let after = arrival(&master, name).await?;
     assert_ne!(before, after);
