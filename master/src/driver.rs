@@ -179,6 +179,10 @@ impl Driver {
                 }
             }
             Command::Lost(slave, loss) => self.lost(slave, loss),
+            Command::Linked(first) => {
+                // Nobody may wait for it any more.
+                let _ = first.send(Ok(()));
+            }
             Command::Reserve { reservation, slave, wait, answer } => {
                 self.reserving.insert(reservation, answer);
                 self.handle(Event::Reserve { reservation, slave, wait });

@@ -58,6 +58,9 @@ pub(crate) enum Command {
     /// With its share of what the driver may not have heard yet of that link.
     Said(SlaveId, Vec<FromSlave>, OwnedSemaphorePermit),
     Lost(SlaveId, Loss),
+    /// Whoever waits for a slave is told when everything before it was heard: it is linked
+    /// otherwise.
+    Linked(First),
     /// A source of links has come, or gone.
     Source(Change),
     Stats(oneshot::Sender<dpfw_dispatch::Stats>),

@@ -19,6 +19,7 @@ mod link;
 mod map;
 mod master;
 mod parallel;
+mod peers;
 mod pending;
 mod placed;
 mod program;

@@ -306,6 +306,8 @@ pub mod close {
     pub const DRAINED: u16 = 4;
     /// The peer does not read what it asked for.
     pub const OVERRUN: u16 = 5;
+    /// Nothing was heard of the peer for too long.
+    pub const SILENT: u16 = 6;
 }
 
 /// The sender is alive. Any byte is a sign of life; this one is sent when there is none.

@@ -58,6 +58,11 @@ fn hellos() -> Vec<Golden> {
     vec![
         hello("hello of a master", values::hello_of_a_master(), v1!("hello_of_a_master")),
         hello("hello of a slave", values::hello_of_a_slave(), v1!("hello_of_a_slave")),
+        hello(
+            "hello of another slave",
+            values::hello_of_another_slave(),
+            v1!("hello_of_another_slave"),
+        ),
     ]
 }
 
@@ -210,6 +215,7 @@ fn the_first_bytes_are_the_preface_and_the_hello() {
     for (hello, text) in [
         (values::hello_of_a_master(), v1!("hello_of_a_master")),
         (values::hello_of_a_slave(), v1!("hello_of_a_slave")),
+        (values::hello_of_another_slave(), v1!("hello_of_another_slave")),
     ] {
         assert_eq!(hello.to_bytes(), Ok(hex(text)));
         assert!(hex(text).starts_with(&PREFACE));

@@ -10,8 +10,8 @@ use crate::slave::Slave;
 use dpfw_link::address::Network;
 use dpfw_link::identity;
 use dpfw_protocol::error::Cause;
-use dpfw_protocol::hello::{Features, Hello, Namespace, PeerLimits, Role};
-use dpfw_protocol::ids::{Incarnation, PeerId};
+use dpfw_protocol::hello::{Features, Hello, Identity, Namespace, PeerLimits, Role};
+use dpfw_protocol::ids::PeerId;
 use dpfw_protocol::limits::PROTOCOL;
 use std::io;
 use std::path::PathBuf;
@@ -138,8 +138,11 @@ impl Builder {
         let release = release(Arc::downgrade(&core));
         let (modules, loader) = Modules::start(engines, self.limits, cache, Arc::clone(&release))?;
         core.set_modules(modules, release);
-        let (made_up, incarnation) = identity("slave");
-        let hello = Arc::new(hello(self.name.unwrap_or(made_up), incarnation, &self.limits, slots));
+        let mut identity = identity("slave");
+        if let Some(name) = self.name {
+            identity.peer = name;
+        }
+        let hello = Arc::new(hello(identity, &self.limits, slots));
         let threads = Mutex::new(vec![loader]);
         let slave = Slave { core, hello, network: self.network, threads };
         slave.start_threads()?;
@@ -156,12 +159,14 @@ fn release(core: Weak<Core>) -> Release {
     })
 }
 
-fn hello(peer: PeerId, incarnation: Incarnation, limits: &Limits, slots: usize) -> Hello {
+fn hello(identity: Identity, limits: &Limits, slots: usize) -> Hello {
+    let Identity { peer, incarnation, serial } = identity;
     Hello {
         protocol: PROTOCOL,
         role: Role::Slave,
         peer,
         incarnation,
+        serial,
         session: None,
         features: Features::default(),
         namespace: Namespace::default(),

@@ -6,7 +6,7 @@
 //! of the speed.
 
 use crate::limits::Limits;
-use crate::swap;
+use crate::{scarce, swap};
 use dpfw_protocol::error::Cause;
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
@@ -168,7 +168,7 @@ impl Engines {
 }
 
 fn make(config: &Config) -> Result<Engine, Cause> {
-    Engine::new(config).map_err(|e| Cause::Internal { message: format!("no wasm engine: {e:#}") })
+    Engine::new(config).map_err(|error| scarce::cause("no wasm engine", &error))
 }
 
 /// Stack for the host's own frames above a guest's.

@@ -48,7 +48,7 @@ impl Alone {
         let engines = Engines::new(limits);
         let core = Arc::new(Core::new(limits, engines, 1).map_err(internal)?);
         let lent = Arc::new(Lent { core, watch: Arc::new(Watch::default()) });
-        let session = Arc::new(Session::detached(identity("local").0, Outbox::nowhere()));
+        let session = Arc::new(Session::detached(identity("local").peer, Outbox::nowhere()));
         Ok(Self { engines, lent, session })
     }
 

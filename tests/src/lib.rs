@@ -13,6 +13,7 @@ pub mod others;
 pub mod peer;
 pub mod process;
 pub mod programs;
+pub mod proxy;
 pub mod soak;
 pub mod wait;
 pub mod wasm;

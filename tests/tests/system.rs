@@ -12,8 +12,10 @@ mod system {
     mod bad_guests;
     mod bad_memory;
     mod bad_modules;
+    mod bad_network;
     mod cache;
     mod corpora;
+    mod crowds;
     mod describe;
     mod dispatch;
     mod dying_slaves;
@@ -28,6 +30,7 @@ mod system {
     mod lying_slaves;
     mod map;
     mod others;
+    mod partitions;
     mod payloads;
     mod plain;
     mod processes;
@@ -37,8 +40,10 @@ mod system {
     mod programs;
     mod random_signals;
     mod reconcile;
+    mod recovery;
     mod reserve;
     mod store;
+    mod supersede;
     mod unruly_masters;
     mod variants;
 }

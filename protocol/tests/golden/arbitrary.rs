@@ -190,15 +190,16 @@ fn hello() -> impl Strategy<Value = Hello> {
         .prop_map(|(window, payload, attempts)| PeerLimits { window, payload, attempts });
     let namespace = "[!-~]{1,64}".prop_map(|text| Namespace::new(text).expect("printable"));
     let session = option::of(any::<u64>().prop_map(SessionId));
-    let numbers = (any::<[u16; 2]>(), any::<[u64; 2]>(), any::<u32>());
+    let numbers = (any::<[u16; 2]>(), any::<[u64; 2]>(), any::<[u32; 2]>());
     (numbers, role, peer(), session, namespace, limits, ".{0,60}").prop_map(
         |(numbers, role, peer, session, namespace, limits, agent)| {
-            let ([min, max], [incarnation, features], slots) = numbers;
+            let ([min, max], [incarnation, features], [slots, serial]) = numbers;
             Hello {
                 protocol: Range { min, max },
                 role,
                 peer,
                 incarnation: Incarnation(incarnation),
+                serial,
                 session,
                 features: Features(features),
                 namespace,

@@ -30,6 +30,7 @@ pub(crate) fn hello_of_a_master() -> Hello {
         role: Role::Master,
         peer: peer("m"),
         incarnation: Incarnation(0x0102_0304_0506_0708),
+        serial: 0,
         session: Some(SessionId(1)),
         features: Features(0),
         namespace: Namespace::default(),
@@ -49,6 +50,11 @@ pub(crate) fn hello_of_a_slave() -> Hello {
         agent: String::new(),
         ..hello_of_a_master()
     }
+}
+
+/// The second slave of a process.
+pub(crate) fn hello_of_another_slave() -> Hello {
+    Hello { serial: 1, ..hello_of_a_slave() }
 }
 
 pub(crate) fn timing() -> Timing {

@@ -10,8 +10,8 @@ use super::load::{Modules, Release, Work};
 use super::warm::{Warmed, warm};
 use crate::engine::Engines;
 use crate::limits::Limits;
-use crate::sandbox;
 use crate::slot::internal;
+use crate::{sandbox, scarce};
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::ModuleHash;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -105,11 +105,12 @@ pub(crate) fn build(
     let stored = cache.put(hash, facts, warmed, &compiled);
     let elapsed = started.elapsed();
     tracing::info!(module = %hash, bytes = wasm.len(), ?elapsed, warmed, "module loaded");
-    stored.map_err(|e| Cause::Internal { message: format!("compiled code cannot be kept: {e}") })
+    stored.map_err(|error| scarce::cause_of_io("compiled code cannot be kept", &error))
 }
 
 fn compile(engine: &Engine, wasm: &[u8]) -> Result<Vec<u8>, Cause> {
-    engine
-        .precompile_module(wasm)
-        .map_err(|e| Cause::Rejected { reason: format!("it does not compile: {e:#}") })
+    engine.precompile_module(wasm).map_err(|error| match scarce::is_scarce(&error) {
+        true => scarce::cause("it does not compile", &error),
+        false => Cause::Rejected { reason: format!("it does not compile: {error:#}") },
+    })
 }

@@ -138,7 +138,7 @@ mod tests {
     use dpfw_link::{Outbox, identity};
 
     fn journal(left: u64) -> Journal {
-        let session = Session::detached(identity("test").0, Outbox::nowhere());
+        let session = Session::detached(identity("test").peer, Outbox::nowhere());
         Journal::new(&Arc::new(session), AttemptId(1), left)
     }
 

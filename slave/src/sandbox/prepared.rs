@@ -7,7 +7,7 @@ use crate::engine::Engines;
 use crate::module::facts::{Facts, Kind};
 use crate::module::load::Loaded;
 use crate::module::warm::RUN_ONCE;
-use crate::raw;
+use crate::{raw, scarce};
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::signature::EXPORT_PREFIX;
 use std::collections::HashMap;
@@ -53,7 +53,7 @@ fn with_linker(engine: Engine) -> Result<(Engine, Linker<Host>), Cause> {
 }
 
 fn internal(error: wasmtime::Error) -> Cause {
-    Cause::Internal { message: format!("{error:#}") }
+    scarce::cause("the module cannot be mapped", &error)
 }
 
 impl SlotEngines {

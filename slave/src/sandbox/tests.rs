@@ -17,7 +17,7 @@ use wasmtime::{Engine, Instance, Linker, Module, Result, Store, Trap};
 pub(super) fn host(limits: Limits) -> Result<Host> {
     let core = Arc::new(Core::new(limits, Engines::new(limits), 1)?);
     let lent = Arc::new(Lent { core, watch: Arc::new(Watch::default()) });
-    let session = Arc::new(Session::detached(identity("test").0, Outbox::nowhere()));
+    let session = Arc::new(Session::detached(identity("test").peer, Outbox::nowhere()));
     Ok(Host::new(&lent, &session, AttemptId(1), Allowance::of(&limits)))
 }
 

@@ -3,6 +3,7 @@
 use super::host::Host;
 use super::imports::Abi;
 use super::limiter::Limiter;
+use crate::scarce;
 use crate::watch::Stop;
 use dpfw_protocol::error::{Cause, Trap};
 use wasmtime::WasmBacktrace;
@@ -53,7 +54,7 @@ fn of_trap(error: &wasmtime::Error, backtrace: Vec<String>) -> Cause {
 fn setup(error: &wasmtime::Error) -> Cause {
     match error.downcast_ref::<wasmtime::PoolConcurrencyLimitError>() {
         Some(_) => Cause::Busy { what: "no sandbox is free".into() },
-        None => Cause::Internal { message: format!("{error:#}") },
+        None => scarce::cause("no sandbox", error),
     }
 }
 
