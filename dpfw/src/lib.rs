@@ -32,7 +32,7 @@ pub use dpfw_master::{
     Conditional, Description, Dial, DialError, EncodeError, ExitStatus, FirstError, Limit,
     LinkLost, Listed, ListenError, Location, Map, Module, Network, Output, Placed, Policy, Program,
     ProgramHandle, Progress, Receipt, ReserveError, Reserved, Slave as LinkedSlave, Stats, Stdout,
-    Store, StoreError, Stored, Task, TaskError, TaskHandle, Trap,
+    Store, StoreError, Stored, Task, TaskError, TaskHandle, TaskLimits, Trap,
 };
 pub use dpfw_protocol::hello::Namespace;
 pub use dpfw_protocol::ids::{ModuleHash, PeerId};

@@ -1,9 +1,12 @@
 //! A slot: a thread that runs one attempt at a time, and leads while it has none.
 
 mod batch;
+#[cfg(test)]
+mod tests;
 
 use crate::core::Core;
 use crate::job::{Job, Target};
+use crate::limits::Granted;
 use crate::module::facts::Kind;
 use crate::queue::{Entering, Freed, Next};
 use crate::sandbox::abi::Given;
@@ -118,7 +121,7 @@ impl Slot {
     /// From here on the attempt can be stopped.
     fn enter(&self, entering: Entering<'_>, started: Instant) {
         let (job, engine, time) = match entering {
-            Entering::Job(job) => (job, self.engines.engine(), self.core.limits.time),
+            Entering::Job(job) => (job, self.engines.engine(), self.granted(job).time),
             Entering::Program(program) => (&program.job, &program.engine, program.time_left()),
         };
         self.watch.enter(&job.session, job.attempt, engine, started, job.deadline, time);
@@ -188,13 +191,24 @@ impl Slot {
             queued_us: micros(started.saturating_duration_since(job.arrived)),
             ..Timing::default()
         };
-        let attempt = AssertUnwindSafe(|| self.attempt(job, started, &mut timing));
-        let outcome = catch_unwind(attempt).unwrap_or_else(|panic| Err(internal(&*panic)));
+        let outcome = self.contained(job, started, &mut timing);
         self.watch.leave();
         outcome.unwrap_or_else(|cause| {
             fail(job, timing, cause);
             None
         })
+    }
+
+    /// The same as [`attempt`](Self::attempt); a panic in the slave's own code is an error of
+    /// the attempt that met it.
+    fn contained(
+        &mut self,
+        job: &Job,
+        started: Instant,
+        timing: &mut Timing,
+    ) -> Result<Spent, Cause> {
+        let attempt = AssertUnwindSafe(|| self.attempt(job, started, timing));
+        catch_unwind(attempt).unwrap_or_else(|panic| Err(internal(&*panic)))
     }
 
     /// Runs the guest and queues its result.
@@ -233,6 +247,10 @@ impl Slot {
         Sandbox::new(prepared, host, || self.watch.stop_of())
     }
 
+    fn granted(&self, job: &Job) -> Granted {
+        self.core.limits.granted(job.limits.as_deref())
+    }
+
     fn single(
         &self,
         job: &Job,
@@ -241,7 +259,7 @@ impl Slot {
         started: Instant,
         timing: &mut Timing,
     ) -> Result<Spent, Cause> {
-        let mut sandbox = self.sandbox(job, prepared, Allowance::of(&self.core.limits))?;
+        let mut sandbox = self.sandbox(job, prepared, Allowance::of(&self.granted(job)))?;
         let entered = Instant::now();
         timing.init_us = micros(entered - started);
         let ended = sandbox.call(target.function, &job.args);
@@ -292,7 +310,7 @@ impl Slot {
     }
 
     fn check(&self, job: &Job, payload: u64) -> Result<(), Cause> {
-        let allowed = self.core.limits.result.min(job.session.most);
+        let allowed = self.granted(job).result.min(job.session.most);
         match payload <= allowed {
             true => Ok(()),
             false => Err(too_large(allowed)),

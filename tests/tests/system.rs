@@ -19,6 +19,7 @@ mod system {
     mod fresh;
     mod guests;
     mod handles;
+    mod hostile;
     mod links;
     mod logs;
     mod losses;
@@ -33,8 +34,11 @@ mod system {
     mod program_lies;
     mod program_streams;
     mod programs;
+    mod remains;
     mod reserve;
     mod store;
+    mod storms;
+    mod task_limits;
     mod unruly_masters;
     mod variants;
 }

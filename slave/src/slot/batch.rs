@@ -34,7 +34,7 @@ impl Slot {
         timing: &mut Timing,
     ) -> Result<(), Cause> {
         let isolated = job.flags.has(TaskFlags::ISOLATED);
-        let mut left = Allowance::of(&self.core.limits);
+        let mut left = Allowance::of(&self.granted(job));
         let mut outcomes = Vec::new();
         let mut shared: Option<Sandbox> = None;
         let mut calls = 0u32;
