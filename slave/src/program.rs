@@ -13,7 +13,7 @@ mod wasi;
 use crate::core::Core;
 use crate::job::Job;
 use crate::sandbox::imports::WASI;
-use crate::sandbox::journal::Journal;
+use crate::sandbox::journal::{Journal, tell_dropped};
 use crate::slot::{fail, internal, micros, tell};
 use crate::watch::{Left, Stop, Watch};
 use dpfw_link::inlet::{Begin, Inlet};
@@ -278,7 +278,12 @@ impl Program {
         self.ports.input.close();
         self.ports.output.forget();
         let journal = &self.ports.journal;
-        journal.lock().unwrap_or_else(PoisonError::into_inner).finish();
+        let dropped = {
+            let mut journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
+            journal.finish();
+            journal.dropped()
+        };
+        tell_dropped(&self.job.session, self.job.attempt, dropped);
         self.core.programs.remove(self);
     }
 

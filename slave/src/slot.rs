@@ -11,6 +11,7 @@ use crate::module::facts::Kind;
 use crate::queue::{Entering, Freed, Next};
 use crate::sandbox::abi::Given;
 use crate::sandbox::host::{Allowance, Host, Lent};
+use crate::sandbox::journal::tell_dropped;
 use crate::sandbox::prepared::{Prepared, SlotEngines};
 use crate::sandbox::run::{Ended, Returned, Sandbox};
 use crate::session::Session;
@@ -267,7 +268,7 @@ impl Slot {
         timing.run_us = micros(run);
         timing.memory = sandbox.memory_bytes();
         job.bound.learn(started.elapsed());
-        sandbox.finish();
+        tell_dropped(&job.session, job.attempt, sandbox.finish().dropped());
         match ended {
             Ended::Returned(returned) => self.send(job, *timing, sandbox, &returned),
             Ended::Broken(error) => Err(sandbox.cause(&error, self.watch.stop_of())),

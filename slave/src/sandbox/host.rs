@@ -47,16 +47,24 @@ pub(crate) struct Allowance {
     memory: u64,
     table: usize,
     log: u64,
+    /// Lines that were not sent.
+    dropped: u64,
     calls: Calls,
     /// When it may tell again how far it is.
     progress: Option<Instant>,
 }
 
 impl Allowance {
+    /// Lines that were not sent to the attempt's master.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
     /// What an attempt has in the beginning.
     pub(crate) fn of(granted: &Granted) -> Self {
         let Granted { memory, table, log, host_calls, .. } = *granted;
-        Self { memory, table, log, calls: Calls::of(host_calls), progress: None }
+        let calls = Calls::of(host_calls);
+        Self { memory, table, log, dropped: 0, calls, progress: None }
     }
 }
 
@@ -115,6 +123,8 @@ impl Host {
         attempt: AttemptId,
         left: Allowance,
     ) -> Self {
+        let mut journal = Journal::new(session, attempt, left.log);
+        journal.go_on(left.dropped);
         Self {
             limiter: Limiter::new(left.memory, left.table),
             allowance: left,
@@ -125,7 +135,7 @@ impl Host {
             calls: left.calls,
             panic: None,
             exit: None,
-            journal: Journal::new(session, attempt, left.log),
+            journal,
             next_progress: left.progress,
             progress: None,
         }
@@ -172,6 +182,11 @@ impl Host {
         self.journal.may_log()
     }
 
+    /// The guest wrote what is not looked at any more; it counts as a line.
+    pub(crate) fn drop_line(&mut self) {
+        self.journal.drop_line();
+    }
+
     /// Sends a log line to the master.
     pub(crate) fn log(&mut self, level: u8, target: &str, text: &str) {
         self.journal.log(level, target, text);
@@ -208,8 +223,8 @@ impl Host {
         self.journal.finish();
         self.send_progress();
         let calls = Calls { exceeded: false, ..self.calls };
-        let (log, progress) = (self.journal.left(), self.next_progress);
-        Allowance { log, calls, progress, ..self.allowance }
+        let (log, dropped) = (self.journal.left(), self.journal.dropped());
+        Allowance { log, dropped, calls, progress: self.next_progress, ..self.allowance }
     }
 }
 

@@ -80,7 +80,7 @@ const RANDOM: &str = r#"
     (func (export "run") (result i32) (call $random (i32.const 0) (i32.const 1048576)))"#;
 
 #[test]
-fn randomness_is_given_whole_unless_the_guest_has_to_stop() -> Result<()> {
+fn f39_randomness_is_given_whole_unless_the_guest_has_to_stop() -> Result<()> {
     let mut guest = Guest::new(RANDOM, Limits::default())?;
     assert_eq!(guest.run()?, 0);
     assert!(guest.memory().chunks(1 << 16).all(|page| page.iter().any(|byte| *byte != 0)));
@@ -101,7 +101,7 @@ const WRITE: &str = r#"
       (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))"#;
 
 #[test]
-fn writing_ends_where_the_guest_has_to_stop() -> Result<()> {
+fn f39_writing_ends_where_the_guest_has_to_stop() -> Result<()> {
     let mut guest = Guest::new(WRITE, Limits::default())?;
     guest.cancel();
     assert!(guest.is_interrupted());
@@ -131,7 +131,7 @@ fn put(then: &str, limits: Limits) -> Result<Guest> {
 }
 
 #[test]
-fn a_value_is_not_copied_for_a_guest_that_has_to_stop() -> Result<()> {
+fn f39_a_value_is_not_copied_for_a_guest_that_has_to_stop() -> Result<()> {
     let mut guest = put("", Limits::default())?;
     assert_eq!(guest.run()?, 1);
     guest.cancel();

@@ -276,6 +276,7 @@ fn fd_write(
         let bytes = slice(data, word(0), word(4))?;
         for bytes in bytes.chunks(PIECE) {
             if !host.may_log() {
+                host.drop_line();
                 break;
             }
             go_on(host)?;

@@ -2,7 +2,7 @@
 
 use super::stage::Stage;
 use anyhow::Result;
-use dpfw::{Call, Cause, Limit, Limits, Module, Task};
+use dpfw::{Call, CallExt, Cause, Limit, Limits, Module, Task, TaskLimits};
 use dpfw_tests::fleet::{Pair, slave};
 use dpfw_tests::lines::Lines;
 use dpfw_tests::wait::within;
@@ -162,6 +162,30 @@ async fn f24_an_endless_start_is_interrupted() -> Result<()> {
     ] {
         let cause = stage.cause(call(task_module(&format!("{text} {}", returns(0, 1)))?)?).await?;
         assert_eq!(cause, Cause::Limit { limit: Limit::Time, allowed: 300 }, "{text}");
+    }
+    stage.end().await
+}
+
+#[tokio::test]
+async fn f24_an_endless_start_of_a_module_that_cannot_be_warmed_ends_at_the_deadline() -> Result<()>
+{
+    let mut stage = Stage::start().await?;
+    // What reads a clock is not run ahead: it runs in every sandbox, and so does its loop.
+    for name in ["_initialize", "dpfw_warm"] {
+        let cold = task_module(&format!(
+            r#"(import "wasi_snapshot_preview1" "clock_time_get"
+                 (func $clock (param i32 i64 i32) (result i32)))
+               (func (export "{name}")
+                 (drop (call $clock (i32.const 0) (i64.const 0) (i32.const 64)))
+                 (loop $l (br $l)))
+               {}"#,
+            returns(0, 1)
+        ))?;
+        let soon = TaskLimits::new().time(Duration::from_millis(100));
+        let cause = stage.cause(call(cold.clone())?.limits(soon)).await?;
+        assert_eq!(cause, Cause::Limit { limit: Limit::Time, allowed: 100 }, "{name}");
+        let late = call(cold)?.timeout(Duration::from_millis(100));
+        assert_eq!(stage.cause(late).await?, Cause::DeadlineExceeded, "{name}");
     }
     stage.end().await
 }

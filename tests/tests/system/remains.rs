@@ -152,5 +152,10 @@ async fn nothing_remains_between_the_isolated_calls_of_a_chunk() -> Result<()> {
     let found = pair.master.map(calls, |call| call).chunk(20).isolated().all();
     let found = within("the looks", found).await??;
     assert!(found.iter().all(|found| *found == 0), "{found:?}");
+    // What is not isolated does find it: who looks has eyes.
+    let calls = (0..2).map(|_| task::<u32>(&module, "both")).collect::<Result<Vec<_>>>()?;
+    let shared = pair.master.map(calls, |call| call).chunk(2).all();
+    let found = within("the looks", shared).await??;
+    assert!(found[0] == 0 && found[1] > 1_000_000, "{found:?}");
     Ok(())
 }
