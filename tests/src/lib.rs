@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod fleet;
+pub mod hostile;
 pub mod lines;
 pub mod others;
 pub mod peer;

@@ -23,6 +23,7 @@ mod system {
     mod fresh;
     mod guests;
     mod handles;
+    mod hostile;
     mod links;
     mod logs;
     mod losses;
@@ -41,9 +42,12 @@ mod system {
     mod random_signals;
     mod reconcile;
     mod recovery;
+    mod remains;
     mod reserve;
     mod store;
+    mod storms;
     mod supersede;
+    mod task_limits;
     mod unruly_masters;
     mod variants;
 }
