@@ -1,4 +1,5 @@
-//! The project's own tool: `cargo xtask demo`, `test`, `bench`, `guests`, `programs`, `ci`.
+//! The project's own tool: `cargo xtask demo`, `test`, `bench`, `guests`, `programs`,
+//! `simulate`, `ci`.
 //!
 //! Owns: which programs are run, in which order, and what is said when one cannot be. Does
 //! not: depend on dpfw, so that it is there in seconds. Invariant: everything is run from
@@ -13,6 +14,7 @@ mod command;
 mod demo;
 mod guests;
 mod programs;
+mod simulate;
 mod targets;
 mod test;
 
@@ -56,6 +58,8 @@ enum What {
     Guests,
     /// Runs everything that CI runs, most telling first.
     Ci(ci::Options),
+    /// Runs masters and slaves that do not exist, with faults, by the seeds of their worlds.
+    Simulate(simulate::Options),
     /// Builds the programs of other authors that the tests run; `test` does so by itself.
     Programs,
 }
@@ -81,6 +85,7 @@ fn run(what: What) -> Result<()> {
         What::Bench { check: true, args } => bench::check(&args),
         What::Guests => guests::ensure(),
         What::Ci(options) => ci::run(&options),
+        What::Simulate(options) => simulate::run(&options),
         What::Programs => programs::run(),
     }
 }
