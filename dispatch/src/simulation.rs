@@ -148,7 +148,7 @@ fn poison_is_found_and_bystanders_are_done() {
 
 #[test]
 fn without_faults_all_is_done_once_and_the_work_is_balanced() {
-    each_seed("without_faults", 10, calm);
+    each_seed("without_faults", 20, calm);
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn a_drained_slave_runs_nothing_twice() {
 
 #[test]
 fn slaves_without_room_are_left_alone_and_given_up_in_the_end() {
-    each_seed("slaves_without_room", 10, busy);
+    each_seed("slaves_without_room", 40, busy);
 }
 
 #[test]

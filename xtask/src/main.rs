@@ -1,5 +1,5 @@
-//! The project's own tool: `cargo xtask demo`, `test`, `faults`, `fuzz`, `soak`, `bench`,
-//! `guests`, `programs`, `ci`.
+//! The project's own tool: `cargo xtask demo`, `test`, `faults`, `simulate`, `fuzz`, `soak`,
+//! `bench`, `guests`, `programs`, `ci`.
 //!
 //! Owns: which programs are run, in which order, and what is said when one cannot be. Does
 //! not: depend on dpfw, so that it is there in seconds. Invariant: everything is run from
@@ -16,6 +16,7 @@ mod faults;
 mod fuzz;
 mod guests;
 mod programs;
+mod simulate;
 mod soak;
 mod targets;
 mod test;
@@ -71,6 +72,8 @@ enum What {
     Guests,
     /// Runs everything that CI runs, most telling first.
     Ci(ci::Options),
+    /// Runs masters and slaves that do not exist, with faults, by the seeds of their worlds.
+    Simulate(simulate::Options),
     /// Builds the programs of other authors that the tests run; `test` does so by itself.
     Programs,
 }
@@ -99,6 +102,7 @@ fn run(what: What) -> Result<()> {
         What::Soak { args } => soak::run(&args),
         What::Guests => guests::ensure(),
         What::Ci(options) => ci::run(&options),
+        What::Simulate(options) => simulate::run(&options),
         What::Programs => programs::run(),
     }
 }
