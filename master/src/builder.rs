@@ -165,6 +165,22 @@ impl Builder {
         self
     }
 
+    /// How often a task may be started before lost slaves end it with
+    /// [`Cause::AttemptsExhausted`](crate::Cause::AttemptsExhausted): three times unless told
+    /// otherwise. Where slaves come and go all the time, chance alone uses up three.
+    pub fn attempts(mut self, starts: u32) -> Self {
+        self.policy.max_attempts = starts.max(1);
+        self
+    }
+
+    /// How many deaths of slaves make the task that they ran
+    /// [`Cause::Poison`](crate::Cause::Poison), all but the first while it ran alone: three
+    /// unless told otherwise. It is no use to be above [`attempts`](Self::attempts).
+    pub fn poison(mut self, deaths: u32) -> Self {
+        self.policy.poison_deaths = deaths.max(1);
+        self
+    }
+
     /// Whether any slave is dialled, listened for or attached.
     pub fn has_slaves(&self) -> bool {
         !(self.addresses.is_empty() && self.ports.is_empty() && self.streams.is_empty())

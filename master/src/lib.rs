@@ -41,6 +41,7 @@ pub use dpfw_link::listen::ListenError;
 pub use dpfw_protocol::call::{Call, EncodeError, Task};
 pub use dpfw_protocol::error::{Cause, Limit, Location, Trap};
 pub use dpfw_protocol::module::Module;
+pub use dpfw_protocol::task_limits::TaskLimits;
 pub use drain::{Named, Unended};
 pub use error::TaskError;
 pub use handle::TaskHandle;

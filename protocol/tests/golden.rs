@@ -110,6 +110,13 @@ fn to_slaves() -> Vec<Golden> {
         ),
         golden("dispatch", 1, values::dispatch(), b"\x92\x02\x03", v1!("dispatch")),
         golden_begun("batch", 2, values::dispatch_of_a_batch(), v1!("dispatch_of_a_batch")),
+        golden(
+            "dispatch with limits",
+            3,
+            values::dispatch_with_limits(),
+            b"\x92\x02\x03",
+            v1!("dispatch_with_limits"),
+        ),
         golden("cancel", 1, Cancel {}, b"", v1!("cancel")),
         golden("recall", 0, values::recall(), b"", v1!("recall")),
         golden(

@@ -2,7 +2,7 @@
 
 use crate::core::Core;
 use crate::describe::AGENT;
-use crate::engine::Engines;
+use crate::engine::{Engines, Scan};
 use crate::limits::{Limits, LimitsError};
 use crate::module::cache::Cache;
 use crate::module::load::{Modules, Release};
@@ -27,6 +27,7 @@ pub struct Builder {
     cache: Kept,
     network: Network,
     drain: Option<Duration>,
+    scan: Scan,
 }
 
 /// Where compiled modules are kept.
@@ -113,6 +114,14 @@ impl Builder {
         self
     }
 
+    /// Whether sandboxes are reset by `PAGEMAP_SCAN`, where the kernel has it and nothing of
+    /// this process can be swapped out: so it is unless told otherwise. A slave of a machine
+    /// that will have swap later has to be told: swap that was added is not noticed.
+    pub fn pagemap_scan(mut self, scan: bool) -> Self {
+        self.scan = if scan { Scan::WherePossible } else { Scan::Never };
+        self
+    }
+
     /// Starts the slave's threads.
     ///
     /// # Errors
@@ -124,7 +133,7 @@ impl Builder {
             return Err(StartError::Slots(slots));
         }
         self.limits.check()?;
-        let engines = Engines::new(self.limits);
+        let engines = Engines::new(self.limits, self.scan);
         let core = Arc::new(Core::new(self.limits, engines, slots)?);
         if let Some(limit) = self.drain {
             core.drain.set_limit(limit);

@@ -21,6 +21,8 @@ mod core;
 mod describe;
 mod drain;
 mod engine;
+#[doc(hidden)]
+pub mod fuzzing;
 mod helm;
 mod inspect;
 mod job;

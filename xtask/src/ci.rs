@@ -4,7 +4,7 @@
 //! had here (a tool, a network) is told as skipped, never as passed.
 
 use crate::command::{cargo_with, run as run_command, succeeds};
-use crate::{bench, demo, targets, test};
+use crate::{bench, demo, faults, targets, test};
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use std::time::{Duration, Instant};
@@ -29,6 +29,8 @@ enum Step {
     Clippy,
     /// All tests and doc tests.
     Test,
+    /// That each fault of `docs/faults.md` has a test.
+    Faults,
     /// The documentation, its warnings as errors.
     Docs,
     /// Licences, bans and sources of the dependencies; advisories if they can be reached.
@@ -92,6 +94,7 @@ impl Step {
                 run_command(&mut cargo_with(&clippy))?;
             }
             Self::Test => test::run(&[])?,
+            Self::Faults => faults::run(&faults::Options::listing())?,
             Self::Docs => {
                 let doc = ["doc", "--workspace", "--no-deps"];
                 run_command(cargo_with(&doc).env("RUSTDOCFLAGS", "-D warnings"))?;
@@ -159,11 +162,11 @@ mod tests {
 
     #[test]
     fn steps_are_run_in_their_order() {
-        let all = ["fmt", "clippy", "test", "docs", "deny", "demo", "bench"];
+        let all = ["fmt", "clippy", "test", "faults", "docs", "deny", "demo", "bench"];
         assert_eq!(names(&[], &[]), all);
         assert_eq!(
             names(&[Step::Test, Step::Bench], &[]),
-            ["fmt", "clippy", "docs", "deny", "demo"]
+            ["fmt", "clippy", "faults", "docs", "deny", "demo"]
         );
         assert_eq!(names(&[], &[Step::Demo, Step::Fmt]), ["fmt", "demo"]);
     }

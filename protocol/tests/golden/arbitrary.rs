@@ -12,6 +12,7 @@ use dpfw_protocol::message::{
 };
 use dpfw_protocol::signature::{Field, Signature, TaskRecord, TypeRecord};
 use dpfw_protocol::store::{EntryInfo, EntryKind, Key, Principal, StoreOp};
+use dpfw_protocol::task_limits::TaskLimits;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -93,12 +94,28 @@ fn bind() -> impl Strategy<Value = Bind> {
 }
 
 fn dispatch() -> impl Strategy<Value = Dispatch> {
-    (any::<u32>(), flags(), option::of(any::<u64>()), any::<u64>()).prop_map(
-        |(bind, flags, budget_us, payload)| Dispatch {
+    let limits = option::of(task_limits());
+    (any::<u32>(), flags(), option::of(any::<u64>()), any::<u64>(), limits).prop_map(
+        |(bind, flags, budget_us, payload, limits)| Dispatch {
             bind: BindId(bind),
             flags,
             budget_us,
             payload,
+            limits,
+        },
+    )
+}
+
+fn task_limits() -> impl Strategy<Value = TaskLimits> {
+    let some = || option::of(any::<u64>());
+    (some(), some(), some(), some(), some(), some()).prop_map(
+        |(memory, table, time_us, host_calls, result, log)| TaskLimits {
+            memory,
+            table,
+            time_us,
+            host_calls,
+            result,
+            log,
         },
     )
 }

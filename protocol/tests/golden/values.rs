@@ -9,7 +9,9 @@ use dpfw_protocol::message::{
 };
 use dpfw_protocol::signature::{Field, Signature, TaskRecord, TypeRecord};
 use dpfw_protocol::store::{EntryInfo, EntryKind, Key, Principal, StoreOp};
+use dpfw_protocol::task_limits::TaskLimits;
 use std::array;
+use std::time::Duration;
 
 pub(crate) fn peer(name: &str) -> PeerId {
     PeerId::new(name).expect("printable")
@@ -82,13 +84,21 @@ pub(crate) fn bind_with_a_belief() -> Bind {
 }
 
 pub(crate) fn dispatch() -> Dispatch {
-    Dispatch { bind: BindId(0), flags: TaskFlags::default(), budget_us: None, payload: 3 }
+    let flags = TaskFlags::default();
+    Dispatch { bind: BindId(0), flags, budget_us: None, payload: 3, limits: None }
+}
+
+/// That may use less than the slave allows.
+pub(crate) fn dispatch_with_limits() -> Dispatch {
+    let limits = TaskLimits::new().memory(64 << 20).time(Duration::from_secs(2)).host_calls(1000);
+    Dispatch { limits: Some(limits), ..dispatch() }
 }
 
 /// With a deadline and flags, and arguments that follow in chunks.
 pub(crate) fn dispatch_of_a_batch() -> Dispatch {
     let flags = TaskFlags::EFFECT_FREE.with(TaskFlags::BATCH);
-    Dispatch { bind: BindId(1), flags, budget_us: Some(1_500_000), payload: 100_000 }
+    let budget_us = Some(1_500_000);
+    Dispatch { bind: BindId(1), flags, budget_us, payload: 100_000, limits: None }
 }
 
 pub(crate) fn attempts() -> Vec<AttemptId> {

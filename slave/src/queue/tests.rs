@@ -21,6 +21,7 @@ fn job(session: &Arc<Session>, attempt: u64) -> Job {
         bound: Arc::new(Bound::new(bind)),
         args: Bytes::new(),
         flags: TaskFlags::default(),
+        limits: None,
         arrived: Instant::now(),
         deadline: None,
     }

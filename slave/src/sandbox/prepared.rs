@@ -68,6 +68,12 @@ impl SlotEngines {
         &self.pooled.0
     }
 
+    /// What guests of the pool may import.
+    #[cfg(test)]
+    pub(crate) fn linker(&mut self) -> &mut Linker<Host> {
+        &mut self.pooled.1
+    }
+
     /// The module in this slot; mapped when it first comes.
     pub(crate) fn prepare(&mut self, module: &Arc<Loaded>) -> Result<Arc<Prepared>, Cause> {
         if let Some((_, prepared)) = self.prepared.get(&module.number) {
