@@ -60,3 +60,58 @@ fn events_per_second() {
         measure(1000, 1_000_000, run);
     }
 }
+
+/// What a submit, a cancel and an end cost while so many others wait, in nanoseconds.
+fn beside(queued: u64) -> [f64; 3] {
+    const EACH: u64 = 10_000;
+    let (mut core, mut out) = (Core::new(Config::default()), Vec::new());
+    let mut timed = |events: &mut dyn Iterator<Item = Event>, sent: &mut Vec<_>| {
+        let events: Vec<_> = events.collect();
+        let (begin, count) = (Instant::now(), events.len());
+        for event in events {
+            core.handle(Time::ZERO, event, &mut out);
+        }
+        let taken = begin.elapsed();
+        sent.extend(out.drain(..).filter_map(|effect| match effect {
+            Effect::Send { slave, attempt, .. } => Some((slave, attempt)),
+            _ => None,
+        }));
+        taken.as_nanos() as f64 / count as f64
+    };
+    let submit = |task| Event::Submit { task: TaskId(task), spec: spec() };
+    let mut sent = Vec::new();
+    timed(&mut (1..=queued).map(submit), &mut sent);
+    let submits = timed(&mut (queued + 1..=queued + EACH).map(submit), &mut sent);
+    let step = (queued / EACH).max(1) as usize;
+    let cancels = (1..=queued).step_by(step).map(|task| Event::Cancel { task: TaskId(task) });
+    let cancels = timed(&mut cancels.take(EACH as usize), &mut sent);
+    let (slave, slots, attempts) = (SlaveId(1), 8, 8192);
+    timed(&mut [Event::SlaveJoined { slave, slots, attempts }].into_iter(), &mut sent);
+    let (mut ends, mut rounds) = (0.0, 0.0);
+    for _ in 0..50 {
+        let end = End::Done { run: Duration::from_micros(4) };
+        let now: Vec<_> = std::mem::take(&mut sent);
+        let mut events = now.into_iter().map(|(slave, attempt)| Event::Finished {
+            slave,
+            attempt,
+            end: end.clone(),
+        });
+        if events.len() == 0 {
+            break;
+        }
+        ends += timed(&mut events, &mut sent);
+        rounds += 1.0;
+    }
+    [submits, cancels, ends / rounds]
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn events_beside_many_that_wait() {
+    for queued in [1_000, 30_000, 1_000_000] {
+        let [submit, cancel, end] = beside(queued);
+        println!(
+            "{queued:8} queued: {submit:4.0} ns a submit, {cancel:4.0} a cancel, {end:4.0} an end"
+        );
+    }
+}
