@@ -87,22 +87,19 @@ fn beside(queued: u64) -> [f64; 3] {
     let cancels = timed(&mut cancels.take(EACH as usize), &mut sent);
     let (slave, slots, attempts) = (SlaveId(1), 8, 8192);
     timed(&mut [Event::SlaveJoined { slave, slots, attempts }].into_iter(), &mut sent);
-    let (mut ends, mut rounds) = (0.0, 0.0);
-    for _ in 0..50 {
+    let (mut nanos, mut ends) = (0.0, 0);
+    while ends < EACH as usize / 2 {
         let end = End::Done { run: Duration::from_micros(4) };
         let now: Vec<_> = std::mem::take(&mut sent);
-        let mut events = now.into_iter().map(|(slave, attempt)| Event::Finished {
-            slave,
-            attempt,
-            end: end.clone(),
+        let count = now.len();
+        let mut events = now.into_iter().map(|(slave, attempt)| {
+            let end = end.clone();
+            Event::Finished { slave, attempt, end }
         });
-        if events.len() == 0 {
-            break;
-        }
-        ends += timed(&mut events, &mut sent);
-        rounds += 1.0;
+        nanos += timed(&mut events, &mut sent) * count as f64;
+        ends += count;
     }
-    [submits, cancels, ends / rounds]
+    [submits, cancels, nanos / ends as f64]
 }
 
 #[test]
