@@ -8,6 +8,7 @@ mod apart;
 mod measure;
 mod process;
 mod programs;
+mod queued;
 mod report;
 mod tcp;
 
@@ -34,12 +35,16 @@ enum Role {
     /// Echoes frames, takes and gives bulk over bare TCP.
     #[command(hide = true)]
     Tcp,
+    /// Queues tasks and tells what one costs.
+    #[command(hide = true)]
+    Queued,
 }
 
 fn main() -> Result<()> {
     let cli = Cli::parse();
     match cli.role {
         Some(Role::Tcp) => tcp::serve(),
+        Some(Role::Queued) => queued::run(),
         None => measure::all(cli.rounds, cli.only.as_deref()),
     }
 }

@@ -2,9 +2,9 @@
 
 use crate::apart::Apart;
 use crate::process::Process;
-use crate::programs;
 use crate::report::{percentile, print};
 use crate::tcp::{self, BULK};
+use crate::{programs, queued};
 use anyhow::{Context, Result, bail, ensure};
 use dpfw::{Limits, Master};
 use dpfw_bench_tasks::{fresh_add, give, take};
@@ -50,6 +50,9 @@ pub(crate) fn all(rounds: usize, only: Option<&str>) -> Result<()> {
         }
         if bench.wants("idle_rss_mib") {
             bench.idle().await?;
+        }
+        if bench.wants("queued_task_bytes") {
+            queued::measure(bench.rounds)?;
         }
         if bench.wants("program_start_us") {
             programs::start(&bench.slave()?, bench.rounds).await?;

@@ -64,6 +64,11 @@ pub(crate) fn reset_own_peak() -> Result<f64> {
     mib("self", "VmRSS:")
 }
 
+/// Resident memory of this process, in MiB.
+pub(crate) fn own_mib() -> Result<f64> {
+    mib("self", "VmRSS:")
+}
+
 /// The most resident memory of this process since then, in MiB.
 pub(crate) fn own_peak_mib() -> Result<f64> {
     mib("self", "VmHWM:")

@@ -206,7 +206,8 @@ impl Slave {
     /// Takes an attempt out of the account.
     pub(crate) fn end(&mut self, attempt: AttemptId, config: &Config) -> Option<Sent> {
         let sent = self.outs.remove(&attempt)?;
-        if mutated!(ResultAcceptedTwice) || (mutated!(SlotLeaked) && sent.task.is_none()) {
+        let leaks = mutated!(SlotLeaked);
+        if mutated!(ResultAcceptedTwice) || (leaks && sent.task.is_none()) {
             self.outs.insert(attempt, sent);
             return Some(sent);
         }

@@ -60,3 +60,55 @@ fn events_per_second() {
         measure(1000, 1_000_000, run);
     }
 }
+
+/// What a submit, a cancel and an end cost while so many others wait, in nanoseconds.
+fn beside(queued: u64) -> [f64; 3] {
+    const EACH: u64 = 10_000;
+    let (mut core, mut out) = (Core::new(Config::default()), Vec::new());
+    let mut timed = |events: &mut dyn Iterator<Item = Event>, sent: &mut Vec<_>| {
+        let events: Vec<_> = events.collect();
+        let (begin, count) = (Instant::now(), events.len());
+        for event in events {
+            core.handle(Time::ZERO, event, &mut out);
+        }
+        let taken = begin.elapsed();
+        sent.extend(out.drain(..).filter_map(|effect| match effect {
+            Effect::Send { slave, attempt, .. } => Some((slave, attempt)),
+            _ => None,
+        }));
+        taken.as_nanos() as f64 / count as f64
+    };
+    let submit = |task| Event::Submit { task: TaskId(task), spec: spec() };
+    let mut sent = Vec::new();
+    timed(&mut (1..=queued).map(submit), &mut sent);
+    let submits = timed(&mut (queued + 1..=queued + EACH).map(submit), &mut sent);
+    let step = (queued / EACH).max(1) as usize;
+    let cancels = (1..=queued).step_by(step).map(|task| Event::Cancel { task: TaskId(task) });
+    let cancels = timed(&mut cancels.take(EACH as usize), &mut sent);
+    let (slave, slots, attempts) = (SlaveId(1), 8, 8192);
+    timed(&mut [Event::SlaveJoined { slave, slots, attempts }].into_iter(), &mut sent);
+    let (mut nanos, mut ends) = (0.0, 0);
+    while ends < EACH as usize / 2 {
+        let end = End::Done { run: Duration::from_micros(4) };
+        let now: Vec<_> = std::mem::take(&mut sent);
+        let count = now.len();
+        let mut events = now.into_iter().map(|(slave, attempt)| {
+            let end = end.clone();
+            Event::Finished { slave, attempt, end }
+        });
+        nanos += timed(&mut events, &mut sent) * count as f64;
+        ends += count;
+    }
+    [submits, cancels, nanos / ends as f64]
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn events_beside_many_that_wait() {
+    for queued in [1_000, 30_000, 1_000_000] {
+        let [submit, cancel, end] = beside(queued);
+        println!(
+            "{queued:8} queued: {submit:4.0} ns a submit, {cancel:4.0} a cancel, {end:4.0} an end"
+        );
+    }
+}

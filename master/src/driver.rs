@@ -5,6 +5,7 @@
 //! one wake-up brings is handled as a batch, and written with one system call a link.
 
 use crate::drain::{Named, Unended};
+use crate::entries::Entries;
 use crate::error::TaskError;
 use crate::inbox::{Change, Command, Inbox, ReserveOutcome, Room, Submission};
 use crate::link::{FromSlave, Standing};
@@ -73,7 +74,7 @@ pub(crate) struct Driver {
     inbox: Arc<Inbox>,
     registry: Registry,
     start: Instant,
-    tasks: IdMap<TaskId, Entry>,
+    tasks: Entries<Entry>,
     kinds: Vec<Kind>,
     kind_ids: HashMap<(ModuleHash, Arc<str>, bool), Vec<KindId>>,
     slaves: IdMap<SlaveId, Told>,
@@ -102,7 +103,7 @@ impl Driver {
             inbox,
             registry,
             start: Instant::now(),
-            tasks: IdMap::default(),
+            tasks: Entries::default(),
             kinds: Vec::new(),
             kind_ids: HashMap::new(),
             slaves: IdMap::default(),

@@ -11,6 +11,7 @@ mod crew;
 mod describe;
 mod drain;
 mod driver;
+mod entries;
 mod error;
 mod gather;
 mod handle;

@@ -17,7 +17,7 @@ fn ids(list: &List, tasks: &Tasks) -> Vec<u64> {
 /// The table grows by doubling, and so does the map, whose buckets are at most 7/8 full:
 /// at a million tasks that is 1.05 places and 2.1 buckets for each.
 #[test]
-fn a_queued_task_takes_less_than_150_bytes() {
+fn f62_a_queued_task_takes_less_than_112_bytes_in_the_policy() {
     let place = size_of::<Task>();
     let bucket = size_of::<(TaskId, Ref)>() + 1;
     assert_eq!((place, bucket), (72, 17));
