@@ -66,7 +66,7 @@ pub(crate) fn is_unfinished(told: &str) {
         "error: 1 task still ran after 50ms and was interrupted; --drain gives more time"
     );
     let (task, ran) = one.split_once(", which ran for ").expect("how long");
-    assert!(task.starts_with("`spin` of master-") && ran.ends_with(" s\n"), "{one}");
+    assert!(task.trim_start().starts_with("`spin` of master-") && ran.ends_with(" s\n"), "{one}");
 }
 
 #[test]
