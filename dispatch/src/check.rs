@@ -26,6 +26,28 @@ impl Core {
         self.check_nothing_is_left_to_do();
     }
 
+    /// Whether nothing is left of the tasks that it had: its tables are as they were before
+    /// the first one.
+    ///
+    /// # Errors
+    /// What is left.
+    pub fn is_at_rest(&self) -> Result<(), String> {
+        let attempts: usize = self.slaves.iter().map(|(_, slave)| slave.outs.len()).sum();
+        let left = [
+            (self.tasks.len(), "tasks"),
+            (self.out, "tasks that are out"),
+            (attempts, "attempts"),
+            (self.reservations.len(), "reservations"),
+            (self.unassigned.len() + self.wanting.len(), "wishes for a slave"),
+            (self.emptying.len() + self.alone, "slaves kept for suspects"),
+            (self.alarms.deadlines(), "deadlines"),
+        ];
+        match left.into_iter().find(|(count, _)| *count > 0) {
+            Some((count, what)) => Err(format!("{count} {what} are left")),
+            None => Ok(()),
+        }
+    }
+
     /// Every task that is not out is in the one queue where it belongs.
     fn check_queues(&self) {
         let mut queued = 0;

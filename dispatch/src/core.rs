@@ -189,7 +189,7 @@ impl Core {
             return;
         };
         let deadline = self.tasks[task].deadline;
-        if deadline != Time::NEVER {
+        if deadline != Time::NEVER && !mutated!(DeadlineForgotten) {
             self.alarms.set(deadline, Alarm::Deadline(task));
         }
         match refusal {
@@ -232,11 +232,19 @@ impl Core {
     fn withdraw(&mut self, turn: &mut Turn<'_>, task: Ref, cause: Cause) {
         match self.tasks[task].at {
             At::Out { slave, attempt } => {
-                turn.out.push(Effect::Cancel { slave, attempt });
+                if !mutated!(CancelLost) {
+                    turn.out.push(Effect::Cancel { slave, attempt });
+                }
                 if let Some(there) = self.slaves.find_mut(slave) {
                     there.change(attempt, &self.config, |sent| {
-                        (sent.task, sent.moves) = (None, Moves::No);
+                        sent.moves = Moves::No;
+                        sent.task.take_if(|_| !mutated!(LateResultAccepted));
                     });
+                }
+                if mutated!(SlotFreedEarly)
+                    && let Some(there) = self.slaves.find_mut(slave)
+                {
+                    there.end(attempt, &self.config);
                 }
                 self.touched.push(slave);
                 self.out -= 1;
@@ -256,7 +264,9 @@ impl Core {
                 let grace = self.tasks[task].deadline + self.config.deadline_grace;
                 let is_out = matches!(self.tasks[task].at, At::Out { .. });
                 if is_out && at < grace && turn.now < grace {
-                    self.alarms.set(grace, alarm);
+                    if !mutated!(DeadlineForgottenWhenOut) {
+                        self.alarms.set(grace, alarm);
+                    }
                 } else {
                     self.withdraw(turn, task, Cause::DeadlineExceeded);
                 }

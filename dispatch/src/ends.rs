@@ -113,7 +113,7 @@ impl Core {
 
     fn retry_busy(&mut self, turn: &mut Turn<'_>, id: SlaveId, task: Ref, cause: Cause) {
         let record = &mut self.tasks[task].record;
-        record.busy = record.busy.saturating_add(1);
+        record.busy = record.busy.saturating_add(u8::from(!mutated!(BusyForEver)));
         match u32::from(record.busy) > self.config.busy_retries.min(u32::from(u8::MAX) - 1) {
             true => self.fail(turn, task, cause, Some(id)),
             false => self.again(turn, task, id, Again::Busy),
@@ -167,6 +167,9 @@ impl Core {
             if let Some(task) = sent.task {
                 back.push((task, sent.stage));
             }
+        }
+        if mutated!(ReturnedTaskForgotten) {
+            back.pop();
         }
         for (task, stage) in back.into_iter().rev() {
             if draining || stage == Stage::Recalled {

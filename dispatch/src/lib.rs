@@ -15,7 +15,12 @@
 
 #![forbid(unsafe_code)]
 
+#[macro_use]
+mod mutation;
+
 mod alarm;
+#[cfg(any(test, feature = "audit"))]
+pub mod audit;
 mod check;
 pub mod chunk;
 mod config;
@@ -38,6 +43,8 @@ mod suspect;
 mod task;
 mod time;
 
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod testing;
 

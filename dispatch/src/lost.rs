@@ -40,6 +40,8 @@ impl Core {
     ) {
         let slots = slave.slots as usize;
         let begun = |n: usize, sent: &Sent| match (sent.stage, loss) {
+            _ if mutated!(UnstartedCounted) => Began::Started,
+            _ if mutated!(StartedNotCounted) => Began::Unstarted,
             (stage, _) if stage.has_started() => Began::Started,
             // It ended what it ran before it said goodbye, or had long reported it.
             (_, Loss::Left) => Began::Unstarted,
@@ -52,6 +54,9 @@ impl Core {
             lost.extend(sent.task.map(|task| (task, begun(ahead, sent))));
             // Those that waited had no slot.
             ahead += usize::from(sent.stage != Stage::Waiting);
+        }
+        if mutated!(LostTaskForgotten) {
+            lost.pop();
         }
         for (task, began) in lost.into_iter().rev() {
             self.out -= 1;
@@ -78,7 +83,8 @@ impl Core {
 /// Whether a task that was sent may be tried nowhere else. Whether it was begun cannot be
 /// known: what the slave said last may be lost with it.
 pub(crate) fn is_bound(tasks: &Tasks, task: Ref) -> bool {
-    tasks[task].flags.has(TaskFlags::ONCE) || !tasks[task].home.is_anywhere()
+    let once = tasks[task].flags.has(TaskFlags::ONCE) && !mutated!(OnceTriedAgain);
+    once || !tasks[task].home.is_anywhere()
 }
 
 #[cfg(test)]

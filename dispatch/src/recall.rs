@@ -65,7 +65,9 @@ impl Core {
         self.slaves.settle(id, &self.config);
         if !attempts.is_empty() {
             self.counted.recalled += attempts.len() as u64;
-            turn.out.push(Effect::Recall { slave: id, attempts });
+            if !mutated!(RecallForgotten) {
+                turn.out.push(Effect::Recall { slave: id, attempts });
+            }
         }
     }
 }

@@ -35,11 +35,15 @@ impl Core {
         mut held: Vec<AttemptId>,
     ) {
         let Some(slave) = self.slaves.find_mut(id) else { return };
+        if mutated!(HoldsIgnored) {
+            return;
+        }
         if !held.is_sorted() {
             held.sort_unstable();
         }
         held.dedup();
         let Differences { forgotten, unwanted } = compare(slave, upto, &held);
+        let unwanted = if mutated!(NotCancelledAgain) { Vec::new() } else { unwanted };
         self.counted.recancelled += unwanted.len() as u64;
         turn.out.extend(unwanted.into_iter().map(|attempt| Effect::Cancel { slave: id, attempt }));
         // The last is put back first, so that they wait in order.
@@ -56,6 +60,7 @@ impl Core {
         let bound = is_bound(&self.tasks, task);
         // Nobody died of it, so nobody is suspect.
         let over = self.tasks[task].record.lose(&self.config, Loss::Unreachable, false);
+        let over = over.filter(|_| !mutated!(ForgottenIsNoTry));
         let cause = match bound {
             true => Some(Cause::SlaveLost { may_have_run: true }),
             false => over,
@@ -90,6 +95,9 @@ fn compare(slave: &mut Slave, upto: AttemptId, held: &[AttemptId]) -> Difference
             (true, Some(_)) => Sight::Agreed,
         };
         match (std::mem::replace(&mut sent.sight, now), now) {
+            (Sight::Agreed, Sight::Missed) if mutated!(HoldsBelievedAtOnce) => {
+                found.forgotten.push(*attempt);
+            }
             (Sight::Missed, Sight::Missed) => found.forgotten.push(*attempt),
             (Sight::Lingers, Sight::Lingers) => found.unwanted.push(*attempt),
             _ => {}

@@ -242,7 +242,9 @@ impl Core {
     }
 
     fn give_back(&mut self, turn: &mut Turn<'_>, slave: SlaveId, reservation: ReservationId) {
-        turn.out.push(Effect::ReleaseSlave { slave, reservation });
+        if !mutated!(ReservationNotReleased) {
+            turn.out.push(Effect::ReleaseSlave { slave, reservation });
+        }
         self.set_hold(slave, Hold::Open);
     }
 

@@ -178,8 +178,9 @@ impl Slave {
 
     /// Whether anything may be sent there, whoever holds it.
     pub(crate) fn is_able(&self) -> bool {
-        let admits = self.standing == Standing::Working && !self.taken && self.paused.is_none();
-        admits && self.slots > 0 && self.limit > 0
+        let works = self.standing == Standing::Working || mutated!(DrainIgnored);
+        let own = !self.taken || mutated!(TakenIgnored);
+        works && own && self.paused.is_none() && self.slots > 0 && self.limit > 0
     }
 
     /// Whether tasks of the general queue may be sent there.
@@ -205,6 +206,10 @@ impl Slave {
     /// Takes an attempt out of the account.
     pub(crate) fn end(&mut self, attempt: AttemptId, config: &Config) -> Option<Sent> {
         let sent = self.outs.remove(&attempt)?;
+        if mutated!(ResultAcceptedTwice) || (mutated!(SlotLeaked) && sent.task.is_none()) {
+            self.outs.insert(attempt, sent);
+            return Some(sent);
+        }
         self.count(&sent, config, u64::wrapping_sub);
         Some(sent)
     }

@@ -40,7 +40,7 @@ const NEAR_DEATHS: u8 = 8;
 impl Record {
     /// Whether slaves may have died of it.
     pub(crate) fn is_suspect(&self) -> bool {
-        self.deaths > 0
+        self.deaths > 0 && !mutated!(NobodySuspect)
     }
 
     /// Whether an attempt counts as begun at this loss.
@@ -63,6 +63,9 @@ impl Record {
             self.alone = self.alone.saturating_add(u8::from(alone));
             let deaths = u32::from(self.deaths);
             let enough = config.poison_deaths.clamp(1, u8::MAX.into());
+            if mutated!(PoisonNeverDeclared) {
+                return None;
+            }
             if deaths >= enough && u32::from(self.alone) >= enough - 1 {
                 return Some(Cause::Poison { deaths });
             }
@@ -79,7 +82,7 @@ impl Core {
     pub(crate) fn place_suspects(&mut self, turn: &mut Turn<'_>) {
         while let Some(task) = self.suspects.head() {
             let Some(rank) = self.slaves.first() else { break };
-            if rank.is_empty() {
+            if rank.is_empty() || mutated!(SuspectInCompany) {
                 self.send_alone(turn, rank.slave, task);
             } else if self.may_empty() {
                 self.set_hold(rank.slave, Hold::Emptying { since: turn.now });

@@ -10,7 +10,7 @@ use dpfw_link::address::Network;
 use dpfw_link::dial::Dial;
 use dpfw_link::listen::{ListenError, Listener};
 use dpfw_link::{Stream, identity};
-use dpfw_protocol::hello::{Features, Hello, Namespace, PeerLimits, Role};
+use dpfw_protocol::hello::{Features, Hello, Identity, Namespace, PeerLimits, Role};
 use dpfw_protocol::ids::PeerId;
 use dpfw_protocol::limits::PROTOCOL;
 use std::net::SocketAddr;
@@ -187,12 +187,13 @@ impl Builder {
     }
 
     fn hello(&self) -> Hello {
-        let (made_up, incarnation) = identity("master");
+        let Identity { peer: made_up, incarnation, serial } = identity("master");
         Hello {
             protocol: PROTOCOL,
             role: Role::Master,
             peer: self.name.clone().unwrap_or(made_up),
             incarnation,
+            serial,
             session: None,
             features: Features::default(),
             namespace: self.namespace.clone(),

@@ -5,7 +5,7 @@
 //! may keep in the store is bounded.
 
 use crate::core::Core;
-use crate::engine::Engines;
+use crate::engine::{Engines, Scan};
 use crate::limits::Limits;
 use crate::sandbox::host::{Allowance, Host, Lent};
 use crate::sandbox::{abi, imports};
@@ -108,13 +108,13 @@ impl fmt::Debug for HostSide {
 }
 
 fn lent() -> Result<Arc<Lent>> {
-    let core = Arc::new(Core::new(limits(), Engines::new(limits()), 1)?);
+    let core = Arc::new(Core::new(limits(), Engines::new(limits(), Scan::default()), 1)?);
     Ok(Arc::new(Lent { core, watch: Arc::new(Watch::default()) }))
 }
 
 fn host(lent: &Arc<Lent>) -> Host {
-    let session = Arc::new(Session::detached(identity("fuzz").0, Outbox::nowhere()));
-    Host::new(lent, &session, AttemptId(1), Allowance::of(&limits()))
+    let session = Arc::new(Session::detached(identity("fuzz").peer, Outbox::nowhere()));
+    Host::new(lent, &session, AttemptId(1), Allowance::of(&limits().granted(None)))
 }
 
 /// A sandbox of the guest.

@@ -35,6 +35,7 @@ mod queue;
 mod raw;
 mod reader;
 mod sandbox;
+mod scarce;
 mod session;
 mod slave;
 mod slot;

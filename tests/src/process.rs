@@ -68,12 +68,17 @@ impl Process {
         Ok(())
     }
 
+    /// Its number in the system.
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
     /// Sends a signal.
     ///
     /// # Errors
     /// What the system says.
     pub fn signal(&self, signal: Signal) -> Result<()> {
-        Ok(kill_process(Pid::from_child(&self.child), signal)?)
+        Ok(kill_process(self.pid(), signal)?)
     }
 
     /// Waits for its end.

@@ -1,14 +1,10 @@
 //! The master's policy against events of any kind in any order.
 //!
 //! Owns: making events of bytes. Does not: judge; that is the policy's own check, and the
-//! audit of the simulations, which knows nothing of how the policy works.
-
-#[path = "../../../dispatch/tests/fleet/audit.rs"]
-#[expect(dead_code, reason = "the simulations ask it for more")]
-mod audit;
+//! audit, which knows nothing of how the policy works.
 
 use arbitrary::{Result, Unstructured};
-use audit::Audit;
+use dpfw_dispatch::audit::Audit;
 use dpfw_dispatch::{
     Config, Core, End, Event, KeyId, KindId, Loss, Placement, ReservationId, SlaveId, TaskId,
     TaskSpec, Time, Wait,

@@ -1,0 +1,373 @@
+//! A second opinion: follows events and effects, knows nothing of how the policy works,
+//! and panics when it breaks a promise.
+//!
+//! Owns: what every task and every slave may expect, from what was said alone. Invariants:
+//! it believes slaves as much as the policy may; its counts and the policy's are the same.
+//! For tests and the fuzzer: it is there with the feature `audit`.
+
+mod seat;
+
+use crate::audit::seat::{Closed, Seat, Why};
+use crate::{
+    Again, Config, Effect, End, Event, Loss, Outcome, Placement, ReservationId, SlaveId, Stats,
+    TaskId, TaskSpec, Time,
+};
+use dpfw_protocol::error::Cause;
+use dpfw_protocol::ids::AttemptId;
+use dpfw_protocol::message::TaskFlags;
+use std::collections::{BTreeMap, BTreeSet};
+
+#[derive(Debug)]
+struct Life {
+    spec: TaskSpec,
+    out: Option<(SlaveId, AttemptId)>,
+    suspect: bool,
+    /// Lost attempts that had begun, as far as was known.
+    tries: u32,
+    /// Of these, deaths of the slave.
+    deaths: u32,
+    /// Deaths at which it was there, not begun as far as was known.
+    near: u32,
+    /// Times that a slave had no room.
+    busy: u32,
+    end: Option<Outcome>,
+}
+
+/// See the module's page.
+#[derive(Debug, Default)]
+pub struct Audit {
+    seats: BTreeMap<SlaveId, Seat>,
+    lives: BTreeMap<TaskId, Life>,
+    due: BTreeSet<(Time, TaskId)>,
+    reservations: BTreeMap<ReservationId, bool>,
+    counts: Stats,
+    out: usize,
+    /// Attempts of unresolved tasks that the event being followed has ended.
+    closed: BTreeMap<TaskId, Closed>,
+    /// Attempts whose tasks it resolved, and those it cancelled.
+    orphans: BTreeSet<(SlaveId, AttemptId)>,
+    cancelled: BTreeSet<(SlaveId, AttemptId)>,
+    /// Those that it has to cancel once more.
+    lingering: BTreeSet<(SlaveId, AttemptId)>,
+}
+
+/// Taken for begun after so many deaths nearby.
+const NEAR_DEATHS: u32 = 8;
+
+impl Audit {
+    /// Follows one event and what the policy made of it.
+    ///
+    /// # Panics
+    /// If a promise is broken.
+    pub fn follow(&mut self, now: Time, event: &Event, effects: &[Effect]) {
+        self.closed.clear();
+        self.orphans.clear();
+        self.cancelled.clear();
+        self.lingering.clear();
+        self.before(event);
+        for effect in effects {
+            self.after(now, event, effect);
+        }
+        for task in self.closed.keys() {
+            let gone = self.lives.get(task).is_none_or(|life| life.end.is_some());
+            assert!(gone, "task {task} is neither tried again nor resolved");
+        }
+        let told = self.orphans.is_subset(&self.cancelled);
+        assert!(told, "an attempt is not wanted any more and not cancelled");
+        let told = self.lingering.is_subset(&self.cancelled);
+        assert!(told, "what a slave still holds is not cancelled again");
+        self.check_deadlines(now);
+    }
+
+    /// Every task ends by its deadline; one that is out a grace later.
+    fn check_deadlines(&mut self, now: Time) {
+        let grace = Config::default().deadline_grace;
+        let lives = &self.lives;
+        self.due.retain(|(_, task)| lives[task].end.is_none());
+        for (deadline, task) in self.due.iter().take_while(|(deadline, _)| *deadline <= now) {
+            let is_out = lives[task].out.is_some();
+            assert!(is_out && now < *deadline + grace, "task {task} is overdue");
+        }
+    }
+
+    /// The policy counts as it acts.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn compare(&self, stats: &Stats) {
+        let unresolved = self.lives.values().filter(|life| life.end.is_none()).count();
+        let queued = unresolved - self.out;
+        let own = Stats { slaves: self.seats.len(), unresolved, queued, ..self.counts };
+        assert_eq!(*stats, own, "the policy's counts, and what it did");
+    }
+
+    /// # Panics
+    /// If any task has not resolved.
+    pub fn assert_all_resolved(&self) {
+        for (task, life) in &self.lives {
+            assert!(life.end.is_some(), "task {task} never resolved: {life:?}");
+        }
+    }
+
+    /// Why a task failed, if it did.
+    pub fn failure(&self, task: TaskId) -> Option<&Cause> {
+        match self.lives.get(&task)?.end.as_ref()? {
+            Outcome::Accepted { .. } => None,
+            Outcome::Failed { cause, .. } => Some(cause),
+        }
+    }
+
+    fn before(&mut self, event: &Event) {
+        match event {
+            Event::Submit { task, spec } if !self.lives.contains_key(task) => {
+                self.counts.submitted += 1;
+                self.due.extend(spec.deadline.map(|deadline| (deadline, *task)));
+                let (spec, out, end) = (spec.clone(), None, None);
+                let (suspect, tries, deaths, near, busy) = (false, 0, 0, 0, 0);
+                let life = Life { spec, out, suspect, tries, deaths, near, busy, end };
+                self.lives.insert(*task, life);
+            }
+            Event::SlaveJoined { slave, slots, attempts } => {
+                self.seats.entry(*slave).or_insert_with(|| Seat::new(*slots, *attempts));
+            }
+            Event::SlaveStatus { slave, slots, taken, running } => {
+                if let Some(seat) = self.seats.get_mut(slave) {
+                    (seat.slots, seat.taken) = (*slots, *taken);
+                    seat.stage(running, false);
+                }
+            }
+            Event::Started { slave, attempts } => {
+                self.seats.entry(*slave).and_modify(|seat| seat.stage(attempts, false));
+            }
+            Event::Waiting { slave, attempts } => {
+                self.seats.entry(*slave).and_modify(|seat| seat.stage(attempts, true));
+            }
+            Event::Holds { slave, upto, attempts } => {
+                self.linger(*slave, *upto, attempts);
+                let seat = self.seats.get_mut(slave);
+                for attempt in seat.map_or_else(Vec::new, |seat| seat.hold(*upto, attempts)) {
+                    self.counts.forgotten += 1;
+                    self.close(*slave, attempt, Why::Forgotten);
+                }
+            }
+            Event::SlaveDraining { slave } => self.drain(*slave),
+            Event::SlaveLost { slave, loss } => self.lose(*slave, *loss),
+            Event::Finished { slave, attempt, end } => {
+                self.close(*slave, *attempt, Why::Said);
+                let refused = matches!(end, End::Failed { cause: Cause::Draining });
+                if refused && !self.closed.is_empty() {
+                    self.drain(*slave);
+                }
+            }
+            Event::Returned { slave, attempts } => {
+                attempts.iter().for_each(|attempt| self.close(*slave, *attempt, Why::Said));
+            }
+            Event::Reserve { reservation, .. } => {
+                self.reservations.entry(*reservation).or_insert(false);
+            }
+            Event::ReserveAnswered { slave, reservation, granted } => {
+                let Some(seat) = self.seats.get_mut(slave) else { return };
+                if let Some(asked) = seat.asked.take_if(|asked| asked == reservation) {
+                    seat.held = granted.then_some(asked);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn linger(&mut self, slave: SlaveId, upto: AttemptId, held: &[AttemptId]) {
+        let Some(seat) = self.seats.get_mut(&slave) else { return };
+        let tasks: BTreeMap<_, _> = seat.open.iter().map(|(id, open)| (*id, open.task)).collect();
+        let lives = &self.lives;
+        let is_wanted = |attempt: AttemptId| {
+            let task = tasks.get(&attempt);
+            task.is_some_and(|task| lives[task].out == Some((slave, attempt)))
+        };
+        let twice = seat.linger(upto, held, is_wanted);
+        self.lingering.extend(twice.into_iter().map(|attempt| (slave, attempt)));
+    }
+
+    fn drain(&mut self, slave: SlaveId) {
+        self.seats.entry(slave).and_modify(|seat| seat.draining = true);
+    }
+
+    fn lose(&mut self, slave: SlaveId, loss: Loss) {
+        let Some(seat) = self.seats.get(&slave) else { return };
+        for (attempt, began) in seat.begun_at(loss) {
+            self.close(slave, attempt, Why::Lost { began, loss });
+        }
+        self.seats.remove(&slave);
+    }
+
+    /// An attempt has ended.
+    fn close(&mut self, slave: SlaveId, attempt: AttemptId, why: Why) {
+        let Some(seat) = self.seats.get_mut(&slave) else { return };
+        let Some(open) = seat.open.remove(&attempt) else { return };
+        let Some(life) = self.lives.get_mut(&open.task) else { return };
+        if life.out == Some((slave, attempt)) {
+            life.out = None;
+            self.out -= 1;
+            self.closed.insert(open.task, Closed { slave, attempt, why });
+        }
+    }
+
+    fn after(&mut self, now: Time, event: &Event, effect: &Effect) {
+        match effect {
+            Effect::Send { slave, task, attempt, budget } => {
+                self.counts.sent += 1;
+                self.send(*slave, *task, *attempt);
+                let deadline = self.lives[task].spec.deadline;
+                assert_eq!(*budget, deadline.map(|deadline| deadline.since(now)));
+                assert!(deadline.is_none_or(|deadline| deadline > now), "sent too late");
+            }
+            Effect::Cancel { slave, attempt } => {
+                self.cancelled.insert((*slave, *attempt));
+                let is_held =
+                    matches!(event, Event::Holds { attempts, .. } if attempts.contains(attempt));
+                self.counts.recancelled += u64::from(is_held);
+                let seat = &self.seats[slave];
+                // Or it is over and the slave says that it holds it still.
+                assert!(seat.open.contains_key(attempt) || is_held, "cancelled what is not out");
+                let wanted = seat.open.get(attempt).and_then(|open| self.lives.get(&open.task));
+                let is_wanted = wanted.is_some_and(|life| life.out == Some((*slave, *attempt)));
+                assert!(!(is_wanted && is_held), "cancelled what is wanted");
+            }
+            Effect::Recall { slave, attempts } => {
+                self.counts.recalled += attempts.len() as u64;
+                let Some(seat) = self.seats.get_mut(slave) else { panic!("recall from {slave}") };
+                assert!(!attempts.is_empty() && !seat.draining);
+                for attempt in attempts {
+                    assert!(seat.open.contains_key(attempt), "recalled what is not out");
+                    assert!(seat.recalled.insert(*attempt), "recalled twice");
+                }
+            }
+            Effect::Resolve { task, outcome, .. } => self.resolve(event, *task, outcome),
+            Effect::AskReserve { slave, reservation, .. } => {
+                let Some(seat) = self.seats.get_mut(slave) else { panic!("asked {slave}") };
+                assert!(!seat.draining && seat.asked.is_none() && seat.held.is_none());
+                assert!(seat.open.is_empty(), "asked for slots that are in use");
+                seat.asked = Some(*reservation);
+            }
+            Effect::ReleaseSlave { slave, reservation } => {
+                let Some(seat) = self.seats.get_mut(slave) else { panic!("released {slave}") };
+                let was = seat.asked.take();
+                assert_eq!(was.or(seat.held.take()), Some(*reservation));
+            }
+            Effect::ReserveResolved { reservation, outcome } => {
+                assert_eq!(self.reservations.insert(*reservation, true), Some(false));
+                if let Ok(slave) = outcome {
+                    assert_eq!(self.seats[slave].held, Some(*reservation));
+                }
+            }
+            Effect::Retried { task, why, .. } => self.retried(*task, *why),
+            Effect::Stale { .. } => self.counts.stale += 1,
+        }
+    }
+
+    /// A task waits again: for a reason that this event has given, and as often as it may.
+    fn retried(&mut self, task: TaskId, why: Again) {
+        self.counts.retried += 1;
+        let closed = self.closed.remove(&task).map(|closed| closed.why);
+        let Some(life) = self.lives.get_mut(&task) else { panic!("retried {task}") };
+        assert!(life.end.is_none(), "task {task} is over and tried again");
+        let began = match (why, closed) {
+            (Again::Lost(_), Some(Why::Lost { began, loss })) => {
+                assert!(life.counts(began, loss), "what had not begun is counted as a try");
+                life.suspect |= loss == Loss::Died;
+                life.deaths += u32::from(loss == Loss::Died);
+                true
+            }
+            (Again::LostUnstarted(_), Some(Why::Lost { began, loss })) => {
+                assert!(!life.counts(began, loss), "what had begun is not counted as a try");
+                false
+            }
+            (Again::Forgotten, Some(Why::Forgotten)) => true,
+            (Again::Returned | Again::Busy, Some(Why::Said)) => false,
+            (why, closed) => panic!("task {task} is tried again for {why:?} after {closed:?}"),
+        };
+        life.tries += u32::from(began);
+        life.busy += u32::from(why == Again::Busy);
+        let Config { max_attempts, busy_retries, .. } = Config::default();
+        assert!(
+            life.tries < max_attempts && life.busy <= busy_retries,
+            "tried too often: {life:?}"
+        );
+        let lost = !matches!(why, Again::Returned | Again::Busy);
+        assert!(!(life.spec.flags.has(TaskFlags::ONCE) && lost), "a once task is tried again");
+    }
+
+    fn send(&mut self, slave: SlaveId, task: TaskId, attempt: AttemptId) {
+        let Some(seat) = self.seats.get_mut(&slave) else { panic!("sent to {slave}") };
+        for open in seat.open.values() {
+            assert!(!self.lives[&open.task].suspect, "sent beside a suspect");
+        }
+        let Some(life) = self.lives.get_mut(&task) else { panic!("sent {task}") };
+        assert!(life.end.is_none() && life.out.is_none(), "task {task} is elsewhere or over");
+        assert!(!life.suspect || seat.open.is_empty(), "a suspect sent in company");
+        match &life.spec.placement {
+            Placement::On(only) => assert_eq!(*only, slave),
+            Placement::Reserved(reservation) => assert_eq!(seat.held, Some(*reservation)),
+            _ => assert!(seat.asked.is_none() && seat.held.is_none(), "sent to a kept slave"),
+        }
+        seat.send(attempt, task);
+        life.out = Some((slave, attempt));
+        self.out += 1;
+    }
+
+    fn resolve(&mut self, event: &Event, task: TaskId, outcome: &Outcome) {
+        let closed = self.closed.remove(&task);
+        let Some(life) = self.lives.get_mut(&task) else { panic!("resolved {task}") };
+        assert!(life.end.is_none(), "task {task} resolved twice");
+        match outcome {
+            Outcome::Accepted { slave, attempt } => {
+                self.counts.accepted += 1;
+                let from = closed.map(|closed| (closed.slave, closed.attempt));
+                assert_eq!(from, Some((*slave, *attempt)), "not this task's result");
+                assert!(matches!(event, Event::Finished { end: End::Done { .. }, .. }));
+            }
+            Outcome::Failed { cause, .. } => {
+                self.counts.failed += 1;
+                let wanted = *cause == Cause::Cancelled;
+                let is_asked = matches!(event, Event::Cancel { task: asked } if *asked == task);
+                assert!(!wanted || is_asked, "task {task} is cancelled and nobody asked for it");
+                life.check_cause(cause, closed.map(|closed| closed.why));
+            }
+        }
+        life.end = Some(outcome.clone());
+        if let Some(out) = life.out.take() {
+            self.out -= 1;
+            self.orphans.insert(out);
+        }
+    }
+}
+
+impl Life {
+    /// Whether a loss counts as a try; deaths nearby are counted with it.
+    fn counts(&mut self, began: bool, loss: Loss) -> bool {
+        if !began && loss == Loss::Died {
+            self.near += 1;
+            return self.near >= NEAR_DEATHS;
+        }
+        began
+    }
+
+    fn check_cause(&mut self, cause: &Cause, why: Option<Why>) {
+        let counts = match why {
+            Some(Why::Lost { began, loss }) => self.counts(began, loss),
+            Some(Why::Forgotten) => true,
+            _ => false,
+        };
+        match cause {
+            Cause::SlaveLost { may_have_run: false } => assert!(self.out.is_none()),
+            Cause::AttemptsExhausted { attempts } if why != Some(Why::Said) => {
+                assert!(counts, "given up though it had not begun");
+                assert_eq!(*attempts, self.tries + 1, "tries");
+            }
+            Cause::Poison { deaths } if why != Some(Why::Said) => {
+                assert!(matches!(why, Some(Why::Lost { loss: Loss::Died, .. })) && counts);
+                assert_eq!(*deaths, self.deaths + 1, "deaths");
+            }
+            _ => {}
+        }
+    }
+}

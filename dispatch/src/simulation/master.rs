@@ -1,0 +1,350 @@
+//! A simulated master: a policy, and a driver that carries out what it says.
+//!
+//! Owns: the sessions with slaves, the policy's second opinion. Invariant: after every event
+//! the policy's own checks and those of the second opinion are made.
+
+use crate::audit::Audit;
+use crate::simulation::future::{Happening, Process};
+use crate::simulation::net::{End, LinkId};
+use crate::simulation::wire::Said;
+use crate::simulation::world::{BEAT, SILENCE, Shared, name};
+use crate::{
+    Config, Core, Effect, End as Ended, Event, KindId, Loss, Outcome, Placement, ReservationId,
+    SlaveId, TaskId, TaskSpec, Time, Wait,
+};
+use dpfw_protocol::Bytes;
+use dpfw_protocol::error::Cause;
+use dpfw_protocol::ids::{AttemptId, BindId, ConversationId, ModuleHash};
+use dpfw_protocol::message::{
+    Bind, Cancel, Dispatch, Heartbeat, Recall, Release, Reserve, TaskFlags, Timing, close,
+};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+#[derive(Debug)]
+struct Session {
+    link: LinkId,
+    slave: usize,
+    /// Which of the processes of that number.
+    incarnation: u64,
+    heard: u64,
+    binds: BTreeMap<KindId, BindId>,
+    wish: Option<(ConversationId, ReservationId)>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Master {
+    number: usize,
+    incarnation: u64,
+    pub(crate) up: bool,
+    pub(crate) stalled_until: u64,
+    core: Core,
+    pub(crate) audit: Audit,
+    sessions: BTreeMap<SlaveId, Session>,
+    awake: Option<Time>,
+    /// The result that the event being handled brought.
+    carried: Option<Bytes>,
+    pub(crate) last_resolved: u64,
+}
+
+/// Conversations of wishes, beyond those of all attempts.
+const WISHES: u64 = 1 << 40;
+
+impl Master {
+    pub(crate) fn new(number: usize) -> Self {
+        Self {
+            number,
+            incarnation: 0,
+            up: false,
+            stalled_until: 0,
+            core: Core::new(Config::default()),
+            audit: Audit::default(),
+            sessions: BTreeMap::new(),
+            awake: None,
+            carried: None,
+            last_resolved: 0,
+        }
+    }
+
+    pub(crate) fn process(&self) -> Process {
+        Process { role: End::Master, number: self.number, incarnation: self.incarnation }
+    }
+
+    /// Its process begins, and knows nothing of an earlier one.
+    pub(crate) fn come(&mut self, w: &mut Shared) {
+        let incarnation = self.incarnation + 1;
+        *self = Self { incarnation, up: true, ..Self::new(self.number) };
+        w.future.add(w.now + BEAT, Happening::Beats(self.process()));
+        (0..w.plan.slaves.len()).for_each(|slave| w.dial_soon((self.number, slave)));
+    }
+
+    /// Its process ends, and its tasks with it.
+    pub(crate) fn die(&mut self, w: &mut Shared) {
+        for session in self.sessions.values() {
+            w.net.tear(session.link, End::Master, w.now, &mut w.random, &mut w.future);
+        }
+        (self.up, self.sessions) = (false, BTreeMap::new());
+        // Its tasks die with it, and what was promised of them.
+        (self.core, self.audit) = (Core::default(), Audit::default());
+        let pause = w.random.within(1..50_000_000);
+        w.future.add(w.now + pause, Happening::MasterComes(self.number));
+    }
+
+    /// Whether it has a session with that slave, as it sees it.
+    pub(crate) fn has(&self, slave: usize) -> bool {
+        self.sessions.values().any(|session| session.slave == slave)
+    }
+
+    /// What keeps it from being quiet.
+    pub(crate) fn load(&self) -> Option<String> {
+        let stats = self.core.stats();
+        let (n, core) = (self.number, &self.core);
+        match stats.unresolved {
+            0 => core.is_at_rest().err().map(|what| format!("master {n}: {what}")),
+            left => Some(format!("master {n}: {left} tasks never resolve: {core:?}")),
+        }
+    }
+
+    /// A session with a slave begins; an older one with the same slave is over.
+    pub(crate) fn join(&mut self, w: &mut Shared, link: LinkId, slave: usize, incarnation: u64) {
+        let older = self.sessions.values().find(|session| session.slave == slave);
+        if let Some((old, was)) = older.map(|session| (session.link, session.incarnation)) {
+            // Another process has come: the old one has died, even if nobody saw it.
+            let loss = if was == incarnation { Loss::Unreachable } else { Loss::Died };
+            self.hang_up(w, old, Some(close::SUPERSEDED), loss);
+        }
+        w.last_slave += 1;
+        let (id, host) = (SlaveId(w.last_slave), w.plan.slaves[slave]);
+        let session =
+            Session { link, slave, incarnation, heard: w.now, binds: BTreeMap::new(), wish: None };
+        self.sessions.insert(id, session);
+        self.tell(w, Event::SlaveJoined { slave: id, slots: host.slots, attempts: host.limit });
+    }
+
+    fn id_of(&self, link: LinkId) -> Option<SlaveId> {
+        self.sessions.iter().find(|(_, session)| session.link == link).map(|(id, _)| *id)
+    }
+
+    /// A session is over: what its slave still says has no effect.
+    pub(crate) fn hang_up(&mut self, w: &mut Shared, link: LinkId, code: Option<u16>, loss: Loss) {
+        let Some(id) = self.id_of(link) else { return };
+        let Some(session) = self.sessions.remove(&id) else { return };
+        w.net.close(link, End::Master, code, w.now, &mut w.random, &mut w.future);
+        w.future.add(w.now + BEAT, Happening::Dials((self.number, session.slave)));
+        self.tell(w, Event::SlaveLost { slave: id, loss });
+    }
+
+    pub(crate) fn beat(&mut self, w: &mut Shared) {
+        let all: Vec<_> = self.sessions.values().map(|s| (s.link, s.heard)).collect();
+        for (link, heard) in all {
+            match w.now > heard + SILENCE {
+                true => self.hang_up(w, link, None, Loss::Unreachable),
+                false => w.net.say(link, End::Master, ConversationId::LINK, &Heartbeat {}),
+            }
+        }
+        w.future.add(w.now + BEAT, Happening::Beats(self.process()));
+    }
+
+    /// It stood still, and heard nothing meanwhile.
+    pub(crate) fn go_on_after_stall(&mut self, now: u64) {
+        self.sessions.values_mut().for_each(|session| session.heard = now);
+    }
+
+    pub(crate) fn hear(&mut self, w: &mut Shared, link: LinkId, said: Vec<Said>) {
+        // Any byte is a sign of life.
+        if let Some(session) = self.sessions.values_mut().find(|session| session.link == link) {
+            session.heard = w.now;
+        }
+        for one in said {
+            let Some(slave) = self.id_of(link) else { return };
+            self.learn(w, slave, link, one);
+        }
+    }
+
+    fn learn(&mut self, w: &mut Shared, slave: SlaveId, link: LinkId, said: Said) {
+        let forget = |w: &mut Shared, attempt: AttemptId| {
+            if let Some(queue) = w.net.queue(link, End::Master) {
+                queue.abandon(attempt.conversation());
+            }
+        };
+        match said {
+            Said::Done(attempt, timing, result) => {
+                forget(w, attempt);
+                self.done(w, slave, attempt, &timing, result);
+            }
+            Said::Failed(attempt, cause) => {
+                forget(w, attempt);
+                w.net.unwanted(link, End::Master, attempt.conversation());
+                self.tell(w, Event::Finished { slave, attempt, end: Ended::Failed { cause } });
+            }
+            Said::Returned(attempts) => {
+                attempts.iter().for_each(|attempt| forget(w, *attempt));
+                self.tell(w, Event::Returned { slave, attempts });
+            }
+            Said::Started(attempts) => self.tell(w, Event::Started { slave, attempts }),
+            Said::Waiting(attempts) => self.tell(w, Event::Waiting { slave, attempts }),
+            Said::Reserved(conversation, granted) => {
+                let session = self.sessions.get_mut(&slave);
+                let wish =
+                    session.and_then(|session| session.wish.take_if(|wish| wish.0 == conversation));
+                if let Some((_, reservation)) = wish {
+                    self.tell(w, Event::ReserveAnswered { slave, reservation, granted });
+                }
+            }
+            Said::Status(status, attempts) => {
+                let (slots, taken, upto) = (status.slots, status.taken, status.upto);
+                let running = status.attempts.into_vec();
+                self.tell(w, Event::SlaveStatus { slave, slots, taken, running });
+                self.tell(w, Event::Holds { slave, upto, attempts });
+            }
+            Said::Draining => self.tell(w, Event::SlaveDraining { slave }),
+            Said::Credit(of, bytes) => w.net.credit(link, End::Master, of, bytes),
+            Said::Grant(of, bytes) => w.net.grant(link, End::Master, of, bytes),
+            Said::Close(code) => {
+                let left = code == close::DRAINED || code == close::DONE;
+                let loss = if left { Loss::Left } else { Loss::Unreachable };
+                self.hang_up(w, link, None, loss);
+            }
+            said => panic!("a slave said {said:?}"),
+        }
+    }
+
+    fn done(
+        &mut self,
+        w: &mut Shared,
+        slave: SlaveId,
+        attempt: AttemptId,
+        timing: &Timing,
+        result: Bytes,
+    ) {
+        let run = Duration::from_micros(timing.run_us);
+        self.carried = Some(result);
+        self.tell(w, Event::Finished { slave, attempt, end: Ended::Done { run } });
+        self.carried = None;
+    }
+
+    pub(crate) fn submit(&mut self, w: &mut Shared, task: TaskId, placement: Placement) {
+        let job = &w.plan.tasks[&task];
+        let flags = if job.once { TaskFlags::ONCE } else { TaskFlags::default() };
+        let deadline = job.deadline.map(Time::from_nanos);
+        let spec = TaskSpec { kind: KindId(job.kind), flags, deadline, placement, calls: 1 };
+        self.tell(w, Event::Submit { task, spec });
+    }
+
+    pub(crate) fn wake(&mut self, w: &mut Shared) {
+        self.awake = None;
+        self.tell(w, Event::Tick);
+    }
+
+    pub(crate) fn tell(&mut self, w: &mut Shared, event: Event) {
+        let (now, mut out) = (Time::from_nanos(w.now), Vec::new());
+        self.core.handle(now, event.clone(), &mut out);
+        if w.trace {
+            eprintln!("{now:?} master {}: {event:?} -> {out:?}", self.number);
+        }
+        self.core.check_invariants();
+        self.audit.follow(now, &event, &out);
+        self.audit.compare(&self.core.stats());
+        for effect in out {
+            *w.seen.entry(name(&effect)).or_default() += 1;
+            self.carry_out(w, effect);
+        }
+        if let Some(wake) = self.core.next_wake()
+            && self.awake.is_none_or(|awake| wake < awake)
+        {
+            assert!(wake > now, "the policy wants to be woken at once");
+            self.awake = Some(wake);
+            w.future.add(wake.as_nanos(), Happening::Tick(self.number));
+        }
+    }
+
+    fn carry_out(&mut self, w: &mut Shared, effect: Effect) {
+        let to = ConversationId::LINK;
+        match effect {
+            Effect::Send { slave, task, attempt, budget } => {
+                self.send(w, slave, task, attempt, budget);
+            }
+            Effect::Cancel { slave, attempt } => {
+                self.say(w, slave, |_| attempt.conversation(), &Cancel {});
+            }
+            Effect::Recall { slave, attempts } => {
+                self.say(w, slave, |_| to, &Recall { attempts });
+            }
+            Effect::AskReserve { slave, reservation, wait } => {
+                w.last_wish += 1;
+                let conversation = ConversationId(WISHES + w.last_wish);
+                let wish = Some((conversation, reservation));
+                let asked = |session: &mut Session| {
+                    session.wish = wish;
+                    conversation
+                };
+                self.say(w, slave, asked, &Reserve { wait: wait == Wait::Yes });
+            }
+            Effect::ReleaseSlave { slave, .. } => self.say(w, slave, |_| to, &Release {}),
+            Effect::ReserveResolved { reservation, outcome: Ok(_) } => {
+                w.expect(w.now + 1_000_000, Happening::Uses(self.number, reservation));
+            }
+            Effect::Resolve { task, outcome, .. } => self.resolved(w, task, &outcome),
+            Effect::ReserveResolved { .. } | Effect::Retried { .. } | Effect::Stale { .. } => {}
+        }
+    }
+
+    /// A result has to be that of its very task, all the way.
+    fn resolved(&mut self, w: &mut Shared, task: TaskId, outcome: &Outcome) {
+        self.last_resolved = w.now;
+        if let Outcome::Accepted { .. } = outcome
+            && !w.is_lied_to(self.number)
+        {
+            let result = self.carried.take().expect("a result is accepted with its event");
+            assert_eq!(result[..8], task.0.to_le_bytes(), "another task's result");
+            assert_eq!(result.len(), 8 + w.result_len(task, result.len()), "a part of a result");
+            assert!(w.runs.get(&task).is_some_and(|runs| *runs > 0), "it never ran");
+        }
+    }
+
+    fn say<M: dpfw_protocol::message::Message>(
+        &mut self,
+        w: &mut Shared,
+        slave: SlaveId,
+        conversation: impl FnOnce(&mut Session) -> ConversationId,
+        message: &M,
+    ) {
+        if let Some(session) = self.sessions.get_mut(&slave) {
+            let conversation = conversation(session);
+            w.net.say(session.link, End::Master, conversation, message);
+        }
+    }
+
+    fn send(
+        &mut self,
+        w: &mut Shared,
+        slave: SlaveId,
+        task: TaskId,
+        attempt: AttemptId,
+        budget: Option<Duration>,
+    ) {
+        let Some(session) = self.sessions.get_mut(&slave) else { return };
+        let job = &w.plan.tasks[&task];
+        let (next, kind) = (BindId(session.binds.len() as u32), KindId(job.kind));
+        let bind = *session.binds.entry(kind).or_insert(next);
+        let flags = if job.once { TaskFlags::ONCE } else { TaskFlags::default() };
+        let mut args = task.0.to_le_bytes().to_vec();
+        args.resize(args.len() + job.bytes, 0);
+        let budget_us = budget.map(|budget| budget.as_micros() as u64);
+        let payload = args.len() as u64;
+        let dispatch = Dispatch { bind, flags, budget_us, payload, limits: None };
+        let Some(queue) = w.net.queue(session.link, End::Master) else { return };
+        if bind == next {
+            let module = ModuleHash::from_bytes([7; 32]);
+            let bind = Bind { bind, module, task: format!("kind {kind}"), expects: None };
+            queue.message(ConversationId::LINK, &bind).expect("it fits a frame");
+        }
+        let sent = queue.message_with(attempt.conversation(), &dispatch, args.into());
+        sent.expect("it fits a frame");
+    }
+
+    /// The cause of a task's end, if it ended without a result.
+    pub(crate) fn failure(&self, task: TaskId) -> Option<&Cause> {
+        self.audit.failure(task)
+    }
+}
