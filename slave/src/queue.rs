@@ -164,12 +164,12 @@ impl Queue {
 
     /// Appends a job; gives it back if the queue is full. Those of whom few wait get in for
     /// longer, so that one master cannot fill it for all.
-    pub(crate) fn push(&self, job: Job) -> Result<(), Job> {
+    pub(crate) fn push(&self, job: Job) -> Result<(), Box<Job>> {
         let mut inner = self.lock();
         let is_full = inner.len >= self.most
             && (inner.len >= 2 * self.most || inner.waiting(&job.session) >= self.most / SHARE);
         if inner.stopped || is_full {
-            return Err(job);
+            return Err(Box::new(job));
         }
         inner.push(job);
         self.wake(inner);
