@@ -149,6 +149,11 @@ impl Dialler {
             return self.failed(with).await;
         }
         self.failed = 0;
+        if with.is_closed_with(close::SUPERSEDED) {
+            // The peer has a newer link, of which this side may not know before its handshake
+            // ends: it is not to be taken for one that is needed.
+            tokio::time::sleep(HANDSHAKE).await;
+        }
         self.pause().await;
         Ok(())
     }
@@ -217,6 +222,15 @@ mod tests {
         let error = dialler.ended(refused()).await.expect_err("the third");
         let text = "a:1 gives no link (tried 3 times): the peer closed the link: busy";
         assert_eq!(error.to_string(), text);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn f07_who_was_superseded_waits_for_the_newer_link() {
+        let mut dialler = Dial { pause: Duration::ZERO, ..Dial::new("a:1") }.begin();
+        let start = Instant::now();
+        let superseded = LinkError::closed(close::SUPERSEDED, "newer");
+        dialler.ended(superseded).await.expect("there are more");
+        assert!(start.elapsed() >= HANDSHAKE);
     }
 
     #[tokio::test(start_paused = true)]
