@@ -20,6 +20,10 @@ pub(crate) struct SlotOptions {
     /// unless told. Only a directory of mode 0700 is trusted
     #[arg(long, value_name = "DIR")]
     pub(crate) cache: Option<PathBuf>,
+    /// Sandboxes are reset without PAGEMAP_SCAN, which is slower: for machines that may swap
+    /// later; swap that is there is noticed
+    #[arg(long)]
+    pub(crate) no_pagemap_scan: bool,
     /// Compiled modules are not kept
     #[arg(long, conflicts_with = "cache")]
     pub(crate) no_cache: bool,
@@ -42,6 +46,9 @@ pub(crate) struct LimitOptions {
     /// How long a task may run, whatever its caller says
     #[arg(long, value_name = "DURATION", default_value_t = Span(DEFAULTS.time))]
     time: Span,
+    /// How often a task's guest may call the host
+    #[arg(long, value_name = "N", default_value_t = DEFAULTS.host_calls)]
+    host_calls: u64,
     /// Bytes of a result
     #[arg(long, value_name = "SIZE", default_value_t = Size(DEFAULTS.result))]
     result: Size,
@@ -57,6 +64,12 @@ pub(crate) struct LimitOptions {
     /// Functions of a module
     #[arg(long, value_name = "N", default_value_t = DEFAULTS.functions)]
     functions: u32,
+    /// Bytes of the body of one of a module's functions
+    #[arg(long, value_name = "SIZE", default_value_t = Size(DEFAULTS.function_size))]
+    function_size: Size,
+    /// How long loading a module may take, its start and warm-up included
+    #[arg(long, value_name = "DURATION", default_value_t = Span(DEFAULTS.compile))]
+    compile: Span,
     /// Bytes of a module's data segments
     #[arg(long, value_name = "SIZE", default_value_t = Size(DEFAULTS.data))]
     data: Size,
@@ -92,11 +105,14 @@ impl LimitOptions {
         // `stack` has seen to it that it fits.
         limits.stack = usize::try_from(self.stack.0).unwrap_or(usize::MAX);
         limits.time = self.time.0;
+        limits.host_calls = self.host_calls;
         limits.result = self.result.0;
         limits.arguments = self.arguments.0;
         limits.log = self.log_bytes.0;
         limits.module = self.module_size.0;
         limits.functions = self.functions;
+        limits.function_size = self.function_size.0;
+        limits.compile = self.compile.0;
         limits.data = self.data.0;
         limits.warm = self.warm.0;
         limits.store_bytes = self.store.0;
@@ -126,6 +142,9 @@ pub(crate) fn slave(slots: &SlotOptions, limits: &LimitOptions) -> SlaveBuilder 
     }
     if let Some(directory) = &slots.cache {
         builder = builder.cache(directory);
+    }
+    if slots.no_pagemap_scan {
+        builder = builder.pagemap_scan(false);
     }
     if slots.no_cache {
         builder = builder.no_cache();

@@ -19,6 +19,8 @@
 mod mutation;
 
 mod alarm;
+#[cfg(any(test, feature = "audit"))]
+pub mod audit;
 mod check;
 pub mod chunk;
 mod config;

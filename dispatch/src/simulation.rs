@@ -4,7 +4,6 @@
 //! `cargo xtask simulate --seeds 10000` runs more worlds than the tests do; a failure prints
 //! its seed, and `cargo xtask simulate --seed N` runs that one again, exactly.
 
-mod audit;
 mod faults;
 mod future;
 mod master;

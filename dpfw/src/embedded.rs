@@ -129,6 +129,20 @@ impl MasterBuilder {
         self.with(|inner| inner.policy(policy))
     }
 
+    /// How often a task may be started before lost slaves end it with
+    /// [`Cause::AttemptsExhausted`](crate::Cause::AttemptsExhausted): three times unless told
+    /// otherwise. Where slaves come and go all the time, chance alone uses up three.
+    pub fn attempts(self, starts: u32) -> Self {
+        self.with(|inner| inner.attempts(starts))
+    }
+
+    /// How many deaths of slaves make the task that they ran
+    /// [`Cause::Poison`](crate::Cause::Poison), all but the first while it ran alone: three
+    /// unless told otherwise.
+    pub fn poison(self, deaths: u32) -> Self {
+        self.with(|inner| inner.poison(deaths))
+    }
+
     fn with(mut self, change: impl FnOnce(Builder) -> Builder) -> Self {
         self.inner = change(self.inner);
         self

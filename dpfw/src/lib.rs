@@ -32,7 +32,7 @@ pub use dpfw_master::{
     Conditional, Description, Dial, DialError, EncodeError, ExitStatus, FirstError, Limit,
     LinkLost, Listed, ListenError, Location, Map, Module, Named, Network, Output, Placed, Policy,
     Program, ProgramHandle, Progress, Receipt, ReserveError, Reserved, Slave as LinkedSlave, Stats,
-    Stdout, Store, StoreError, Stored, Task, TaskError, TaskHandle, Trap, Unended,
+    Stdout, Store, StoreError, Stored, Task, TaskError, TaskHandle, TaskLimits, Trap, Unended,
 };
 pub use dpfw_protocol::hello::Namespace;
 pub use dpfw_protocol::ids::{ModuleHash, PeerId};

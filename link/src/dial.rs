@@ -1,9 +1,11 @@
 //! Dialling, again and again with pauses.
 
 use crate::address::{AddressError, Network, resolve};
+use crate::error::LinkError;
 use crate::link::random;
 use crate::stream::Stream;
 use dpfw_protocol::limits::{DIAL_PAUSE, DIAL_TRIES, HANDSHAKE};
+use dpfw_protocol::message::close;
 use std::io;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -17,8 +19,8 @@ pub struct Dial {
     pub network: Network,
     /// Tries before giving up; `None` for ever.
     pub tries: Option<u32>,
-    /// The pause between two tries; up to a quarter is added by chance, so that many who
-    /// lost the same peer do not return at once.
+    /// The pause between two tries, on average: from a half to one and a half of it. Beyond 30
+    /// tries it grows, to sixteen times as much.
     pub pause: Duration,
 }
 
@@ -46,6 +48,16 @@ pub enum DialError {
         /// What the last try said.
         source: io::Error,
     },
+    /// Somebody answered, and no link came of it.
+    #[error("{address} gives no link ({}): {source}", times(*tries))]
+    NoLink {
+        /// The address.
+        address: String,
+        /// How often it was tried.
+        tries: u32,
+        /// Why there was none the last time.
+        source: LinkError,
+    },
 }
 
 impl Dial {
@@ -55,32 +67,9 @@ impl Dial {
         Self { address: address.into(), network, tries, pause }
     }
 
-    /// Connects; on failure pauses and tries again. Cancel safe.
-    ///
-    /// # Errors
-    /// [`DialError`] when the tries are used up, or at once if the address is not allowed.
-    pub async fn connect(&self) -> Result<Stream, DialError> {
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            match self.once().await? {
-                Ok(stream) => return Ok(Stream::tcp(stream)),
-                Err(source) if self.tries.is_some_and(|most| tries >= most) => {
-                    let address = self.address.clone();
-                    return Err(DialError::Unreachable { address, tries, source });
-                }
-                Err(error) => {
-                    tracing::debug!(address = %self.address, %error, tries, "dialling again");
-                    self.paused().await;
-                }
-            }
-        }
-    }
-
-    /// Waits as long as between two tries, for whoever dials again after a link was lost.
-    /// Cancel safe.
-    pub async fn paused(&self) {
-        tokio::time::sleep(jittered(self.pause)).await;
+    /// Begins to dial.
+    pub fn begin(self) -> Dialler {
+        Dialler { dial: self, failed: 0 }
     }
 
     async fn once(&self) -> Result<io::Result<TcpStream>, AddressError> {
@@ -100,19 +89,102 @@ impl Dial {
     }
 }
 
+/// Somebody who dials one address, again and again.
+///
+/// A try has failed if no link came of it, whether nobody answered or no hands were shaken.
+/// Invariant: between two tries is a pause.
+#[derive(Debug)]
+pub struct Dialler {
+    dial: Dial,
+    /// Since the last link.
+    failed: u32,
+}
+
+impl Dialler {
+    /// What is dialled.
+    pub fn address(&self) -> &str {
+        &self.dial.address
+    }
+
+    /// Connects; on failure pauses and tries again.
+    ///
+    /// # Errors
+    /// [`DialError`] when the tries are used up, or at once if the address is not allowed.
+    pub async fn connect(&mut self) -> Result<Stream, DialError> {
+        loop {
+            let source = match self.dial.once().await? {
+                Ok(stream) => return Ok(Stream::tcp(stream)),
+                Err(source) => source,
+            };
+            let address = self.dial.address.clone();
+            tracing::debug!(address, %source, failed = self.failed, "nobody answers");
+            if let Some(tries) = self.fail() {
+                return Err(DialError::Unreachable { address, tries, source });
+            }
+            self.pause().await;
+        }
+    }
+
+    /// Somebody answered, but no link came of it, or none that lasted: a try has failed.
+    /// Pauses.
+    ///
+    /// # Errors
+    /// [`DialError::NoLink`] when the tries are used up.
+    pub async fn failed(&mut self, source: LinkError) -> Result<(), DialError> {
+        if let Some(tries) = self.fail() {
+            let address = self.dial.address.clone();
+            return Err(DialError::NoLink { address, tries, source });
+        }
+        self.pause().await;
+        Ok(())
+    }
+
+    /// There was a link, which has ended with this: the tries count anew, unless the peer has
+    /// refused to keep it. Pauses.
+    ///
+    /// # Errors
+    /// [`DialError::NoLink`] when the tries are used up.
+    pub async fn ended(&mut self, with: LinkError) -> Result<(), DialError> {
+        if with.is_closed_with(close::REFUSED) {
+            return self.failed(with).await;
+        }
+        self.failed = 0;
+        self.pause().await;
+        Ok(())
+    }
+
+    /// How many tries there were, if there are to be no more.
+    fn fail(&mut self) -> Option<u32> {
+        self.failed = self.failed.saturating_add(1);
+        self.dial.tries.is_some_and(|most| self.failed >= most).then_some(self.failed)
+    }
+
+    async fn pause(&self) {
+        let doubled = self.failed.saturating_sub(DIAL_TRIES).min(MOST_DOUBLED);
+        tokio::time::sleep(jittered(self.dial.pause.saturating_mul(1 << doubled))).await;
+    }
+}
+
+/// Who is dialled for ever is dialled more and more rarely, down to a sixteenth: it has been
+/// away for longer than the tries of everybody else.
+const MOST_DOUBLED: u32 = 4;
+
 /// Whether a resolver's error may pass: not that of a text that is no address.
 fn is_passing(error: &io::Error) -> bool {
     error.kind() != io::ErrorKind::InvalidInput
 }
 
+/// Half of the pause to one and a half: of many who lost the same peer at once, few return
+/// at once.
 fn jittered(pause: Duration) -> Duration {
-    let quarter = pause.as_micros() as u64 / 4;
-    pause + Duration::from_micros(random() % (quarter + 1))
+    let whole = u64::try_from(pause.as_micros()).unwrap_or(u64::MAX - 1);
+    pause / 2 + Duration::from_micros(random() % (whole + 1))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::time::Instant;
 
     #[tokio::test(start_paused = true)]
     async fn it_gives_up_after_its_tries() {
@@ -121,31 +193,55 @@ mod tests {
         let address = free.local_addr().expect("bound").to_string();
         drop(free);
         let dial = Dial { tries: Some(3), ..Dial::new(address) };
-        let error = dial.connect().await.expect_err("nobody is there");
+        let error = dial.begin().connect().await.expect_err("nobody is there");
         assert!(matches!(error, DialError::Unreachable { tries: 3, .. }), "{error}");
     }
 
+    #[test]
+    fn unless_told_otherwise_it_is_thirty_tries_a_second_apart() {
+        let Dial { tries, pause, .. } = Dial::new("a:1");
+        assert_eq!((tries, pause), (Some(30), Duration::from_secs(1)));
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn a_pause_is_longer_by_chance() {
-        let dial = Dial { pause: Duration::from_secs(1000), ..Dial::new("") };
-        let mut pauses = std::collections::BTreeSet::new();
-        for _ in 0..20 {
-            let start = tokio::time::Instant::now();
-            dial.paused().await;
-            let pause = start.elapsed();
-            // A timer rounds up to a millisecond.
-            let most = dial.pause * 5 / 4 + Duration::from_millis(1);
-            assert!((dial.pause..=most).contains(&pause), "{pause:?}");
-            pauses.insert(pause);
+    async fn handshakes_that_fail_are_tries_and_links_are_not() {
+        let mut dialler = Dial { tries: Some(3), ..Dial::new("a:1") }.begin();
+        for _ in 0..2 {
+            dialler.failed(LinkError::Ended).await.expect("there are more");
+            dialler.failed(LinkError::Ended).await.expect("there are more");
+            dialler.ended(LinkError::Ended).await.expect("there are more");
         }
-        assert!(pauses.len() > 1, "all were alike");
+        dialler.failed(LinkError::Ended).await.expect("there are more");
+        let refused = || LinkError::closed(close::REFUSED, "busy");
+        dialler.ended(refused()).await.expect("there are more");
+        let error = dialler.ended(refused()).await.expect_err("the third");
+        let text = "a:1 gives no link (tried 3 times): the peer closed the link: busy";
+        assert_eq!(error.to_string(), text);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn f11_pauses_differ_by_chance_and_grow_for_who_dials_for_ever() {
+        let pause = Duration::from_secs(1000);
+        let mut dialler = Dial { pause, tries: None, ..Dial::new("a:1") }.begin();
+        let mut pauses = std::collections::BTreeSet::new();
+        // A timer rounds up to a millisecond.
+        let rounded = Duration::from_millis(1);
+        for failed in 1..=DIAL_TRIES + 8 {
+            let start = Instant::now();
+            dialler.failed(LinkError::Ended).await.expect("for ever");
+            let whole = pause * (1 << failed.saturating_sub(DIAL_TRIES).min(4));
+            let paused = start.elapsed();
+            assert!((whole / 2..=whole * 3 / 2 + rounded).contains(&paused), "{paused:?}");
+            pauses.insert(paused);
+        }
+        assert!(pauses.len() > 10, "they were alike");
     }
 
     #[tokio::test]
     async fn what_is_not_allowed_is_not_tried() {
-        let error = Dial::new("192.0.2.1:9").connect().await.expect_err("beyond loopback");
+        let error = Dial::new("192.0.2.1:9").begin().connect().await.expect_err("beyond loopback");
         assert!(matches!(error, DialError::Address(AddressError::BeyondLoopback { .. })));
-        let error = Dial::new("nonsense").connect().await.expect_err("no address");
+        let error = Dial::new("nonsense").begin().connect().await.expect_err("no address");
         assert!(matches!(error, DialError::Address(AddressError::Unknown { .. })));
     }
 }

@@ -47,6 +47,12 @@ pub enum LinkError {
     /// The peer does not read what it asked for.
     #[error("the peer does not read: {0} bytes wait for it")]
     Overrun(usize),
+    /// This side lets the peer in no further, for now.
+    #[error("{0}")]
+    Refused(String),
+    /// A newer link of the same peer took over.
+    #[error("a newer link of the same peer took over")]
+    Superseded,
     /// This side ended the link.
     #[error("this side closed the link: {0}")]
     Local(&'static str),
@@ -65,11 +71,22 @@ impl LinkError {
             Self::Frame(_) | Self::Message(_) | Self::Broken(_) => {
                 Some((close::PROTOCOL, self.to_string()))
             }
-            Self::SlowHandshake(_) => Some((close::REFUSED, self.to_string())),
+            Self::SlowHandshake(_) | Self::Refused(_) => Some((close::REFUSED, self.to_string())),
+            Self::Superseded => Some((close::SUPERSEDED, self.to_string())),
+            // It may be heard: of two ways one may be cut. Whoever only loses the connection
+            // would take this side's process for dead.
+            Self::Silent(limit) => {
+                Some((close::SILENT, format!("nothing was heard of this side for {limit:?}")))
+            }
             Self::Overrun(_) => Some((close::OVERRUN, self.to_string())),
-            Self::Io(_) | Self::Ended | Self::Silent(_) | Self::Closed { .. } => None,
+            Self::Io(_) | Self::Ended | Self::Closed { .. } => None,
             Self::Local(_) => None,
         }
+    }
+
+    /// Whether the peer closed the link for this reason, one of [`close`].
+    pub fn is_closed_with(&self, reason: u16) -> bool {
+        matches!(self, Self::Closed { code, .. } if *code == reason)
     }
 
     /// Whether the other process may have died: its end of the connection is gone.

@@ -21,7 +21,28 @@ pub struct Inbox {
     direct: Option<Direct>,
     /// Whether another chunk follows the last one: then little is read ahead of it.
     more: bool,
+    hollow: Hollow,
+    /// Whether a frame, or a part of a payload that is known, has come since the last read.
+    whole: bool,
 }
+
+/// What frames without content have cost. Others pay it back.
+struct Hollow {
+    cost: u32,
+    since: Instant,
+}
+
+/// What frames without content may cost within [`SPAN`]: a hundred thousand of them. Honest
+/// peers send one a second, and at most one for each frame that has some.
+const MOST_COST: u32 = 100_000 * FULL;
+
+/// See [`MOST_COST`].
+const SPAN: Duration = Duration::from_secs(10);
+
+/// The cost of a frame without content. Credit costs [`LITTLE`]: a peer may grant it for each
+/// chunk that it takes.
+const FULL: u32 = 16;
+const LITTLE: u32 = 1;
 
 /// The rest of a chunk whose header has been read.
 #[derive(Clone, Copy)]
@@ -43,8 +64,18 @@ pub(crate) type Arrived<T> = (ConversationId, Result<Step<T>, ArrivalError<T>>);
 struct Silence {
     limit: Duration,
     last: Instant,
+    /// When there was last anything whole, and how often something came since.
+    whole: Instant,
+    reads: u32,
     alarm: Pin<Box<Sleep>>,
 }
+
+/// How long a frame may take while its bytes come. One of 16 KiB needs less at 300 bytes a
+/// second; one whose length is wrong would swallow all that follows it.
+const SLOWEST: Duration = Duration::from_secs(60);
+
+/// If fewer than this came meanwhile, it was this side that did not read.
+const FEW: u32 = 16;
 
 impl Inbox {
     pub(crate) fn new(reader: Box<dyn AsyncRead + Send + Unpin>, max_body: usize) -> Self {
@@ -54,6 +85,8 @@ impl Inbox {
             silence: None,
             direct: None,
             more: false,
+            hollow: Hollow { cost: 0, since: Instant::now() },
+            whole: false,
         }
     }
 
@@ -62,7 +95,7 @@ impl Inbox {
         self.decoder.allow(max_body);
         let last = Instant::now();
         let alarm = Box::pin(tokio::time::sleep_until(last + SILENCE));
-        self.silence = Some(Silence { limit: SILENCE, last, alarm });
+        self.silence = Some(Silence { limit: SILENCE, last, whole: last, reads: 0, alarm });
     }
 
     /// Waits for more bytes, which become frames. Cancel safe.
@@ -75,7 +108,7 @@ impl Inbox {
         let most = space.len().min(most);
         let n = read(&mut self.reader, &mut self.silence, &mut &mut space[..most]).await?;
         self.decoder.filled(n);
-        Ok(())
+        self.look_for_stall()
     }
 
     /// Waits for more bytes. Those of a chunk go right into their payload, which is then
@@ -109,6 +142,7 @@ impl Inbox {
         };
         let mut rest = room.limit(direct.left);
         let n = read(&mut self.reader, &mut self.silence, &mut rest).await?;
+        self.whole = true;
         direct.left -= n;
         let (is_whole, last) = (direct.left == 0, direct.last);
         if is_whole {
@@ -116,6 +150,20 @@ impl Inbox {
             self.more = !last;
         }
         Ok(Some((conversation, arrivals.appended(conversation, n, is_whole && last))))
+    }
+
+    /// Gives up a frame that comes and comes, and is never whole.
+    fn look_for_stall(&mut self) -> Result<(), LinkError> {
+        let Some(silence) = &mut self.silence else { return Ok(()) };
+        if std::mem::take(&mut self.whole) {
+            (silence.whole, silence.reads) = (silence.last, 0);
+        }
+        silence.reads += 1;
+        let is_slow = silence.last.duration_since(silence.whole) > SLOWEST;
+        match is_slow && silence.reads > FEW {
+            true => Err(LinkError::Broken(format!("a frame took longer than {SLOWEST:?}"))),
+            false => Ok(()),
+        }
     }
 
     /// Moves what has arrived of a chunk into its payload.
@@ -155,6 +203,8 @@ impl Inbox {
             let Header { kind, flags, conversation, .. } = frame.header;
             // Those of ports are copied: what is at a port is gone before the next comes.
             self.more = kind == kind::CHUNK && flags & END == 0 && conversation.port().is_none();
+            self.hollow.charge(kind, frame.body)?;
+            self.whole = true;
         }
         Ok(frame)
     }
@@ -162,6 +212,30 @@ impl Inbox {
     /// Takes the bytes that precede all frames, if they have arrived.
     pub(crate) fn take(&mut self, n: usize) -> Option<&[u8]> {
         self.decoder.take(n)
+    }
+}
+
+impl Hollow {
+    fn charge(&mut self, kind: u8, body: &[u8]) -> Result<(), LinkError> {
+        let cost = match kind {
+            kind::HEARTBEAT | kind::CANCEL | kind::RECALL | kind::RELEASE | kind::ABANDON => FULL,
+            kind::CREDIT => LITTLE,
+            kind::CHUNK if body.is_empty() => FULL,
+            _ => {
+                self.cost = self.cost.saturating_sub(FULL);
+                return Ok(());
+            }
+        };
+        self.cost += cost;
+        if self.cost < MOST_COST {
+            return Ok(());
+        }
+        let now = Instant::now();
+        if now.duration_since(self.since) < SPAN {
+            return Err(LinkError::Broken("frames without content, without end".into()));
+        }
+        *self = Self { cost: 0, since: now };
+        Ok(())
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Owns: what master and slave do alike on the network. Dialling and listening
 //! ([`dial`], [`listen`]), which addresses are allowed ([`address`]), the handshake
-//! ([`Link::establish`]), reading frames ([`Inbox`]), writing them in batches
+//! ([`Link::establish`]) and who is admitted to it ([`gate`]), reading frames ([`Inbox`]), writing them in batches
 //! ([`Outbox`]), and the thread that keeps idle links alive ([`heart`]). Does not:
 //! understand messages beyond the hello and the heartbeat, or decide what follows from a
 //! loss.
@@ -12,6 +12,7 @@
 pub mod address;
 pub mod dial;
 mod error;
+pub mod gate;
 pub mod heart;
 mod inbox;
 pub mod inlet;

@@ -1,16 +1,18 @@
 //! Making a link of a stream: the handshake.
 
 use crate::error::LinkError;
+use crate::gate::{Admit, Gate, Turn};
 use crate::heart::{self, Beat};
 use crate::inbox::Inbox;
 use crate::outbox::Outbox;
 use crate::stream::Stream;
 use dpfw_protocol::frame::Frame;
-use dpfw_protocol::hello::{Hello, HelloError, PREFACE};
+use dpfw_protocol::hello::{Hello, HelloError, Identity, PREFACE};
 use dpfw_protocol::ids::{Incarnation, PeerId};
 use dpfw_protocol::limits::{HANDSHAKE, MAX_BODY, MAX_HELLO, WINDOW};
 use dpfw_protocol::message::{Close, Message, decode, kind};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// An established link. Dropping its parts closes it without a goodbye.
@@ -36,10 +38,30 @@ impl Link {
     /// # Errors
     /// [`LinkError`] if the peer does not speak dpfw, or not with us; it has been told.
     pub async fn establish(stream: Stream, ours: &Hello) -> Result<Self, LinkError> {
+        Self::establish_at(stream, ours, &mut Gate::open()).await
+    }
+
+    /// The same for a side that was dialled, and does not link everybody.
+    ///
+    /// # Errors
+    /// [`LinkError`] if the peer does not speak dpfw, or not with us, or is not admitted; it
+    /// has been told.
+    pub async fn establish_at(
+        stream: Stream,
+        ours: &Hello,
+        gate: &mut Gate<'_>,
+    ) -> Result<Self, LinkError> {
         let Stream { reader, writer, peer } = stream;
         let mut inbox = Inbox::new(reader, MAX_HELLO);
         let outbox = Outbox::new(writer);
-        let shake = hands(&mut inbox, &outbox, ours);
+        let shake = async {
+            let Gate { hears_first, admit, turn } = gate;
+            let shake = hands(&mut inbox, &outbox, ours, (*hears_first, *admit));
+            tokio::select! {
+                outcome = shake => outcome,
+                error = given_way(turn) => Err(error),
+            }
+        };
         let outcome = match tokio::time::timeout(HANDSHAKE, shake).await {
             Ok(outcome) => outcome,
             Err(_) => Err(LinkError::SlowHandshake(HANDSHAKE)),
@@ -98,15 +120,39 @@ async fn hands(
     inbox: &mut Inbox,
     outbox: &Outbox,
     ours: &Hello,
+    (hears_first, admit): (bool, Admit<'_>),
 ) -> Result<(Hello, u16), LinkError> {
-    let hello = ours.to_bytes()?;
-    outbox.append(|queue| {
-        queue.raw(&hello);
-        Ok(())
-    })?;
+    let bytes = ours.to_bytes()?;
+    let (preface, hello) = bytes.split_at(PREFACE.len());
+    let say = async |bytes: &[u8]| {
+        outbox.append(|queue| {
+            queue.raw(bytes);
+            Ok(())
+        })?;
+        outbox.flushed().await
+    };
+    let hear = async {
+        let agreed = hear(inbox, ours).await?;
+        admit(&agreed.0)?;
+        Ok(agreed)
+    };
+    if hears_first {
+        say(preface).await?;
+        let agreed = hear.await?;
+        say(hello).await?;
+        return Ok(agreed);
+    }
     // Both at once: on a narrow stream each side's hello waits until the other reads.
-    let ((), agreed) = tokio::try_join!(outbox.flushed(), hear(inbox, ours))?;
+    let ((), agreed) = tokio::try_join!(say(&bytes), hear)?;
     Ok(agreed)
+}
+
+/// Resolves when others wait for this handshake's place.
+async fn given_way(turn: &mut Option<Turn>) -> LinkError {
+    match turn {
+        Some(turn) => turn.is_over().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Hears the peer's preface and hello, and gives the version to speak with it.
@@ -139,14 +185,16 @@ fn hello_of(frame: &Frame<'_>) -> Result<Hello, LinkError> {
     }
 }
 
-/// This process's incarnation, and a name for a peer that was given none: `kind-xxxxxxxx`.
-pub fn identity(kind: &str) -> (PeerId, Incarnation) {
+/// Who a new master or slave of this process is; its name is one that was given to nobody,
+/// `kind-xxxxxxxx`.
+pub fn identity(kind: &str) -> Identity {
     static INCARNATION: OnceLock<u64> = OnceLock::new();
-    let incarnation = *INCARNATION.get_or_init(random);
+    static SERIAL: AtomicU32 = AtomicU32::new(0);
+    let incarnation = Incarnation(*INCARNATION.get_or_init(random));
     let name = format!("{kind}-{:08x}", random() as u32);
     // Any word of ASCII letters makes a printable name.
     let peer = PeerId::new(name).unwrap_or_else(|_| unreachable!("{kind} is a word"));
-    (peer, Incarnation(incarnation))
+    Identity { peer, incarnation, serial: SERIAL.fetch_add(1, Ordering::Relaxed) }
 }
 
 /// Eight bytes of the system's randomness; of the clock and the process where there are

@@ -2,10 +2,15 @@
 
 use crate::address::{AddressError, Network, resolve};
 use crate::stream::Stream;
+use dpfw_protocol::hello::PREFACE;
+use dpfw_protocol::ids::ConversationId;
+use dpfw_protocol::message::{Close, close, encode};
+use rustix::process::{Resource, getrlimit};
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 /// A port that peers dial.
 #[derive(Debug)]
@@ -30,6 +35,10 @@ pub enum ListenError {
 
 /// The pause after an accept failed for lack of descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// Descriptors of the process that are not for peers that dial: what established links need,
+/// the files of modules above all, is opened when they are used up.
+const SPARE: u64 = 32;
 
 impl Listener {
     /// Binds `HOST:PORT`; port 0 takes a free one.
@@ -56,12 +65,36 @@ impl Listener {
     pub async fn accept(&self) -> Stream {
         loop {
             match self.0.accept().await {
-                Ok((stream, _)) => return Stream::tcp(stream),
+                Ok((stream, _)) if leaves_enough(&stream) => return Stream::tcp(stream),
+                Ok((stream, peer)) => {
+                    tracing::warn!(%peer, "refused: no descriptors are left");
+                    refuse(&stream);
+                    drop(stream);
+                    tokio::time::sleep(PAUSE).await;
+                }
                 Err(error) => {
                     tracing::warn!(%error, "a connection cannot be accepted");
                     tokio::time::sleep(PAUSE).await;
                 }
             }
         }
+    }
+}
+
+/// Whether there are descriptors left beside this one. The system gives the lowest that is
+/// free, so its number says how many are in use.
+fn leaves_enough(stream: &TcpStream) -> bool {
+    let most = getrlimit(Resource::Nofile).current;
+    most.is_none_or(|most| stream.as_raw_fd() as u64 + SPARE < most)
+}
+
+/// Tells a peer that there is no link to be had, as far as the system takes it at once.
+fn refuse(stream: &TcpStream) {
+    let mut bytes = PREFACE.to_vec();
+    let reason = "busy: no descriptors are left".into();
+    let goodbye = Close { code: close::REFUSED, reason };
+    if encode(&mut bytes, ConversationId::LINK, &goodbye, &[], true).is_ok() {
+        // If it does not arrive, the end of the connection says enough.
+        let _ = stream.try_write(&bytes);
     }
 }

@@ -1,6 +1,9 @@
 //! Any byte stream as the two halves of a link.
 
+use dpfw_protocol::limits::{SILENCE, UNSENT};
+use socket2::{SockRef, TcpKeepalive};
 use std::fmt;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
@@ -54,18 +57,50 @@ impl Stream {
 }
 
 /// How long sent bytes may stay unacknowledged; the same as silence.
-const UNACKNOWLEDGED: std::time::Duration = dpfw_protocol::limits::SILENCE;
+const UNACKNOWLEDGED: Duration = SILENCE;
 
+/// Without a byte for so long, the system asks the peer's: heartbeats come sooner, so it
+/// asks only where they do not.
+const IDLE: Duration = Duration::from_secs(2);
+
+/// Between two such questions. Unanswered for [`UNACKNOWLEDGED`] they end the connection.
+const ASKED: Duration = Duration::from_secs(1);
+
+/// The same for connections that were dialled and those that were accepted.
 fn tune(stream: &TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
-    rustix::net::sockopt::set_socket_keepalive(stream, true)?;
-    let unacknowledged = UNACKNOWLEDGED.as_millis() as u32;
-    rustix::net::sockopt::set_tcp_user_timeout(stream, unacknowledged)?;
-    Ok(())
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(IDLE).with_interval(ASKED))?;
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
+    socket.set_tcp_notsent_lowat(UNSENT)
 }
 
 impl fmt::Debug for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Stream({})", self.peer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn f03_both_ends_notice_a_peer_that_is_gone() -> std::io::Result<()> {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let (dialled, accepted) = tokio::try_join!(TcpStream::connect(address), listener.accept())?;
+        for stream in [dialled, accepted.0] {
+            // The options are the connection's, whatever handle shows them.
+            let other = SockRef::from(&stream).try_clone()?;
+            assert!(!other.keepalive()?);
+            let _tuned = Stream::tcp(stream);
+            assert!(other.keepalive()? && other.tcp_nodelay()?);
+            assert_eq!(other.tcp_keepalive_time()?, IDLE);
+            assert_eq!(other.tcp_keepalive_interval()?, ASKED);
+            assert_eq!(other.tcp_user_timeout()?, Some(SILENCE));
+            assert_eq!(other.tcp_notsent_lowat()?, UNSENT);
+        }
+        Ok(())
     }
 }

@@ -18,6 +18,7 @@ fn hello(role: Role, protocol: Range) -> Result<Hello, Box<dyn Error>> {
         role,
         peer: PeerId::new(role.to_string())?,
         incarnation: Incarnation(1),
+        serial: 0,
         session: None,
         features: Features::default(),
         namespace: Namespace::default(),
@@ -99,6 +100,33 @@ async fn a_refusal_is_heard_in_the_refusers_words() -> Outcome {
     assert_eq!(error.to_string(), "the peer closed the link: not today");
     assert_eq!(kind::HELLO, 1);
     Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn f06_a_frame_that_is_never_whole_is_given_up() -> Outcome {
+    let (a, mut b) = tokio::io::duplex(1 << 16);
+    let (ours, theirs) = (hello(Role::Master, PROTOCOL)?, hello(Role::Slave, PROTOCOL)?);
+    b.write_all(&theirs.to_bytes()?).await?;
+    let mut link = Link::establish(Stream::joined(a, "b"), &ours).await?;
+    // Whole frames, then one whose length was changed on the way: heartbeats fill it.
+    let mut beat = Vec::new();
+    message::encode(&mut beat, ConversationId::LINK, &message::Heartbeat {}, &[], true)?;
+    for second in 0..200 {
+        let mut bytes = beat.clone();
+        if second == 100 {
+            bytes[2] = 1;
+        }
+        b.write_all(&bytes).await?;
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        let filled = link.inbox.fill().await;
+        while filled.is_ok() && link.inbox.next_frame()?.is_some() {}
+        if let Err(error) = filled {
+            assert!(error.to_string().contains("a frame took longer than 60s"), "{error}");
+            assert!((160..163).contains(&second), "after {second} s");
+            return Ok(());
+        }
+    }
+    Err("it is waited for".into())
 }
 
 #[tokio::test(start_paused = true)]

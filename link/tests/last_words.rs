@@ -48,6 +48,7 @@ fn hello(role: Role) -> Result<Hello, Box<dyn Error>> {
         role,
         peer: PeerId::new(role.to_string())?,
         incarnation: Incarnation(1),
+        serial: 0,
         session: None,
         features: Features::default(),
         namespace: Namespace::default(),

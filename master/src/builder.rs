@@ -10,7 +10,7 @@ use dpfw_link::address::Network;
 use dpfw_link::dial::Dial;
 use dpfw_link::listen::{ListenError, Listener};
 use dpfw_link::{Stream, identity};
-use dpfw_protocol::hello::{Features, Hello, Namespace, PeerLimits, Role};
+use dpfw_protocol::hello::{Features, Hello, Identity, Namespace, PeerLimits, Role};
 use dpfw_protocol::ids::PeerId;
 use dpfw_protocol::limits::PROTOCOL;
 use std::net::SocketAddr;
@@ -165,18 +165,35 @@ impl Builder {
         self
     }
 
+    /// How often a task may be started before lost slaves end it with
+    /// [`Cause::AttemptsExhausted`](crate::Cause::AttemptsExhausted): three times unless told
+    /// otherwise. Where slaves come and go all the time, chance alone uses up three.
+    pub fn attempts(mut self, starts: u32) -> Self {
+        self.policy.max_attempts = starts.max(1);
+        self
+    }
+
+    /// How many deaths of slaves make the task that they ran
+    /// [`Cause::Poison`](crate::Cause::Poison), all but the first while it ran alone: three
+    /// unless told otherwise. It is no use to be above [`attempts`](Self::attempts).
+    pub fn poison(mut self, deaths: u32) -> Self {
+        self.policy.poison_deaths = deaths.max(1);
+        self
+    }
+
     /// Whether any slave is dialled, listened for or attached.
     pub fn has_slaves(&self) -> bool {
         !(self.addresses.is_empty() && self.ports.is_empty() && self.streams.is_empty())
     }
 
     fn hello(&self) -> Hello {
-        let (made_up, incarnation) = identity("master");
+        let Identity { peer: made_up, incarnation, serial } = identity("master");
         Hello {
             protocol: PROTOCOL,
             role: Role::Master,
             peer: self.name.clone().unwrap_or(made_up),
             incarnation,
+            serial,
             session: None,
             features: Features::default(),
             namespace: self.namespace.clone(),

@@ -29,6 +29,7 @@ use dpfw_protocol::message::{
 use dpfw_protocol::module::Module;
 use dpfw_protocol::payload::Payload;
 use dpfw_protocol::signature::Signature;
+use dpfw_protocol::task_limits::TaskLimits;
 use dpfw_protocol::text::printable;
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -46,6 +47,7 @@ struct Entry {
     kind: KindId,
     flags: TaskFlags,
     args: Payload,
+    limits: Option<Box<TaskLimits>>,
     /// Of a program.
     ports: Option<Arc<Ports>>,
     room: Room,
@@ -180,6 +182,10 @@ impl Driver {
                 }
             }
             Command::Lost(slave, loss) => self.lost(slave, loss),
+            Command::Linked(first) => {
+                // Nobody may wait for it any more.
+                let _ = first.send(Ok(()));
+            }
             Command::Reserve { reservation, slave, wait, answer } => {
                 self.reserving.insert(reservation, answer);
                 self.handle(Event::Reserve { reservation, slave, wait });
@@ -239,9 +245,10 @@ impl Driver {
 
     fn submit(&mut self, task: TaskId, submission: Submission) {
         let Submission { room, ticket, module, name, expects, flags, args, .. } = submission;
-        let Submission { calls, deadline, placement, ports, .. } = submission;
+        let Submission { calls, deadline, limits, placement, ports, .. } = submission;
         let kind = self.kind(module, name, expects);
-        self.tasks.insert(task, Entry { ticket, kind, flags, args, ports, room, sent: None });
+        let entry = Entry { ticket, kind, flags, args, limits, ports, room, sent: None };
+        self.tasks.insert(task, entry);
         let since = |deadline: Instant| deadline.saturating_duration_since(self.start);
         let deadline = deadline.map(|deadline| Time::from(since(deadline)));
         let spec = TaskSpec { kind, flags, deadline, placement, calls };
@@ -431,7 +438,8 @@ impl Driver {
         let budget_us = budget.map(|b| u64::try_from(b.as_micros()).unwrap_or(u64::MAX));
         let payload = entry.args.len() as u64;
         let sent = told.bind(entry.kind, &self.kinds).and_then(|bind| {
-            let dispatch = Dispatch { bind, flags: entry.flags, budget_us, payload };
+            let limits = entry.limits.as_deref().copied();
+            let dispatch = Dispatch { bind, flags: entry.flags, budget_us, payload, limits };
             let (conversation, args) = (attempt.conversation(), entry.args.clone());
             if let Some(ports) = &entry.ports {
                 ports.attach(&told.linked, attempt);

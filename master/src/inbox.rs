@@ -15,6 +15,7 @@ use dpfw_protocol::message::TaskFlags;
 use dpfw_protocol::module::Module;
 use dpfw_protocol::payload::Payload;
 use dpfw_protocol::signature::Signature;
+use dpfw_protocol::task_limits::TaskLimits;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -33,6 +34,7 @@ pub(crate) struct Submission {
     pub(crate) args: Payload,
     pub(crate) calls: u32,
     pub(crate) deadline: Option<Instant>,
+    pub(crate) limits: Option<Box<TaskLimits>>,
     pub(crate) placement: Placement,
     /// Of a program.
     pub(crate) ports: Option<Arc<Ports>>,
@@ -58,6 +60,9 @@ pub(crate) enum Command {
     /// With its share of what the driver may not have heard yet of that link.
     Said(SlaveId, Vec<FromSlave>, OwnedSemaphorePermit),
     Lost(SlaveId, Loss),
+    /// Whoever waits for a slave is told when everything before it was heard: it is linked
+    /// otherwise.
+    Linked(First),
     /// A source of links has come, or gone.
     Source(Change),
     Stats(oneshot::Sender<dpfw_dispatch::Stats>),

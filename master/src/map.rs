@@ -17,6 +17,7 @@ use dpfw_protocol::error::Cause;
 use dpfw_protocol::limits::MAX_ATTEMPTS;
 use dpfw_protocol::message::TaskFlags;
 use dpfw_protocol::payload::{self, Payload};
+use dpfw_protocol::task_limits::TaskLimits;
 use futures_core::Stream;
 use serde::de::DeserializeOwned;
 use std::collections::VecDeque;
@@ -66,6 +67,7 @@ pub struct Map<S, T> {
     isolated: bool,
     window: Option<usize>,
     timeout: Option<Duration>,
+    limits: Option<Box<TaskLimits>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +110,7 @@ impl<S: Stream<Item = Call<T>>, T: DeserializeOwned> Map<S, T> {
             isolated: false,
             window: None,
             timeout: None,
+            limits: None,
         }
     }
 
@@ -143,6 +146,12 @@ impl<S: Stream<Item = Call<T>>, T: DeserializeOwned> Map<S, T> {
     /// the time is the chunk's.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
+        self
+    }
+
+    /// Each task may use less than its slave allows: a chunk of calls is one task.
+    pub fn limits(mut self, limits: TaskLimits) -> Self {
+        self.limits = Some(Box::new(limits));
         self
     }
 
@@ -293,7 +302,8 @@ impl<S: Stream<Item = Call<T>>, T: DeserializeOwned> Map<S, T> {
             }
         }
         let (timeout, placement) = (self.timeout, Placement::Anywhere);
-        let terms = Terms { flags, calls: items, timeout, placement, ports: None };
+        let limits = self.limits.clone();
+        let terms = Terms { flags, calls: items, timeout, limits, placement, ports: None };
         let handle = self.master.submit(&task, chunk.into_args(), terms, Some(room));
         let task = task.name().to_owned();
         self.out.push_back(Chunk { handle, task, items, outcome: None });

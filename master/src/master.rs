@@ -20,6 +20,7 @@ use dpfw_protocol::call::{Call, Task};
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::message::TaskFlags;
 use dpfw_protocol::payload::Payload;
+use dpfw_protocol::task_limits::TaskLimits;
 use futures_core::Stream;
 use serde::de::DeserializeOwned;
 use std::fmt;
@@ -107,14 +108,14 @@ impl Master {
     /// task or the call is declared `once` (at most once). Either way at most one result
     /// is accepted.
     pub fn dispatch<T>(&self, call: impl Into<Placed<T>>) -> TaskHandle<T> {
-        let Placed { call, placement, timeout, once } = call.into();
+        let Placed { call, placement, timeout, once, limits } = call.into();
         let (task, args) = call.into_parts();
         let mut flags = task.flags();
         if once {
             flags = flags.with(TaskFlags::ONCE);
         }
         let name = task.shared_name();
-        let terms = Terms { flags, calls: 1, timeout, placement, ports: None };
+        let terms = Terms { flags, calls: 1, timeout, limits, placement, ports: None };
         let raw = self.submit(&task, args, terms, self.0.inbox.take_room());
         TaskHandle::new(raw, name)
     }
@@ -147,7 +148,7 @@ impl Master {
             let what = format!("{} tasks are queued in the master", inbox.most());
             return refuse(Cause::Busy { what });
         };
-        let Terms { flags, calls, timeout, placement, ports } = terms;
+        let Terms { flags, calls, timeout, limits, placement, ports } = terms;
         let submission = Submission {
             room,
             ticket: Arc::clone(&ticket),
@@ -158,6 +159,7 @@ impl Master {
             args,
             calls,
             deadline: deadline(timeout),
+            limits,
             placement,
             ports,
         };
@@ -396,6 +398,7 @@ pub(crate) struct Terms {
     /// In its batch; 1 if it is none.
     pub(crate) calls: u32,
     pub(crate) timeout: Option<Duration>,
+    pub(crate) limits: Option<Box<TaskLimits>>,
     pub(crate) placement: Placement,
     /// Of a program.
     pub(crate) ports: Option<Arc<Ports>>,

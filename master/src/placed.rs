@@ -3,6 +3,7 @@
 use crate::slave::Slave;
 use dpfw_dispatch::Placement;
 use dpfw_protocol::call::Call;
+use dpfw_protocol::task_limits::TaskLimits;
 use std::fmt;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ pub struct Placed<T> {
     pub(crate) placement: Placement,
     pub(crate) timeout: Option<Duration>,
     pub(crate) once: bool,
+    pub(crate) limits: Option<Box<TaskLimits>>,
 }
 
 /// Says where a call is to run, and until when.
@@ -36,6 +38,11 @@ pub trait CallExt<T>: Into<Placed<T>> + Sized {
         Placed { timeout: Some(timeout), ..self.into() }
     }
 
+    /// May use less than its slave allows.
+    fn limits(self, limits: TaskLimits) -> Placed<T> {
+        Placed { limits: Some(Box::new(limits)), ..self.into() }
+    }
+
     /// Never tried again once it may have run.
     fn once(self) -> Placed<T> {
         Placed { once: true, ..self.into() }
@@ -53,7 +60,8 @@ impl<T> CallExt<T> for Placed<T> {}
 
 impl<T> From<Call<T>> for Placed<T> {
     fn from(call: Call<T>) -> Self {
-        Self { call, placement: Placement::Anywhere, timeout: None, once: false }
+        let placement = Placement::Anywhere;
+        Self { call, placement, timeout: None, once: false, limits: None }
     }
 }
 

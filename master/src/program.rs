@@ -18,6 +18,7 @@ use dpfw_protocol::error::{Cause, Limit};
 use dpfw_protocol::message::TaskFlags;
 use dpfw_protocol::module::Module;
 use dpfw_protocol::program::{Invocation, START};
+use dpfw_protocol::task_limits::TaskLimits;
 pub use handle::{ExitStatus, Output, ProgramHandle, Stdout};
 use ports::{Input, Ports};
 use std::fmt;
@@ -58,6 +59,7 @@ pub struct Program {
     input: Input,
     placement: Placement,
     timeout: Option<Duration>,
+    limits: Option<Box<TaskLimits>>,
 }
 
 impl Program {
@@ -76,6 +78,7 @@ impl Program {
             input: Input::Nothing,
             placement: Placement::Anywhere,
             timeout: None,
+            limits: None,
         }
     }
 
@@ -131,6 +134,12 @@ impl Program {
         self
     }
 
+    /// May use less than its slave allows.
+    pub fn limits(mut self, limits: TaskLimits) -> Self {
+        self.limits = Some(Box::new(limits));
+        self
+    }
+
     fn invocation(&self) -> Invocation {
         let args = std::iter::once(&self.name).chain(&self.args).cloned().collect();
         let input = !matches!(self.input, Input::Nothing);
@@ -140,9 +149,9 @@ impl Program {
     fn submit(self, master: &Master, ports: &Arc<Ports>, flags: TaskFlags) -> Raw {
         let args = self.invocation().encode().map(Into::into);
         let task = Task::<()>::new(self.module, START);
-        let (timeout, placement) = (self.timeout, self.placement);
+        let (timeout, limits, placement) = (self.timeout, self.limits, self.placement);
         let ports = Some(Arc::clone(ports));
-        let terms = Terms { flags, calls: 1, timeout, placement, ports };
+        let terms = Terms { flags, calls: 1, timeout, limits, placement, ports };
         let room = master.0.inbox.take_room();
         master.submit(&task, args, terms, room)
     }

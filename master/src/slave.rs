@@ -4,7 +4,7 @@ use crate::pending::Pending;
 use crate::program::ports::PortTable;
 use crate::store::{Reply, Store};
 use dpfw_dispatch::{Loss, SlaveId};
-use dpfw_link::Outbox;
+use dpfw_link::{LinkError, Outbox};
 use dpfw_protocol::hello::Hello;
 use dpfw_protocol::ids::{ConversationId, PeerId};
 use dpfw_protocol::message::{Description, close};
@@ -65,6 +65,12 @@ impl Linked {
     /// Says goodbye: the master has ended.
     pub(crate) fn part(&self) {
         self.outbox.close(close::DONE, "the master has ended");
+        self.set_gone(Loss::Unreachable);
+    }
+
+    /// A newer link to the slave took over.
+    pub(crate) fn supersede(&self) {
+        self.outbox.close(close::SUPERSEDED, &LinkError::Superseded.to_string());
         self.set_gone(Loss::Unreachable);
     }
 

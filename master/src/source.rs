@@ -3,14 +3,16 @@
 
 use crate::inbox::{Change, Command, Heard, Inbox};
 use crate::link::read;
+use crate::peers::{Entered, Peers};
 use crate::slave::Linked;
 use dpfw_dispatch::{Loss, SlaveId};
 use dpfw_link::dial::{Dial, DialError};
+use dpfw_link::gate::{Gate, Handshakes, Turn};
 use dpfw_link::listen::Listener;
 use dpfw_link::{Link, LinkError, Stream};
 use dpfw_protocol::hello::Hello;
 use dpfw_protocol::ids::SessionId;
-use dpfw_protocol::limits::MAX_NAME;
+use dpfw_protocol::limits::{MAX_HANDSHAKES, MAX_NAME};
 use dpfw_protocol::message::close;
 use dpfw_protocol::recycle::Recycler;
 use dpfw_protocol::text::printable;
@@ -19,7 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-/// Links at once through one listener; beyond that the system's backlog waits.
+/// Links at once through one listener; who comes then is told so.
 const MOST_LINKS: usize = 16 * 1024;
 
 /// What every source needs.
@@ -28,6 +30,7 @@ pub(crate) struct Sources {
     inbox: Arc<Inbox>,
     hello: Arc<Hello>,
     next: Arc<AtomicU64>,
+    peers: Arc<Peers>,
     /// For results that arrive.
     buffers: Recycler,
 }
@@ -74,6 +77,7 @@ impl Sources {
             inbox,
             hello: Arc::new(hello),
             next: Arc::new(AtomicU64::new(1)),
+            peers: Arc::default(),
             buffers: Recycler::default(),
         }
     }
@@ -85,7 +89,7 @@ impl Sources {
         async move {
             let _counted = counted;
             let mut first = Some(first);
-            let error = this.redial(&dial, &mut first).await;
+            let error = this.redial(dial, &mut first).await;
             // Whoever built the master hears of it, if it still waits.
             let untold = match first {
                 Some(first) => first.send(Err(error)),
@@ -98,31 +102,36 @@ impl Sources {
     }
 
     /// Serves one link after the other, and says why there is none any more.
-    async fn redial(&self, dial: &Dial, first: &mut Option<First>) -> FirstError {
-        // Who answered since the last link, and gave none.
-        let mut failures = 0;
+    async fn redial(&self, dial: Dial, first: &mut Option<First>) -> FirstError {
+        let mut dialler = dial.begin();
+        let mut last = None;
         loop {
-            let stream = match dial.connect().await {
+            if let Some(slave) = &last {
+                // As long as it is linked otherwise, a link of ours would end that one.
+                self.peers.without(slave).await;
+            }
+            let stream = match dialler.connect().await {
                 Ok(stream) => stream,
                 Err(error) => return error.into(),
             };
-            match self.establish(stream).await {
+            let again = match self.establish(stream, &mut Gate::open()).await {
                 Ok((link, id)) => {
-                    failures = 0;
-                    let linked = self.join(&link, id, first.take());
-                    self.serve(link, linked).await;
+                    last = Some(link.theirs.identity());
+                    let error = self.serve(link, id, first.take()).await;
+                    dialler.ended(error).await
                 }
                 Err(source) => {
-                    failures += 1;
-                    let error = FirstError::Link { address: dial.address.clone(), source };
-                    let is_awaited = first.as_ref().is_some_and(|first| !first.is_closed());
-                    if is_awaited || dial.tries.is_some_and(|most| failures >= most) {
-                        return error;
+                    let address = dialler.address().to_owned();
+                    if first.as_ref().is_some_and(|first| !first.is_closed()) {
+                        return FirstError::Link { address, source };
                     }
-                    tracing::warn!(%error, "no link");
+                    tracing::warn!(address, error = %source, "no link");
+                    dialler.failed(source).await
                 }
+            };
+            if let Err(error) = again {
+                return error.into();
             }
-            dial.paused().await;
         }
     }
 
@@ -132,18 +141,33 @@ impl Sources {
         let this = self.clone();
         async move {
             let _counted = counted;
-            let room = Arc::new(tokio::sync::Semaphore::new(MOST_LINKS));
+            let handshakes = Handshakes::default();
             // They end with the listening.
             let mut links = JoinSet::new();
-            while let Ok(permit) = Arc::clone(&room).acquire_owned().await {
+            loop {
                 let stream = listener.accept().await;
-                let serving = this.attached(stream, None);
                 while links.try_join_next().is_some() {}
-                links.spawn(async move {
-                    serving.await;
-                    drop(permit);
-                });
+                let is_full = links.len() >= MOST_LINKS + MAX_HANDSHAKES;
+                let (this, turn) = (this.clone(), handshakes.begin());
+                links.spawn(async move { this.accepted(stream, turn, is_full).await });
             }
+        }
+    }
+
+    /// Serves a slave that dialled, unless there are too many.
+    async fn accepted(&self, stream: Stream, turn: Turn, is_full: bool) {
+        let address = stream.peer().to_owned();
+        let admit = |_: &Hello| match is_full {
+            false => Ok(()),
+            true => Err(LinkError::Refused("busy: the master has too many links".into())),
+        };
+        let established = {
+            let mut gate = Gate { hears_first: is_full, admit: &admit, turn: Some(turn) };
+            self.establish(stream, &mut gate).await
+        };
+        match established {
+            Ok((link, id)) => drop(self.serve(link, id, None).await),
+            Err(error) => tracing::warn!(address, %error, "no link"),
         }
     }
 
@@ -165,11 +189,8 @@ impl Sources {
         let this = self.clone();
         async move {
             let address = stream.peer().to_owned();
-            match (this.establish(stream).await, first) {
-                (Ok((link, id)), first) => {
-                    let linked = this.join(&link, id, first);
-                    this.serve(link, linked).await;
-                }
+            match (this.establish(stream, &mut Gate::open()).await, first) {
+                (Ok((link, id)), first) => drop(this.serve(link, id, first).await),
                 (Err(source), Some(first)) => {
                     // Whoever built the master hears of it.
                     let _ = first.send(Err(FirstError::Link { address, source }));
@@ -179,25 +200,56 @@ impl Sources {
         }
     }
 
-    async fn establish(&self, stream: Stream) -> Result<(Link, SlaveId), LinkError> {
+    async fn establish(
+        &self,
+        stream: Stream,
+        gate: &mut Gate<'_>,
+    ) -> Result<(Link, SlaveId), LinkError> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let hello = Hello { session: Some(SessionId(id)), ..(*self.hello).clone() };
-        Ok((Link::establish(stream, &hello).await?, SlaveId(id)))
+        Ok((Link::establish_at(stream, &hello, gate).await?, SlaveId(id)))
     }
 
-    fn join(&self, link: &Link, id: SlaveId, first: Option<First>) -> Arc<Linked> {
+    /// Tells the driver of a slave, and of the loss of its older link. Whether the link may
+    /// stay; if not it is closed.
+    fn join(
+        &self,
+        link: &Link,
+        id: SlaveId,
+        first: Option<First>,
+    ) -> Result<Arc<Linked>, LinkError> {
         let (mut hello, peer) = (link.theirs.clone(), link.peer.clone());
         hello.agent = printable(&hello.agent, MAX_NAME);
         tracing::info!(slave = %hello.peer, %peer, slots = hello.slots, "a slave is linked");
         let linked = Arc::new(Linked::new(id, hello, peer, link.outbox.clone()));
-        if self.inbox.tell(Command::Joined(Arc::clone(&linked), first)) == Heard::Never {
-            linked.part();
-        }
-        linked
+        let mut stays = Ok(());
+        self.peers.enter(&linked, |entered| {
+            match entered {
+                Entered::Alone => {}
+                Entered::Instead(older) => {
+                    older.supersede();
+                    self.inbox.tell(Command::Lost(older.id, Loss::Unreachable));
+                }
+                Entered::TooLate => {
+                    linked.supersede();
+                    first.map(|first| self.inbox.tell(Command::Linked(first)));
+                    stays = Err(LinkError::Superseded);
+                    return;
+                }
+            }
+            if self.inbox.tell(Command::Joined(Arc::clone(&linked), first)) == Heard::Never {
+                linked.part();
+            }
+        });
+        stays.map(|()| linked)
     }
 
     /// Reads and writes until the link ends, and tells the driver how.
-    async fn serve(&self, mut link: Link, linked: Arc<Linked>) {
+    async fn serve(&self, mut link: Link, id: SlaveId, first: Option<First>) -> LinkError {
+        let linked = match self.join(&link, id, first) {
+            Ok(linked) => linked,
+            Err(error) => return error,
+        };
         let outbox = linked.outbox.clone();
         let inbox = Arc::clone(&self.inbox);
         let reading = read(Arc::clone(&linked), inbox, self.buffers.clone(), &mut link.inbox);
@@ -210,6 +262,8 @@ impl Sources {
         linked.set_gone(loss);
         tracing::info!(slave = %linked.hello.peer, %error, "a slave is gone");
         self.inbox.tell(Command::Lost(linked.id, loss));
+        self.peers.leave(&linked);
+        error
     }
 }
 

@@ -267,10 +267,16 @@ words! {
         Arguments = "arguments",
         /// Milliseconds that a task may run at this slave.
         Time = "time",
+        /// Calls of the host by a task's guest.
+        HostCalls = "host calls",
         /// Bytes of a module.
         Module = "module size",
         /// Functions of a module.
         Functions = "functions",
+        /// Bytes of the body of one of a module's functions.
+        FunctionSize = "function size",
+        /// Milliseconds that loading a module may take.
+        CompileTime = "compile time",
         /// Bytes of data segments of a module.
         Data = "data segments",
         /// Bytes of log lines of a task.
@@ -288,8 +294,9 @@ impl Limit {
     /// An amount of what is limited, in words.
     pub fn amount(&self, allowed: u64) -> String {
         match self {
-            Self::Time => format!("{allowed} ms"),
+            Self::Time | Self::CompileTime => format!("{allowed} ms"),
             Self::Table => format!("{allowed} elements"),
+            Self::HostCalls => format!("{allowed} calls"),
             Self::Functions => format!("{allowed} functions"),
             Self::Entries => format!("{allowed} entries"),
             Self::Other(_) => allowed.to_string(),

@@ -165,6 +165,9 @@ pub struct Hello {
     pub peer: PeerId,
     /// New for each process.
     pub incarnation: Incarnation,
+    /// Which master or slave of that process, counted from 0. The first one leaves it out.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub serial: u32,
     /// Which link of this master's process; a slave sends none.
     #[serde(default)]
     pub session: Option<SessionId>,
@@ -183,6 +186,22 @@ pub struct Hello {
     /// The program and its version, for people.
     #[serde(default)]
     pub agent: String,
+}
+
+/// Who a peer is, from one of its links to the next: the same name is given to many, the
+/// same incarnation has everybody in a process.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// Its name.
+    pub peer: PeerId,
+    /// Of its process.
+    pub incarnation: Incarnation,
+    /// Which one of that process.
+    pub serial: u32,
+}
+
+fn is_first(serial: &u32) -> bool {
+    *serial == 0
 }
 
 /// Two peers cannot work together.
@@ -212,6 +231,12 @@ pub enum HelloError {
 }
 
 impl Hello {
+    /// Who the peer is.
+    pub fn identity(&self) -> Identity {
+        let Self { peer, incarnation, serial, .. } = self;
+        Identity { peer: peer.clone(), incarnation: *incarnation, serial: *serial }
+    }
+
     /// The first bytes of this side: the preface and the frame of the hello.
     ///
     /// # Errors
@@ -280,6 +305,7 @@ mod tests {
             role,
             peer: PeerId::new("someone").expect("printable"),
             incarnation: Incarnation(1),
+            serial: 0,
             session: None,
             features: Features::default(),
             namespace: Namespace::default(),

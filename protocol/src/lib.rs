@@ -27,6 +27,7 @@ pub mod recycle;
 pub mod send;
 pub mod signature;
 pub mod store;
+pub mod task_limits;
 pub mod text;
 
 pub use bytes::Bytes;

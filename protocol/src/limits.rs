@@ -67,6 +67,9 @@ pub const MAX_NAMESPACE: usize = 64;
 /// How long a handshake may take.
 pub const HANDSHAKE: Duration = Duration::from_secs(2);
 
+/// Handshakes under way at a port; of more the oldest gives way.
+pub const MAX_HANDSHAKES: usize = 256;
+
 /// A heartbeat is sent this often.
 pub const HEARTBEAT: Duration = Duration::from_secs(1);
 
@@ -81,3 +84,7 @@ pub const DIAL_TRIES: u32 = 30;
 
 /// The pause between two tries of dialling, before jitter.
 pub const DIAL_PAUSE: Duration = Duration::from_secs(1);
+
+/// Bytes that the system may keep of a link before they are sent. They lie ahead of a
+/// heartbeat and of a cancel; enough to keep a fast link busy until the sender wakes.
+pub const UNSENT: u32 = 256 * 1024;

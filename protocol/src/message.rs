@@ -12,6 +12,7 @@ use crate::limits::{MAX_BODY, MAX_LISTED, MAX_MESSAGE, MAX_NAME, MAX_TEXT};
 use crate::payload::whole;
 use crate::signature::Signature;
 use crate::store::{EntryInfo, StoreOp};
+use crate::task_limits::TaskLimits;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Properties of a task that change how it may be tried.
@@ -65,6 +66,9 @@ pub struct Dispatch {
     pub budget_us: Option<u64>,
     /// The length of the arguments; those not in this frame follow in chunks.
     pub payload: u64,
+    /// What it may use, where that is less than the slave allows. Not there if nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<TaskLimits>,
 }
 
 /// Stops an attempt: unstarted ones are dropped, running ones interrupted. The slave
@@ -306,6 +310,8 @@ pub mod close {
     pub const DRAINED: u16 = 4;
     /// The peer does not read what it asked for.
     pub const OVERRUN: u16 = 5;
+    /// Nothing was heard of the peer for too long.
+    pub const SILENT: u16 = 6;
 }
 
 /// The sender is alive. Any byte is a sign of life; this one is sent when there is none.

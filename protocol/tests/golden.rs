@@ -58,6 +58,11 @@ fn hellos() -> Vec<Golden> {
     vec![
         hello("hello of a master", values::hello_of_a_master(), v1!("hello_of_a_master")),
         hello("hello of a slave", values::hello_of_a_slave(), v1!("hello_of_a_slave")),
+        hello(
+            "hello of another slave",
+            values::hello_of_another_slave(),
+            v1!("hello_of_another_slave"),
+        ),
     ]
 }
 
@@ -105,6 +110,13 @@ fn to_slaves() -> Vec<Golden> {
         ),
         golden("dispatch", 1, values::dispatch(), b"\x92\x02\x03", v1!("dispatch")),
         golden_begun("batch", 2, values::dispatch_of_a_batch(), v1!("dispatch_of_a_batch")),
+        golden(
+            "dispatch with limits",
+            3,
+            values::dispatch_with_limits(),
+            b"\x92\x02\x03",
+            v1!("dispatch_with_limits"),
+        ),
         golden("cancel", 1, Cancel {}, b"", v1!("cancel")),
         golden("recall", 0, values::recall(), b"", v1!("recall")),
         golden(
@@ -210,6 +222,7 @@ fn the_first_bytes_are_the_preface_and_the_hello() {
     for (hello, text) in [
         (values::hello_of_a_master(), v1!("hello_of_a_master")),
         (values::hello_of_a_slave(), v1!("hello_of_a_slave")),
+        (values::hello_of_another_slave(), v1!("hello_of_another_slave")),
     ] {
         assert_eq!(hello.to_bytes(), Ok(hex(text)));
         assert!(hex(text).starts_with(&PREFACE));

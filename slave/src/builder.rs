@@ -2,7 +2,7 @@
 
 use crate::core::Core;
 use crate::describe::AGENT;
-use crate::engine::Engines;
+use crate::engine::{Engines, Scan};
 use crate::limits::{Limits, LimitsError};
 use crate::module::cache::Cache;
 use crate::module::load::{Modules, Release};
@@ -10,8 +10,8 @@ use crate::slave::Slave;
 use dpfw_link::address::Network;
 use dpfw_link::identity;
 use dpfw_protocol::error::Cause;
-use dpfw_protocol::hello::{Features, Hello, Namespace, PeerLimits, Role};
-use dpfw_protocol::ids::{Incarnation, PeerId};
+use dpfw_protocol::hello::{Features, Hello, Identity, Namespace, PeerLimits, Role};
+use dpfw_protocol::ids::PeerId;
 use dpfw_protocol::limits::PROTOCOL;
 use std::io;
 use std::path::PathBuf;
@@ -27,6 +27,7 @@ pub struct Builder {
     cache: Kept,
     network: Network,
     drain: Option<Duration>,
+    scan: Scan,
 }
 
 /// Where compiled modules are kept.
@@ -113,6 +114,14 @@ impl Builder {
         self
     }
 
+    /// Whether sandboxes are reset by `PAGEMAP_SCAN`, where the kernel has it and nothing of
+    /// this process can be swapped out: so it is unless told otherwise. A slave of a machine
+    /// that will have swap later has to be told: swap that was added is not noticed.
+    pub fn pagemap_scan(mut self, scan: bool) -> Self {
+        self.scan = if scan { Scan::WherePossible } else { Scan::Never };
+        self
+    }
+
     /// Starts the slave's threads.
     ///
     /// # Errors
@@ -124,7 +133,7 @@ impl Builder {
             return Err(StartError::Slots(slots));
         }
         self.limits.check()?;
-        let engines = Engines::new(self.limits);
+        let engines = Engines::new(self.limits, self.scan);
         let core = Arc::new(Core::new(self.limits, engines, slots)?);
         if let Some(limit) = self.drain {
             core.drain.set_limit(limit);
@@ -138,8 +147,11 @@ impl Builder {
         let release = release(Arc::downgrade(&core));
         let (modules, loader) = Modules::start(engines, self.limits, cache, Arc::clone(&release))?;
         core.set_modules(modules, release);
-        let (made_up, incarnation) = identity("slave");
-        let hello = Arc::new(hello(self.name.unwrap_or(made_up), incarnation, &self.limits, slots));
+        let mut identity = identity("slave");
+        if let Some(name) = self.name {
+            identity.peer = name;
+        }
+        let hello = Arc::new(hello(identity, &self.limits, slots));
         let threads = Mutex::new(vec![loader]);
         let slave = Slave { core, hello, network: self.network, threads };
         slave.start_threads()?;
@@ -156,12 +168,14 @@ fn release(core: Weak<Core>) -> Release {
     })
 }
 
-fn hello(peer: PeerId, incarnation: Incarnation, limits: &Limits, slots: usize) -> Hello {
+fn hello(identity: Identity, limits: &Limits, slots: usize) -> Hello {
+    let Identity { peer, incarnation, serial } = identity;
     Hello {
         protocol: PROTOCOL,
         role: Role::Slave,
         peer,
         incarnation,
+        serial,
         session: None,
         features: Features::default(),
         namespace: Namespace::default(),

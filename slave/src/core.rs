@@ -25,6 +25,8 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
+mod masters;
+
 /// The shared part of a slave.
 pub(crate) struct Core {
     pub(crate) limits: Limits,
@@ -47,6 +49,8 @@ pub(crate) struct Core {
     phase: AtomicU8,
     /// Notified when an attempt ends while the slave drains.
     ended: tokio::sync::Notify,
+    /// Notified when a session ends.
+    left: tokio::sync::Notify,
 }
 
 /// What a slave does with new work.
@@ -78,6 +82,7 @@ impl Core {
             telling: Mutex::default(),
             phase: AtomicU8::new(Phase::Serving as u8),
             ended: tokio::sync::Notify::new(),
+            left: tokio::sync::Notify::new(),
         })
     }
 
@@ -112,33 +117,6 @@ impl Core {
 
     fn sessions(&self) -> MutexGuard<'_, Vec<Arc<Session>>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A master is linked; whether it may stay.
-    pub(crate) fn join(&self, session: &Arc<Session>) -> bool {
-        let mut sessions = self.sessions();
-        if self.is_draining() || sessions.len() >= self.limits.links {
-            return false;
-        }
-        sessions.push(Arc::clone(session));
-        drop(sessions);
-        self.tell_status(session);
-        true
-    }
-
-    /// A master is gone: what it started ends.
-    pub(crate) fn leave(&self, session: &Arc<Session>) {
-        self.sessions().retain(|s| !Arc::ptr_eq(s, session));
-        // In the order in which attempts go: from the modules to the queue to a slot.
-        if let Some((modules, _)) = self.modules() {
-            drop(modules.session_gone(session));
-        }
-        drop(self.queue.take_session(session));
-        self.watches.iter().for_each(|watch| {
-            watch.cancel_session(session);
-        });
-        self.programs.abandon(session);
-        self.release(session);
     }
 
     /// Takes attempts that have arrived whole.

@@ -6,7 +6,7 @@
 //! of the speed.
 
 use crate::limits::Limits;
-use crate::swap;
+use crate::{scarce, swap};
 use dpfw_protocol::error::Cause;
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
@@ -25,6 +25,16 @@ const RESIDENT_SCANNED: usize = 8 << 20;
 /// touched or not, so it has to be little.
 const RESIDENT_BLIND: usize = 64 << 10;
 
+/// Whether `PAGEMAP_SCAN` finds the pages that a task has written to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Scan {
+    /// Where it is safe and the kernel has it.
+    #[default]
+    WherePossible,
+    /// What is not known to be untouched is written over or dropped.
+    Never,
+}
+
 /// Makes engines of one configuration.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Engines {
@@ -35,8 +45,11 @@ pub(crate) struct Engines {
 impl Engines {
     /// Finds out what this machine can do, and says once what it cannot. Where there is no
     /// engine at all, whoever makes the first one is told why.
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: Limits, scan: Scan) -> Self {
         let mut engines = Self { limits, scan: false };
+        if scan == Scan::Never {
+            return engines;
+        }
         match swap::can_swap() {
             Some(why) => tracing::warn!(
                 why,
@@ -73,8 +86,10 @@ impl Engines {
         self.pooled()?.precompile_compatibility_hash().hash(&mut hasher);
         // What is warmed, and how, is this crate's own.
         env!("CARGO_PKG_VERSION").hash(&mut hasher);
-        let Limits { memory, table, stack, module, functions, data, warm, .. } = self.limits;
-        (memory, table, stack, module, functions, data, warm).hash(&mut hasher);
+        let Limits { memory, table, stack, module, .. } = self.limits;
+        (memory, table, stack, module).hash(&mut hasher);
+        let Limits { functions, function_size, data, warm, .. } = self.limits;
+        (functions, function_size, data, warm).hash(&mut hasher);
         Ok(hasher.finish())
     }
 
@@ -156,6 +171,9 @@ impl Engines {
         pool.max_memories_per_module(1);
         pool.max_tables_per_module(1);
         pool.table_elements(self.limits.table);
+        // What an instance is described by is allocated for it alone; no module that was loaded
+        // has more, whatever it imports and defines.
+        pool.max_core_instance_size(64 << 20);
         pool.max_memory_size(4 << 30);
         // The slot's one running sandbox and its successor stay warm.
         pool.max_unused_warm_slots(2);
@@ -168,7 +186,7 @@ impl Engines {
 }
 
 fn make(config: &Config) -> Result<Engine, Cause> {
-    Engine::new(config).map_err(|e| Cause::Internal { message: format!("no wasm engine: {e:#}") })
+    Engine::new(config).map_err(|error| scarce::cause("no wasm engine", &error))
 }
 
 /// Stack for the host's own frames above a guest's.
@@ -193,7 +211,7 @@ mod tests {
     #[test]
     fn where_there_is_no_engine_whoever_makes_one_is_told() {
         for stack in [1 << 62, usize::MAX] {
-            let engines = Engines::new(Limits { stack, ..Limits::default() });
+            let engines = Engines::new(Limits { stack, ..Limits::default() }, Scan::default());
             let error = engines.fingerprint().expect_err("no such stack");
             assert!(matches!(&error, Cause::Internal { .. }), "{error}");
         }

@@ -8,6 +8,7 @@ use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::{AttemptId, ModuleHash};
 use dpfw_protocol::message::{Bind, TaskFlags};
 use dpfw_protocol::signature::Signature;
+use dpfw_protocol::task_limits::TaskLimits;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -21,6 +22,8 @@ pub(crate) struct Job {
     pub(crate) bound: Arc<Bound>,
     pub(crate) args: Bytes,
     pub(crate) flags: TaskFlags,
+    /// What its caller allows, where that is less than the operator does.
+    pub(crate) limits: Option<Box<TaskLimits>>,
     pub(crate) arrived: Instant,
     pub(crate) deadline: Option<Instant>,
 }

@@ -21,6 +21,8 @@ mod core;
 mod describe;
 mod drain;
 mod engine;
+#[doc(hidden)]
+pub mod fuzzing;
 mod helm;
 mod inspect;
 mod job;
@@ -33,6 +35,7 @@ mod queue;
 mod raw;
 mod reader;
 mod sandbox;
+mod scarce;
 mod session;
 mod slave;
 mod slot;

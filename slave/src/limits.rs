@@ -1,6 +1,7 @@
 //! What a slave's operator allows.
 
 use dpfw_protocol::limits::{MAX_MODULE, MAX_PAYLOAD};
+use dpfw_protocol::task_limits::TaskLimits;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ pub struct Limits {
     pub stack: usize,
     /// `time`: how long a task may run, whatever deadline its caller set.
     pub time: Duration,
+    /// `host calls`: how often a task's guest may call the host.
+    pub host_calls: u64,
     /// `result`: bytes of a result.
     pub result: u64,
     /// `arguments`: bytes of a task's arguments.
@@ -27,6 +30,11 @@ pub struct Limits {
     pub module: u64,
     /// `functions`: functions that a module defines.
     pub functions: u32,
+    /// `function size`: bytes of the body of one of a module's functions.
+    pub function_size: u64,
+    /// `compile time`: how long it may take to make of a module's bytes what runs, its start
+    /// and warm-up included.
+    pub compile: Duration,
     /// `data segments`: bytes of all data segments of a module.
     pub data: u64,
     /// How long a module's start and warm-up may take.
@@ -55,12 +63,19 @@ impl Default for Limits {
             // wasmtime's own default is 512 KiB; deep parsers need more.
             stack: 1 << 20,
             time: Duration::from_secs(3600),
+            // Some seconds of nothing else; a task of an hour may make 28,000 a second.
+            host_calls: 100_000_000,
             result: MAX_PAYLOAD,
             arguments: MAX_PAYLOAD,
             log: 64 * 1024,
             module: MAX_MODULE,
             // Debug builds of large programs have about 50,000.
             functions: 100_000,
+            // The interpreter loops and tables of large programs have some 100 KiB. What compiling
+            // takes may grow with the square of it, and is not interrupted within.
+            function_size: 1 << 20,
+            // Tens of MiB on a busy machine.
+            compile: Duration::from_secs(120),
             // Embedded files and tables reach tens of MiB. Each segment is in the module, in
             // its compiled code, and, when it is copied, in the image of every sandbox.
             data: MAX_MODULE / 2,
@@ -72,6 +87,47 @@ impl Default for Limits {
             programs: 256,
             modules: 1024,
             links: 1024,
+        }
+    }
+}
+
+/// What one attempt may use: what the operator allows, or its caller, whoever allows less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Granted {
+    pub(crate) memory: u64,
+    pub(crate) table: usize,
+    pub(crate) time: Duration,
+    pub(crate) host_calls: u64,
+    pub(crate) result: u64,
+    pub(crate) log: u64,
+}
+
+impl Limits {
+    /// What an attempt may use whose caller allows this.
+    pub(crate) fn granted(&self, task: Option<&TaskLimits>) -> Granted {
+        let own = Granted {
+            memory: self.memory,
+            table: self.table,
+            time: self.time,
+            host_calls: self.host_calls,
+            result: self.result,
+            log: self.log,
+        };
+        task.map_or(own, |task| own.lowered(task))
+    }
+}
+
+impl Granted {
+    fn lowered(self, task: &TaskLimits) -> Self {
+        let least = |own: u64, theirs: Option<u64>| theirs.map_or(own, |theirs| own.min(theirs));
+        Self {
+            memory: least(self.memory, task.memory),
+            // It fits: it is no more than what the operator allows.
+            table: least(self.table as u64, task.table) as usize,
+            time: task.time_us.map_or(self.time, |us| self.time.min(Duration::from_micros(us))),
+            host_calls: least(self.host_calls, task.host_calls),
+            result: least(self.result, task.result),
+            log: least(self.log, task.log),
         }
     }
 }
@@ -115,6 +171,8 @@ impl Limits {
             ("arguments", self.arguments, some.clone()),
             ("module size", self.module, some.clone()),
             ("functions", u64::from(self.functions), some.clone()),
+            ("function size", self.function_size, some.clone()),
+            ("compile time", nanos(self.compile), some.clone()),
             ("warm-up", nanos(self.warm), some.clone()),
             ("queued attempts", self.queued as u64, some.clone()),
             ("programs", self.programs as u64, 1..=MOST_PROGRAMS),
@@ -153,6 +211,26 @@ mod tests {
     }
 
     #[test]
+    fn a_caller_lowers_what_the_operator_allows_and_raises_nothing() {
+        let own = Limits::default();
+        assert_eq!(own.granted(None), own.granted(Some(&TaskLimits::new())));
+        let most = TaskLimits {
+            memory: Some(u64::MAX),
+            table: Some(u64::MAX),
+            time_us: Some(u64::MAX),
+            host_calls: Some(u64::MAX),
+            result: Some(u64::MAX),
+            log: Some(u64::MAX),
+        };
+        assert_eq!(own.granted(Some(&most)), own.granted(None));
+        let less = TaskLimits::new().memory(1).table(2).time(Duration::from_secs(3));
+        let less = less.host_calls(4).result(5).log(6);
+        let time = Duration::from_secs(3);
+        let lowered = Granted { memory: 1, table: 2, time, host_calls: 4, result: 5, log: 6 };
+        assert_eq!(own.granted(Some(&less)), lowered);
+    }
+
+    #[test]
     fn what_cannot_be_is_named() {
         let d = Limits::default();
         for (limits, name) in [
@@ -161,6 +239,8 @@ mod tests {
             (Limits { stack: 0, ..d }, "stack"),
             (Limits { stack: (1 << 30) + 1, ..d }, "stack"),
             (Limits { time: Duration::ZERO, ..d }, "time"),
+            (Limits { function_size: 0, ..d }, "function size"),
+            (Limits { compile: Duration::ZERO, ..d }, "compile time"),
             (Limits { warm: Duration::ZERO, ..d }, "warm-up"),
             (Limits { result: 0, ..d }, "result"),
             (Limits { arguments: 0, ..d }, "arguments"),

@@ -2,7 +2,7 @@
 //! sandbox costs by itself.
 
 use crate::core::Core;
-use crate::engine::Engines;
+use crate::engine::{Engines, Scan};
 use crate::job::{Bound, Target};
 use crate::limits::Limits;
 use crate::module::cache::Cache;
@@ -45,16 +45,16 @@ impl Alone {
     /// The [`Cause`] if this machine has no engine, or these limits are none.
     pub(crate) fn new(limits: Limits) -> Result<Self, Cause> {
         limits.check().map_err(|e| Cause::Internal { message: e.to_string() })?;
-        let engines = Engines::new(limits);
+        let engines = Engines::new(limits, Scan::default());
         let core = Arc::new(Core::new(limits, engines, 1).map_err(internal)?);
         let lent = Arc::new(Lent { core, watch: Arc::new(Watch::default()) });
-        let session = Arc::new(Session::detached(identity("local").0, Outbox::nowhere()));
+        let session = Arc::new(Session::detached(identity("local").peer, Outbox::nowhere()));
         Ok(Self { engines, lent, session })
     }
 
     /// The host's side of a sandbox.
     pub(crate) fn host(&self) -> Host {
-        let left = Allowance::of(&self.lent.core.limits);
+        let left = Allowance::of(&self.lent.core.limits.granted(None));
         Host::new(&self.lent, &self.session, AttemptId(1), left)
     }
 }

@@ -13,8 +13,7 @@ mod wasi;
 use crate::core::Core;
 use crate::job::Job;
 use crate::sandbox::imports::WASI;
-use crate::sandbox::journal::Journal;
-use crate::sandbox::limiter::Limiter;
+use crate::sandbox::journal::{Journal, tell_dropped};
 use crate::slot::{fail, internal, micros, tell};
 use crate::watch::{Left, Stop, Watch};
 use dpfw_link::inlet::{Begin, Inlet};
@@ -41,6 +40,8 @@ pub(crate) struct Program {
     pub(crate) job: Job,
     pub(crate) engine: Engine,
     core: Arc<Core>,
+    /// How long it may hold a slot.
+    time: Duration,
     ports: Ports,
     control: Arc<Control>,
     inner: Mutex<Inner>,
@@ -125,7 +126,8 @@ impl Program {
             Ok(invocation) => invocation,
             Err(cause) => return Err(Box::new((job, cause))),
         };
-        let (limits, outbox) = (&core.limits, &job.session.outbox);
+        let outbox = &job.session.outbox;
+        let granted = core.limits.granted(job.limits.as_deref());
         let port = |port| job.attempt.port(port);
         let input = match invocation.input {
             true => Inlet::default(),
@@ -137,12 +139,11 @@ impl Program {
         let ports = Ports {
             input: Arc::new(input),
             output: Arc::new(Outlet::new(outbox, port(Port::Output), job.session.window)),
-            journal: Arc::new(Mutex::new(Journal::new(&job.session, job.attempt, limits.log))),
+            journal: Arc::new(Mutex::new(Journal::new(&job.session, job.attempt, granted.log))),
         };
         let control = Arc::new(Control::default());
-        let state =
-            State::new(&invocation, &ports, &control, Limiter::new(limits.memory, limits.table));
         let engine = prepared.engine.clone();
+        let state = State::new(&invocation, &ports, &control, &engine, &granted);
         let (deadline, shared) = (job.deadline, Arc::clone(&control));
         let running = Box::pin(run::run(prepared, state, ports.clone(), shared, deadline));
         let inner = Inner {
@@ -153,7 +154,7 @@ impl Program {
             told: false,
         };
         let (core, inner) = (Arc::clone(core), Mutex::new(inner));
-        Ok(Self { job, engine, core, ports, control, inner })
+        Ok(Self { job, engine, core, time: granted.time, ports, control, inner })
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -162,7 +163,7 @@ impl Program {
 
     /// How long it may still hold a slot.
     pub(crate) fn time_left(&self) -> Duration {
-        self.core.limits.time.saturating_sub(self.lock().ran)
+        self.time.saturating_sub(self.lock().ran)
     }
 
     /// A turn in a slot whose watch it has entered. Leaves the watch.
@@ -228,7 +229,7 @@ impl Program {
     /// allowed.
     fn cause_of(&self, left: &Left) -> Option<Cause> {
         Some(match left.stop? {
-            Stop::Time(_) => Stop::Time(self.core.limits.time).into(),
+            Stop::Time(_) => Stop::Time(self.time).into(),
             stop => stop.into(),
         })
     }
@@ -285,7 +286,12 @@ impl Program {
         self.ports.input.close();
         self.ports.output.forget();
         let journal = &self.ports.journal;
-        journal.lock().unwrap_or_else(PoisonError::into_inner).finish();
+        let dropped = {
+            let mut journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
+            journal.finish();
+            journal.dropped()
+        };
+        tell_dropped(&self.job.session, self.job.attempt, dropped);
         self.core.programs.remove(self);
     }
 

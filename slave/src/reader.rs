@@ -232,6 +232,7 @@ impl Reader {
             bound: Arc::clone(bound),
             args: Bytes::new(),
             flags: dispatch.flags,
+            limits: dispatch.limits.map(Box::new),
             arrived: now,
             deadline,
         };

@@ -12,7 +12,7 @@ use crate::reader::Reader;
 use crate::slot::fail;
 use dpfw_link::{Link, LinkError, Outbox};
 use dpfw_protocol::error::Cause;
-use dpfw_protocol::hello::{Hello, Namespace};
+use dpfw_protocol::hello::{Hello, Identity, Namespace};
 use dpfw_protocol::ids::{AttemptId, ConversationId, PeerId, SessionId};
 use dpfw_protocol::limits::MAX_ATTEMPTS;
 use dpfw_protocol::message::{Reserved, Returned, Timing, close};
@@ -26,6 +26,8 @@ use tokio::sync::Notify;
 /// What everybody in the slave may know of a session.
 pub(crate) struct Session {
     pub(crate) id: Option<SessionId>,
+    /// Whose it is; nobody's if it has no master.
+    pub(crate) master: Option<Identity>,
     pub(crate) outbox: Outbox,
     pub(crate) namespace: Namespace,
     pub(crate) principal: Principal,
@@ -83,6 +85,7 @@ impl Session {
     fn of(theirs: &Hello, outbox: Outbox) -> Self {
         Self {
             id: theirs.session,
+            master: Some(theirs.identity()),
             namespace: theirs.namespace.clone(),
             most: theirs.limits.payload,
             window: theirs.limits.window,
@@ -94,6 +97,7 @@ impl Session {
     pub(crate) fn detached(principal: PeerId, outbox: Outbox) -> Self {
         Self {
             id: None,
+            master: None,
             outbox,
             namespace: Namespace::default(),
             principal: Principal(principal),
@@ -151,6 +155,17 @@ impl Session {
         }
     }
 
+    /// Whether it is a session of this master, if it is any.
+    pub(crate) fn is_of(&self, master: Option<&Identity>) -> bool {
+        master.is_some() && self.master.as_ref() == master
+    }
+
+    /// A newer session of its master took over.
+    pub(crate) fn supersede(&self) {
+        self.open.store(false, Ordering::Release);
+        self.outbox.close(close::SUPERSEDED, &LinkError::Superseded.to_string());
+    }
+
     /// Whether its link still stands.
     pub(crate) fn is_open(&self) -> bool {
         self.open.load(Ordering::Acquire)
@@ -163,15 +178,18 @@ impl fmt::Debug for Session {
     }
 }
 
-/// The link's task: reads what the master says until the link ends.
-pub(crate) async fn serve(core: Arc<Core>, link: Link) {
+/// The link's task: reads what the master says until the link ends; gives why it did.
+pub(crate) async fn serve(core: Arc<Core>, link: Link) -> LinkError {
     let Link { theirs, peer, mut inbox, outbox, heart, .. } = link;
     let session = Arc::new(Session::of(&theirs, outbox.clone()));
-    tracing::info!(master = %theirs.peer, %peer, "a master is linked");
-    if !core.join(&session) {
-        outbox.close(close::REFUSED, "the slave is draining or has too many links");
-        return;
+    if let Err(error) = core.join(&session) {
+        tracing::info!(master = %theirs.peer, %peer, %error, "a master is not linked");
+        if let Some((code, reason)) = error.goodbye() {
+            outbox.close(code, &reason);
+        }
+        return error;
     }
+    tracing::info!(master = %theirs.peer, %peer, "a master is linked");
     heart.say({
         let (core, session) = (Arc::clone(&core), Arc::clone(&session));
         move || core.tell_status(&session)
@@ -187,12 +205,14 @@ pub(crate) async fn serve(core: Arc<Core>, link: Link) {
         error = session.unclog(&core) => error,
     };
     session.open.store(false, Ordering::Release);
-    core.leave(&session);
+    // First, so that a master that still hears is not told that its attempts were cancelled.
     match error.goodbye() {
         Some((code, reason)) => session.outbox.close(code, &reason),
         None => session.outbox.shut(),
     }
+    core.leave(&session);
     tracing::info!(master = %theirs.peer, %error, "a master is gone");
+    error
 }
 
 /// Gives attempts back that have not started.

@@ -7,9 +7,10 @@ use crate::session::serve;
 use crate::slot::Slot;
 use dpfw_link::address::Network;
 use dpfw_link::dial::{Dial, DialError};
+use dpfw_link::gate::{Gate, Handshakes, Turn};
 use dpfw_link::listen::{ListenError, Listener};
-use dpfw_link::{Link, Stream};
-use dpfw_protocol::hello::Hello;
+use dpfw_link::{Link, LinkError, Stream};
+use dpfw_protocol::hello::{Hello, Identity};
 use dpfw_protocol::ids::PeerId;
 use dpfw_protocol::message::close;
 use std::io;
@@ -113,7 +114,7 @@ impl Slave {
     /// Serves one master over any byte stream. Returns at once.
     pub fn attach(&self, stream: Stream) {
         let (core, hello) = (Arc::clone(&self.core), Arc::clone(&self.hello));
-        self.core.helm.handle().spawn(async move { meet(core, &hello, stream).await });
+        self.core.helm.handle().spawn(async move { meet(core, &hello, stream, None).await });
         self.core.queue.rouse();
     }
 
@@ -146,38 +147,66 @@ impl Slave {
 }
 
 async fn accept(core: Arc<Core>, hello: Arc<Hello>, listener: Listener) {
-    // Handshakes and links at once; beyond that the system's backlog waits.
-    let room = Arc::new(tokio::sync::Semaphore::new(core.limits.links));
+    let handshakes = Handshakes::default();
     while !core.is_draining() {
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
-            return;
-        };
         let stream = listener.accept().await;
-        let (core, hello) = (Arc::clone(&core), Arc::clone(&hello));
-        tokio::spawn(async move {
-            meet(core, &hello, stream).await;
-            drop(permit);
-        });
+        let (core, hello, turn) = (Arc::clone(&core), Arc::clone(&hello), handshakes.begin());
+        tokio::spawn(async move { meet(core, &hello, stream, Some(turn)).await });
     }
 }
 
 /// Shakes hands and serves the master until the link ends.
-async fn meet(core: Arc<Core>, hello: &Hello, stream: Stream) {
+async fn meet(core: Arc<Core>, hello: &Hello, stream: Stream, turn: Option<Turn>) -> Met {
     let peer = stream.peer().to_owned();
-    match Link::establish(stream, hello).await {
-        Ok(link) => serve(core, link).await,
-        Err(error) => tracing::warn!(%peer, %error, "no link"),
+    let link = {
+        let admit = |theirs: &Hello| core.may_link(&theirs.identity());
+        // A slave that is full listens first: the master may have an older session here.
+        let mut gate = Gate { hears_first: core.is_full(), admit: &admit, turn };
+        Link::establish_at(stream, hello, &mut gate).await
+    };
+    match link {
+        Ok(link) => {
+            let master = link.theirs.identity();
+            Met::Linked(master, serve(core, link).await)
+        }
+        Err(error) => {
+            tracing::warn!(%peer, %error, "no link");
+            Met::Unlinked(error)
+        }
     }
+}
+
+/// What came of a connection.
+enum Met {
+    /// A link to this master, which has ended.
+    Linked(Identity, LinkError),
+    /// None.
+    Unlinked(LinkError),
 }
 
 /// Dials until the slave drains; otherwise says why it does not any more.
 async fn redial(core: Arc<Core>, hello: Arc<Hello>, dial: Dial) -> Option<DialError> {
+    let mut dialler = dial.begin();
+    let mut last = None;
     while !core.is_draining() {
-        match dial.connect().await {
-            Ok(stream) => meet(Arc::clone(&core), &hello, stream).await,
-            Err(error) => return Some(error),
+        if let Some(master) = &last {
+            // As long as it is linked otherwise, a link of ours would end that one.
+            core.without(master).await;
         }
-        dial.paused().await;
+        let stream = match dialler.connect().await {
+            Ok(stream) => stream,
+            Err(error) => return Some(error),
+        };
+        let again = match meet(Arc::clone(&core), &hello, stream, None).await {
+            Met::Linked(master, error) => {
+                last = Some(master);
+                dialler.ended(error).await
+            }
+            Met::Unlinked(error) => dialler.failed(error).await,
+        };
+        if let Err(error) = again {
+            return Some(error);
+        }
     }
     None
 }

@@ -1,13 +1,17 @@
 //! A slot: a thread that runs one attempt at a time, and leads while it has none.
 
 mod batch;
+#[cfg(test)]
+mod tests;
 
 use crate::core::Core;
 use crate::job::{Job, Target};
+use crate::limits::Granted;
 use crate::module::facts::Kind;
 use crate::queue::{Entering, Freed, Next};
 use crate::sandbox::abi::Given;
 use crate::sandbox::host::{Allowance, Host, Lent};
+use crate::sandbox::journal::tell_dropped;
 use crate::sandbox::prepared::{Prepared, SlotEngines};
 use crate::sandbox::run::{Ended, Returned, Sandbox};
 use crate::session::Session;
@@ -118,7 +122,7 @@ impl Slot {
     /// From here on the attempt can be stopped.
     fn enter(&self, entering: Entering<'_>, started: Instant) {
         let (job, engine, time) = match entering {
-            Entering::Job(job) => (job, self.engines.engine(), self.core.limits.time),
+            Entering::Job(job) => (job, self.engines.engine(), self.granted(job).time),
             Entering::Program(program) => (&program.job, &program.engine, program.time_left()),
         };
         self.watch.enter(&job.session, job.attempt, engine, started, job.deadline, time);
@@ -188,8 +192,7 @@ impl Slot {
             queued_us: micros(started.saturating_duration_since(job.arrived)),
             ..Timing::default()
         };
-        let attempt = AssertUnwindSafe(|| self.attempt(job, started, &mut timing));
-        let outcome = catch_unwind(attempt).unwrap_or_else(|panic| Err(internal(&*panic)));
+        let outcome = self.contained(job, started, &mut timing);
         let spent = outcome.unwrap_or_else(|cause| {
             if cause == Cause::Draining {
                 self.core.drain.interrupted(job, started.elapsed());
@@ -200,6 +203,18 @@ impl Slot {
         // Only now: an attempt is here until its end was told.
         self.watch.leave();
         spent
+    }
+
+    /// The same as [`attempt`](Self::attempt); a panic in the slave's own code is an error of
+    /// the attempt that met it.
+    fn contained(
+        &mut self,
+        job: &Job,
+        started: Instant,
+        timing: &mut Timing,
+    ) -> Result<Spent, Cause> {
+        let attempt = AssertUnwindSafe(|| self.attempt(job, started, timing));
+        catch_unwind(attempt).unwrap_or_else(|panic| Err(internal(&*panic)))
     }
 
     /// Runs the guest and queues its result.
@@ -238,6 +253,10 @@ impl Slot {
         Sandbox::new(prepared, host, || self.watch.stop_of())
     }
 
+    fn granted(&self, job: &Job) -> Granted {
+        self.core.limits.granted(job.limits.as_deref())
+    }
+
     fn single(
         &self,
         job: &Job,
@@ -246,7 +265,7 @@ impl Slot {
         started: Instant,
         timing: &mut Timing,
     ) -> Result<Spent, Cause> {
-        let mut sandbox = self.sandbox(job, prepared, Allowance::of(&self.core.limits))?;
+        let mut sandbox = self.sandbox(job, prepared, Allowance::of(&self.granted(job)))?;
         let entered = Instant::now();
         timing.init_us = micros(entered - started);
         let ended = sandbox.call(target.function, &job.args);
@@ -254,7 +273,7 @@ impl Slot {
         timing.run_us = micros(run);
         timing.memory = sandbox.memory_bytes();
         job.bound.learn(started.elapsed());
-        sandbox.finish();
+        tell_dropped(&job.session, job.attempt, sandbox.finish().dropped());
         match ended {
             Ended::Returned(returned) => self.send(job, *timing, sandbox, &returned),
             Ended::Broken(error) => Err(sandbox.cause(&error, self.watch.stop_of())),
@@ -297,7 +316,7 @@ impl Slot {
     }
 
     fn check(&self, job: &Job, payload: u64) -> Result<(), Cause> {
-        let allowed = self.core.limits.result.min(job.session.most);
+        let allowed = self.granted(job).result.min(job.session.most);
         match payload <= allowed {
             true => Ok(()),
             false => Err(too_large(allowed)),

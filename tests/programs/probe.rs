@@ -41,6 +41,9 @@ fn main() -> io::Result<()> {
             let since = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |t| t.as_secs());
             println!("{} {}", Instant::now().elapsed().as_secs(), since);
         }
+        "storm" => loop {
+            std::hint::black_box(Instant::now());
+        },
         "line" => {
             let mut line = String::new();
             io::stdin().read_line(&mut line)?;

@@ -8,10 +8,13 @@
 #![forbid(unsafe_code)]
 
 pub mod fleet;
+pub mod hostile;
 pub mod lines;
 pub mod others;
 pub mod peer;
 pub mod process;
 pub mod programs;
+pub mod proxy;
+pub mod soak;
 pub mod wait;
 pub mod wasm;

@@ -11,6 +11,7 @@ use dpfw_protocol::hello::{Features, Hello, PREFACE, PeerLimits, Role};
 use dpfw_protocol::ids::{ConversationId, Incarnation, SessionId};
 use dpfw_protocol::limits::{MAX_BODY, PROTOCOL};
 use dpfw_protocol::message::{self, Bind, Close, Message, kind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -46,16 +47,19 @@ impl Said {
     }
 }
 
-/// What a peer says of itself unless a test changes it.
+/// What a peer says of itself unless a test changes it. Each time it is another peer, as of
+/// another process.
 ///
 /// # Errors
 /// If the name is none.
 pub fn hello(role: Role, name: &str) -> Result<Hello> {
+    static INCARNATIONS: AtomicU64 = AtomicU64::new(1);
     Ok(Hello {
         protocol: PROTOCOL,
         role,
         peer: PeerId::new(name)?,
-        incarnation: Incarnation(1),
+        incarnation: Incarnation(INCARNATIONS.fetch_add(1, Ordering::Relaxed)),
+        serial: 0,
         session: (role == Role::Master).then_some(SessionId(1)),
         features: Features::default(),
         namespace: Namespace::default(),

@@ -7,6 +7,7 @@ use crate::wait::within;
 use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 /// A running `dpfw-test-slave`.
@@ -23,14 +24,22 @@ impl Process {
     /// # Errors
     /// If it does not say where it listens.
     pub async fn start(program: &str, name: &str, slots: usize) -> Result<Self> {
+        Self::with(Command::new(program).args([name, &slots.to_string()])).await
+    }
+
+    /// The same, of a slave that dials a master at this address as well, again and again.
+    ///
+    /// # Errors
+    /// If it does not say where it listens.
+    pub async fn dialling(program: &Path, name: &str, slots: usize, address: &str) -> Result<Self> {
+        let mut command = Command::new(program);
+        Self::with(command.args([name, &slots.to_string()]).env("DPFW_TEST_DIAL", address)).await
+    }
+
+    async fn with(command: &mut Command) -> Result<Self> {
         let cache = crate::fleet::cache()?;
-        let child = Command::new(program)
-            .args([name, &slots.to_string()])
-            .arg(cache)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn();
-        let mut child = child.with_context(|| format!("{program} does not start"))?;
+        let child = command.arg(cache).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut child = child.with_context(|| format!("{command:?} does not start"))?;
         let stdout = child.stdout.take().context("its output is a pipe")?;
         let mut process = Self { child, address: String::new() };
         let line = tokio::task::spawn_blocking(move || {
@@ -39,9 +48,14 @@ impl Process {
         });
         let line = within("the slave to say where it listens", line).await???;
         let address = line.trim().strip_prefix("listening on ");
-        ensure!(address.is_some(), "{name} said {line:?}");
+        ensure!(address.is_some(), "{command:?} said {line:?}");
         process.address = address.unwrap_or_default().to_owned();
         Ok(process)
+    }
+
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// `SIGKILL`.
@@ -54,12 +68,17 @@ impl Process {
         Ok(())
     }
 
+    /// Its number in the system.
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
     /// Sends a signal.
     ///
     /// # Errors
     /// What the system says.
     pub fn signal(&self, signal: Signal) -> Result<()> {
-        Ok(kill_process(Pid::from_child(&self.child), signal)?)
+        Ok(kill_process(self.pid(), signal)?)
     }
 
     /// Waits for its end.
@@ -67,6 +86,14 @@ impl Process {
     /// # Errors
     /// If it does not end.
     pub async fn ended(mut self) -> Result<ExitStatus> {
+        self.end().await
+    }
+
+    /// The same of one that is still needed.
+    ///
+    /// # Errors
+    /// If it does not end.
+    pub async fn end(&mut self) -> Result<ExitStatus> {
         crate::wait::until("the slave's process to end", async || {
             Ok(self.child.try_wait()?.is_some())
         })

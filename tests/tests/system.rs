@@ -12,13 +12,18 @@ mod system {
     mod bad_guests;
     mod bad_memory;
     mod bad_modules;
+    mod bad_network;
     mod cache;
+    mod corpora;
+    mod crowds;
     mod describe;
     mod dispatch;
     mod dying_slaves;
+    mod errors_page;
     mod fresh;
     mod guests;
     mod handles;
+    mod hostile;
     mod links;
     mod logs;
     mod losses;
@@ -26,6 +31,7 @@ mod system {
     mod lying_slaves;
     mod map;
     mod others;
+    mod partitions;
     mod payloads;
     mod plain;
     mod processes;
@@ -33,9 +39,15 @@ mod system {
     mod program_lies;
     mod program_streams;
     mod programs;
+    mod random_signals;
     mod reconcile;
+    mod recovery;
+    mod remains;
     mod reserve;
     mod store;
+    mod storms;
+    mod supersede;
+    mod task_limits;
     mod unruly_masters;
     mod variants;
 }

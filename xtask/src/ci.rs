@@ -4,7 +4,7 @@
 //! had here (a tool, a network) is told as skipped, never as passed.
 
 use crate::command::{cargo_with, run as run_command, succeeds};
-use crate::{bench, demo, simulate, targets, test};
+use crate::{bench, demo, faults, simulate, targets, test};
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use std::time::{Duration, Instant};
@@ -31,6 +31,8 @@ enum Step {
     Test,
     /// Masters and slaves that do not exist, in 2,000 worlds.
     Simulate,
+    /// That each fault of `docs/faults.md` has a test.
+    Faults,
     /// The documentation, its warnings as errors.
     Docs,
     /// Licences, bans and sources of the dependencies; advisories if they can be reached.
@@ -95,6 +97,7 @@ impl Step {
             }
             Self::Test => test::run(&[])?,
             Self::Simulate => simulate::all()?,
+            Self::Faults => faults::run(&faults::Options::listing())?,
             Self::Docs => {
                 let doc = ["doc", "--workspace", "--no-deps"];
                 run_command(cargo_with(&doc).env("RUSTDOCFLAGS", "-D warnings"))?;
@@ -162,11 +165,11 @@ mod tests {
 
     #[test]
     fn steps_are_run_in_their_order() {
-        let all = ["fmt", "clippy", "test", "simulate", "docs", "deny", "demo", "bench"];
+        let all = ["fmt", "clippy", "test", "simulate", "faults", "docs", "deny", "demo", "bench"];
         assert_eq!(names(&[], &[]), all);
         assert_eq!(
             names(&[Step::Test, Step::Bench], &[]),
-            ["fmt", "clippy", "simulate", "docs", "deny", "demo"]
+            ["fmt", "clippy", "simulate", "faults", "docs", "deny", "demo"]
         );
         assert_eq!(names(&[], &[Step::Demo, Step::Fmt]), ["fmt", "demo"]);
     }

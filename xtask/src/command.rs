@@ -4,8 +4,10 @@
 //! repeat what failed, for the command is shown.
 
 use anyhow::{Context, Result, bail};
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 /// The cargo that runs this tool.
 pub(crate) fn cargo() -> Command {
@@ -30,6 +32,26 @@ pub(crate) fn target() -> Result<PathBuf> {
 /// A program that the same build has put beside this one, in this profile's directory.
 pub(crate) fn built(profile: &str, name: &str) -> Result<PathBuf> {
     Ok(target()?.join(profile).join(name))
+}
+
+/// A test binary as cargo would run it: those of macros need the compiler's libraries.
+pub(crate) fn test_binary(program: &Path) -> Command {
+    static LIBRARIES: OnceLock<Option<OsString>> = OnceLock::new();
+    let mut command = Command::new(program);
+    if let Some(paths) = LIBRARIES.get_or_init(libraries) {
+        command.env("LD_LIBRARY_PATH", paths);
+    }
+    command
+}
+
+/// Where libraries are looked for, the compiler's first. Nothing if it does not say where they
+/// are; then those that need them say so.
+fn libraries() -> Option<OsString> {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc).args(["--print", "target-libdir"]).output().ok()?;
+    let directory = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+    let more = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
+    std::env::join_paths([directory].into_iter().chain(std::env::split_paths(&more))).ok()
 }
 
 /// Shows a command and runs it to its end.

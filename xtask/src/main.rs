@@ -1,5 +1,5 @@
-//! The project's own tool: `cargo xtask demo`, `test`, `bench`, `guests`, `programs`,
-//! `simulate`, `ci`.
+//! The project's own tool: `cargo xtask demo`, `test`, `simulate`, `faults`, `fuzz`, `soak`,
+//! `bench`, `guests`, `programs`, `ci`.
 //!
 //! Owns: which programs are run, in which order, and what is said when one cannot be. Does
 //! not: depend on dpfw, so that it is there in seconds. Invariant: everything is run from
@@ -12,9 +12,12 @@ mod bench;
 mod ci;
 mod command;
 mod demo;
+mod faults;
+mod fuzz;
 mod guests;
 mod programs;
 mod simulate;
+mod soak;
 mod targets;
 mod test;
 
@@ -45,12 +48,23 @@ enum What {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Shows every fault that dpfw survives, with the tests of each and what comes of them.
+    Faults(faults::Options),
+    /// Looks for inputs that break what reads bytes of peers and guests, two minutes a target.
+    Fuzz(fuzz::Options),
     /// Measures dpfw beside the limits of the platform; one JSON object a line.
     Bench {
         /// Fails if a figure is beyond its bar, and again when it is measured once more.
         #[arg(long)]
         check: bool,
         /// For the benchmark itself: `--rounds N`, `--only METRIC`, `--help`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Runs tasks of all kinds while slaves are killed, stopped and terminated at random, and
+    /// shows what grows meanwhile.
+    Soak {
+        /// For the soak itself: `--minutes M`, `--seed N`, `--json`, `--help`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
@@ -81,8 +95,11 @@ fn run(what: What) -> Result<()> {
     match what {
         What::Demo { args } => demo::run(&args),
         What::Test { args } => test::run(&args),
+        What::Fuzz(options) => fuzz::run(&options),
+        What::Faults(options) => faults::run(&options),
         What::Bench { check: false, args } => bench::run(&args),
         What::Bench { check: true, args } => bench::check(&args),
+        What::Soak { args } => soak::run(&args),
         What::Guests => guests::ensure(),
         What::Ci(options) => ci::run(&options),
         What::Simulate(options) => simulate::run(&options),

@@ -3,7 +3,7 @@
 //! Owns: the sessions with slaves, the policy's second opinion. Invariant: after every event
 //! the policy's own checks and those of the second opinion are made.
 
-use crate::simulation::audit::Audit;
+use crate::audit::Audit;
 use crate::simulation::future::{Happening, Process};
 use crate::simulation::net::{End, LinkId};
 use crate::simulation::wire::Said;
@@ -331,7 +331,8 @@ impl Master {
         let mut args = task.0.to_le_bytes().to_vec();
         args.resize(args.len() + job.bytes, 0);
         let budget_us = budget.map(|budget| budget.as_micros() as u64);
-        let dispatch = Dispatch { bind, flags, budget_us, payload: args.len() as u64 };
+        let payload = args.len() as u64;
+        let dispatch = Dispatch { bind, flags, budget_us, payload, limits: None };
         let Some(queue) = w.net.queue(session.link, End::Master) else { return };
         if bind == next {
             let module = ModuleHash::from_bytes([7; 32]);

@@ -1,7 +1,7 @@
 //! Arbitrary events in arbitrary order: unknown ids, doubled answers, slaves that lie.
 //! `PROPTEST_CASES` sets how many.
 
-use crate::simulation::audit::Audit;
+use crate::audit::Audit;
 use crate::{
     Config, Core, End, Event, KeyId, KindId, Loss, Placement, ReservationId, SlaveId, TaskId,
     TaskSpec, Time, Wait,

@@ -1,18 +1,19 @@
 use super::*;
 use dpfw_link::{Link, Stream, identity};
-use dpfw_protocol::hello::{Features, Hello, Namespace, PeerLimits, Role};
+use dpfw_protocol::hello::{Features, Hello, Identity, Namespace, PeerLimits, Role};
 use dpfw_protocol::ids::SessionId;
 use dpfw_protocol::limits::{MAX_TEXT, PROTOCOL};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 fn hello(role: Role) -> Hello {
-    let (peer, incarnation) = identity("peer");
+    let Identity { peer, incarnation, serial } = identity("peer");
     Hello {
         protocol: PROTOCOL,
         role,
         peer,
         incarnation,
+        serial,
         session: (role == Role::Master).then_some(SessionId(1)),
         features: Features::default(),
         namespace: Namespace::default(),

@@ -12,6 +12,7 @@ use dpfw_protocol::message::{
 };
 use dpfw_protocol::signature::{Field, Signature, TaskRecord, TypeRecord};
 use dpfw_protocol::store::{EntryInfo, EntryKind, Key, Principal, StoreOp};
+use dpfw_protocol::task_limits::TaskLimits;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -93,12 +94,28 @@ fn bind() -> impl Strategy<Value = Bind> {
 }
 
 fn dispatch() -> impl Strategy<Value = Dispatch> {
-    (any::<u32>(), flags(), option::of(any::<u64>()), any::<u64>()).prop_map(
-        |(bind, flags, budget_us, payload)| Dispatch {
+    let limits = option::of(task_limits());
+    (any::<u32>(), flags(), option::of(any::<u64>()), any::<u64>(), limits).prop_map(
+        |(bind, flags, budget_us, payload, limits)| Dispatch {
             bind: BindId(bind),
             flags,
             budget_us,
             payload,
+            limits,
+        },
+    )
+}
+
+fn task_limits() -> impl Strategy<Value = TaskLimits> {
+    let some = || option::of(any::<u64>());
+    (some(), some(), some(), some(), some(), some()).prop_map(
+        |(memory, table, time_us, host_calls, result, log)| TaskLimits {
+            memory,
+            table,
+            time_us,
+            host_calls,
+            result,
+            log,
         },
     )
 }
@@ -190,15 +207,16 @@ fn hello() -> impl Strategy<Value = Hello> {
         .prop_map(|(window, payload, attempts)| PeerLimits { window, payload, attempts });
     let namespace = "[!-~]{1,64}".prop_map(|text| Namespace::new(text).expect("printable"));
     let session = option::of(any::<u64>().prop_map(SessionId));
-    let numbers = (any::<[u16; 2]>(), any::<[u64; 2]>(), any::<u32>());
+    let numbers = (any::<[u16; 2]>(), any::<[u64; 2]>(), any::<[u32; 2]>());
     (numbers, role, peer(), session, namespace, limits, ".{0,60}").prop_map(
         |(numbers, role, peer, session, namespace, limits, agent)| {
-            let ([min, max], [incarnation, features], slots) = numbers;
+            let ([min, max], [incarnation, features], [slots, serial]) = numbers;
             Hello {
                 protocol: Range { min, max },
                 role,
                 peer,
                 incarnation: Incarnation(incarnation),
+                serial,
                 session,
                 features: Features(features),
                 namespace,

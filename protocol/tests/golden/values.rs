@@ -9,7 +9,9 @@ use dpfw_protocol::message::{
 };
 use dpfw_protocol::signature::{Field, Signature, TaskRecord, TypeRecord};
 use dpfw_protocol::store::{EntryInfo, EntryKind, Key, Principal, StoreOp};
+use dpfw_protocol::task_limits::TaskLimits;
 use std::array;
+use std::time::Duration;
 
 pub(crate) fn peer(name: &str) -> PeerId {
     PeerId::new(name).expect("printable")
@@ -30,6 +32,7 @@ pub(crate) fn hello_of_a_master() -> Hello {
         role: Role::Master,
         peer: peer("m"),
         incarnation: Incarnation(0x0102_0304_0506_0708),
+        serial: 0,
         session: Some(SessionId(1)),
         features: Features(0),
         namespace: Namespace::default(),
@@ -49,6 +52,11 @@ pub(crate) fn hello_of_a_slave() -> Hello {
         agent: String::new(),
         ..hello_of_a_master()
     }
+}
+
+/// The second slave of a process.
+pub(crate) fn hello_of_another_slave() -> Hello {
+    Hello { serial: 1, ..hello_of_a_slave() }
 }
 
 pub(crate) fn timing() -> Timing {
@@ -76,13 +84,21 @@ pub(crate) fn bind_with_a_belief() -> Bind {
 }
 
 pub(crate) fn dispatch() -> Dispatch {
-    Dispatch { bind: BindId(0), flags: TaskFlags::default(), budget_us: None, payload: 3 }
+    let flags = TaskFlags::default();
+    Dispatch { bind: BindId(0), flags, budget_us: None, payload: 3, limits: None }
+}
+
+/// That may use less than the slave allows.
+pub(crate) fn dispatch_with_limits() -> Dispatch {
+    let limits = TaskLimits::new().memory(64 << 20).time(Duration::from_secs(2)).host_calls(1000);
+    Dispatch { limits: Some(limits), ..dispatch() }
 }
 
 /// With a deadline and flags, and arguments that follow in chunks.
 pub(crate) fn dispatch_of_a_batch() -> Dispatch {
     let flags = TaskFlags::EFFECT_FREE.with(TaskFlags::BATCH);
-    Dispatch { bind: BindId(1), flags, budget_us: Some(1_500_000), payload: 100_000 }
+    let budget_us = Some(1_500_000);
+    Dispatch { bind: BindId(1), flags, budget_us, payload: 100_000, limits: None }
 }
 
 pub(crate) fn attempts() -> Vec<AttemptId> {

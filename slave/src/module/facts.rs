@@ -169,6 +169,9 @@ impl Seen {
                     return over(Limit::Data, limits.data);
                 }
             }
+            Payload::CodeSectionEntry(body) if body.range().len() as u64 > limits.function_size => {
+                return over(Limit::FunctionSize, limits.function_size);
+            }
             Payload::StartSection { .. } => self.start = true,
             _ => {}
         }

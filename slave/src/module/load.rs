@@ -6,7 +6,7 @@
 
 use super::cache::{Artifact, Cache};
 use super::facts::Facts;
-use super::loader::Loader;
+use super::loader::{Loader, Maker};
 use crate::engine::{Engines, HOST_STACK};
 use crate::job::Job;
 use crate::limits::Limits;
@@ -15,8 +15,8 @@ use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::{AttemptId, ConversationId, ModuleHash};
 use dpfw_protocol::message::NeedModule;
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -42,6 +42,10 @@ pub(crate) struct Modules {
     cells: Mutex<HashMap<ModuleHash, State>>,
     loader: Mutex<Option<SyncSender<Work>>>,
     ready: AtomicUsize,
+    /// Counts what was given to be made.
+    loads: AtomicU64,
+    /// Bytes of modules that are being made, or wait for it.
+    held: Arc<AtomicU64>,
     limits: Limits,
 }
 
@@ -51,8 +55,8 @@ enum State {
     Looking(Vec<Job>),
     /// Masters are being asked for the bytes, one after the other.
     Asked(Asked),
-    /// It is being compiled.
-    Loading(Vec<Job>),
+    /// It is being compiled, or waits for that, as the load of this number.
+    Loading(u64, Vec<Job>),
     Ready(Arc<Loaded>),
     Refused(Cause),
 }
@@ -98,7 +102,7 @@ impl Asked {
 impl State {
     fn waiting(&mut self) -> Option<&mut Vec<Job>> {
         match self {
-            Self::Looking(waiting) | Self::Loading(waiting) => Some(waiting),
+            Self::Looking(waiting) | Self::Loading(_, waiting) => Some(waiting),
             Self::Asked(asked) => Some(&mut asked.waiting),
             Self::Ready(_) | Self::Refused(_) => None,
         }
@@ -109,10 +113,51 @@ impl State {
 #[derive(Debug)]
 pub(super) enum Work {
     Look(ModuleHash),
-    Load(ModuleHash, Bytes),
+    Load(Load),
+    /// A load has come to its end.
+    Made(u64, Result<Artifact, Cause>),
+    /// To look whether it has to end.
+    Stop,
 }
 
-/// Work that may wait for the loader: one for each module at most.
+/// A module that is to be made of its bytes.
+#[derive(Debug)]
+pub(super) struct Load {
+    pub(super) hash: ModuleHash,
+    /// Tells it from an earlier one of the same module.
+    pub(super) number: u64,
+    pub(super) wasm: Bytes,
+    /// Who sent the bytes.
+    pub(super) whose: Arc<Session>,
+    pub(super) held: Held,
+}
+
+/// The bytes of a module are counted for as long as this lives.
+#[derive(Debug)]
+pub(super) struct Held {
+    total: Arc<AtomicU64>,
+    bytes: u64,
+}
+
+impl Held {
+    /// Counts them, if there is room: for any module if there is no other.
+    fn take(total: &Arc<AtomicU64>, bytes: u64) -> Option<Self> {
+        let held = Self { total: Arc::clone(total), bytes };
+        let before = total.fetch_add(bytes, Ordering::Relaxed);
+        (before == 0 || before.saturating_add(bytes) <= MOST_HELD).then_some(held)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.total.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// Bytes of modules that may wait to be made.
+const MOST_HELD: u64 = 1 << 30;
+
+/// Work that may wait for the loader: few for each module.
 const QUEUE: usize = 2048;
 
 /// Stack for the compiler: what threads have by default.
@@ -135,15 +180,23 @@ impl Modules {
         let (sender, receiver) = sync_channel(QUEUE);
         let modules = Arc::new(Self {
             cells: Mutex::default(),
-            loader: Mutex::new(Some(sender)),
+            loader: Mutex::new(Some(sender.clone())),
             ready: AtomicUsize::new(0),
+            loads: AtomicU64::new(0),
+            held: Arc::default(),
             limits,
         });
-        let loader = Loader { modules: Arc::clone(&modules), engines, limits, cache, release };
+        let mut loader = Loader {
+            maker: Maker { engines, limits, cache: Arc::new(cache), done: sender },
+            modules: Arc::clone(&modules),
+            release,
+            // A guest's start runs on it, and the compiler.
+            stack: limits.stack + HOST_STACK + COMPILER_STACK,
+            waiting: VecDeque::new(),
+            running: Vec::new(),
+        };
         let thread = std::thread::Builder::new()
             .name("dpfw-loader".into())
-            // A guest's start runs on it, and the compiler.
-            .stack_size(limits.stack + HOST_STACK + COMPILER_STACK)
             .spawn(move || loader.run(&receiver))?;
         Ok((modules, thread))
     }
@@ -155,7 +208,9 @@ impl Modules {
 
     /// Lets the loader end when it has done what it is at.
     pub(crate) fn stop(&self) {
-        self.loader.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let loader = self.loader.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // If there is no room, it has work after which it looks.
+        let _ = loader.map(|loader| loader.try_send(Work::Stop));
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<ModuleHash, State>> {
@@ -170,6 +225,25 @@ impl Modules {
         let loader = self.loader.lock().unwrap_or_else(PoisonError::into_inner);
         let busy = || Cause::Busy { what: "the loader has too many modules to load".into() };
         loader.as_ref().ok_or(Cause::Draining)?.try_send(work).map_err(|_| busy())
+    }
+
+    /// Has a module made of its bytes; gives the number of the load.
+    fn load(&self, hash: ModuleHash, wasm: Bytes, from: &Arc<Session>) -> Result<u64, Cause> {
+        let busy = || Cause::Busy { what: "too many bytes of modules wait to be loaded".into() };
+        let held = Held::take(&self.held, wasm.len() as u64).ok_or_else(busy)?;
+        let number = self.loads.fetch_add(1, Ordering::Relaxed);
+        let whose = Arc::clone(from);
+        self.give(Work::Load(Load { hash, number, wasm, whose, held }))?;
+        Ok(number)
+    }
+
+    /// Whether an attempt waits for this load.
+    pub(super) fn is_wanted(&self, hash: ModuleHash, load: u64) -> bool {
+        let is_wanted = |state: &State| match state {
+            State::Loading(number, waiting) => *number == load && !waiting.is_empty(),
+            _ => false,
+        };
+        self.lock().get(&hash).is_some_and(is_wanted)
     }
 
     /// The module if it is ready. Otherwise the job waits, or fails.
@@ -231,10 +305,10 @@ impl Modules {
             return;
         }
         let outcome = bytes.and_then(|bytes| genuine(bytes, hash));
-        let cause = match outcome.and_then(|bytes| self.give(Work::Load(hash, bytes))) {
-            Ok(()) => {
+        let cause = match outcome.and_then(|bytes| self.load(hash, bytes, from)) {
+            Ok(number) => {
                 let waiting = std::mem::take(&mut asked.waiting);
-                cells.insert(hash, State::Loading(waiting));
+                cells.insert(hash, State::Loading(number, waiting));
                 return;
             }
             Err(cause) => cause,
@@ -312,26 +386,32 @@ impl Modules {
         next
     }
 
-    /// The loader is done with a module.
+    /// The loader is done with a module: it was looked for, or the load of this number has
+    /// come to its end. One that was decided before stays as it is.
     pub(super) fn decided(
         &self,
         hash: ModuleHash,
+        load: Option<u64>,
         outcome: Result<Artifact, Cause>,
         release: &Release,
     ) {
+        let mut cells = self.lock();
+        let waiting = match (cells.get_mut(&hash), load) {
+            (Some(State::Looking(waiting)), None) => std::mem::take(waiting),
+            (Some(State::Loading(number, waiting)), Some(load)) if *number == load => {
+                std::mem::take(waiting)
+            }
+            _ => return,
+        };
         let outcome = outcome.map(|artifact| {
             let number = self.ready.fetch_add(1, Ordering::Relaxed);
             Arc::new(Loaded { number, artifact })
         });
-        let mut cells = self.lock();
         let state = match &outcome {
             Ok(loaded) => State::Ready(Arc::clone(loaded)),
             Err(cause) => State::Refused(cause.clone()),
         };
-        let waiting = match cells.insert(hash, state) {
-            Some(State::Looking(waiting) | State::Loading(waiting)) => waiting,
-            _ => Vec::new(),
-        };
+        cells.insert(hash, state);
         // What does not follow from the module itself may go better next time.
         if matches!(&outcome, Err(cause) if !is_lasting(cause)) {
             cells.remove(&hash);

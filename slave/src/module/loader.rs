@@ -1,39 +1,74 @@
-//! The loader's thread: looks modules up in the cache, and makes those of bytes that are
-//! not there.
+//! The loader's thread: looks modules up in the cache, and sees to it that those which are not
+//! there are made of their bytes.
 //!
-//! Owns: nothing but its turn; what it finds out it tells [`Modules`]. Invariant: a panic
+//! Owns: what waits to be made, and what is being made. What it finds out it tells
+//! [`Modules`]. Invariants: it compiles nothing itself, so that it is never long away; a panic
 //! while a module is made is that module's error.
 
 use super::cache::{Artifact, Cache};
+use super::compile::{self, Clock};
 use super::facts::Facts;
-use super::load::{Modules, Release, Work};
+use super::load::{Load, Modules, Release, Work};
 use super::warm::{Warmed, warm};
 use crate::engine::Engines;
 use crate::limits::Limits;
-use crate::sandbox;
+use crate::session::Session;
 use crate::slot::internal;
-use dpfw_protocol::error::Cause;
+use crate::{sandbox, scarce};
+use dpfw_protocol::error::{Cause, Limit};
 use dpfw_protocol::ids::ModuleHash;
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Instant;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::time::{Duration, Instant};
 use wasmtime::Engine;
 
 /// The loader's thread.
 pub(super) struct Loader {
+    pub(super) maker: Maker,
     pub(super) modules: Arc<Modules>,
-    pub(super) engines: Engines,
-    pub(super) limits: Limits,
-    pub(super) cache: Cache,
     pub(super) release: Release,
+    /// Of the compilers' threads.
+    pub(super) stack: usize,
+    /// One for each module at most.
+    pub(super) waiting: VecDeque<Load>,
+    pub(super) running: Vec<Running>,
 }
 
+/// What it takes to make modules.
+#[derive(Clone)]
+pub(super) struct Maker {
+    pub(super) engines: Engines,
+    pub(super) limits: Limits,
+    pub(super) cache: Arc<Cache>,
+    /// Where it is told what was made.
+    pub(super) done: SyncSender<Work>,
+}
+
+/// A module that is being made.
+pub(super) struct Running {
+    hash: ModuleHash,
+    number: u64,
+    whose: Arc<Session>,
+    clock: Arc<Clock>,
+    /// Whether its tasks were refused, though its threads have not ended.
+    is_late: bool,
+    /// Its threads; they end when they are done.
+    _pool: rayon::ThreadPool,
+}
+
+/// How long the end of a slave waits for compilers, which look up at every pass.
+const FAREWELL: Duration = Duration::from_secs(2);
+
 impl Loader {
-    /// The next work; meanwhile nobody waits for ever for a master that does not answer.
-    fn next(&self, work: &Receiver<Work>) -> Option<Work> {
+    /// The next work; meanwhile nobody waits for ever for a master that does not answer, or
+    /// for a module that takes too long.
+    fn next(&mut self, work: &Receiver<Work>) -> Option<Work> {
         loop {
-            let next = match self.modules.ask_others() {
+            let asked = self.modules.ask_others();
+            let compiled = self.refuse_late();
+            let next = match asked.into_iter().chain(compiled).min() {
                 None => return work.recv().ok(),
                 Some(left) => work.recv_timeout(left),
             };
@@ -45,36 +80,151 @@ impl Loader {
         }
     }
 
-    /// Does one piece of work; `None` if a module is not in the cache.
-    fn work(
-        &self,
-        work: Work,
-        compiler: Result<&Engine, &Cause>,
-    ) -> Option<Result<Artifact, Cause>> {
-        let (hash, bytes) = match work {
-            Work::Look(hash) => return self.cache.get(hash).map(Ok),
-            Work::Load(hash, bytes) => (hash, bytes),
-        };
-        Some(compiler.map_err(Clone::clone).and_then(|compiler| {
-            build(&self.engines, &self.limits, &self.cache, compiler, hash, &bytes)
-        }))
+    pub(super) fn run(&mut self, work: &Receiver<Work>) {
+        let compiler = self.maker.engines.pooled();
+        while let Some(work) = self.next(work).filter(|_| !self.modules.has_stopped()) {
+            match work {
+                Work::Look(hash) => self.look(hash),
+                Work::Load(load) => self.waiting.push_back(load),
+                Work::Made(number, outcome) => self.made(number, outcome),
+                Work::Stop => {}
+            }
+            while self.begin(&compiler) {}
+        }
+        self.end(work);
     }
 
-    pub(super) fn run(&self, work: &Receiver<Work>) {
-        let compiler = self.engines.pooled();
-        while let Some(work) = self.next(work).filter(|_| !self.modules.has_stopped()) {
-            let hash = match &work {
-                Work::Look(hash) | Work::Load(hash, _) => *hash,
-            };
-            let done = catch_unwind(AssertUnwindSafe(|| self.work(work, compiler.as_ref())));
-            let Some(outcome) = done.unwrap_or_else(|panic| Some(Err(internal(&*panic)))) else {
-                self.modules.not_cached(hash);
-                continue;
-            };
-            if let Err(cause) = &outcome {
-                tracing::info!(module = %hash, %cause, "a module is refused");
+    fn look(&self, hash: ModuleHash) {
+        match catch_unwind(AssertUnwindSafe(|| self.maker.cache.get(hash))) {
+            Ok(None) => self.modules.not_cached(hash),
+            Ok(Some(artifact)) => self.modules.decided(hash, None, Ok(artifact), &self.release),
+            Err(panic) => self.decide(hash, None, Err(internal(&*panic))),
+        }
+    }
+
+    fn decide(&self, hash: ModuleHash, number: Option<u64>, outcome: Result<Artifact, Cause>) {
+        if let Err(cause) = &outcome {
+            tracing::info!(module = %hash, %cause, "a module is refused");
+        }
+        self.modules.decided(hash, number, outcome, &self.release);
+    }
+
+    /// Begins to make the next module that waits; whether there was one that may be begun.
+    fn begin(&mut self, compiler: &Result<Engine, Cause>) -> bool {
+        let running: Vec<_> = self.running.iter().map(|r| Arc::as_ptr(&r.whose)).collect();
+        let waiting = self.waiting.iter().map(|load| Arc::as_ptr(&load.whose));
+        let Some(load) = compile::next(waiting, &running).and_then(|at| self.waiting.remove(at))
+        else {
+            if !self.waiting.is_empty() {
+                self.let_unwanted_give_way();
             }
-            self.modules.decided(hash, outcome, &self.release);
+            return false;
+        };
+        if !self.modules.is_wanted(load.hash, load.number) {
+            let what = "nobody waited for the module any more".into();
+            self.modules.decided(load.hash, Some(load.number), Err(busy(what)), &self.release);
+            return true;
+        }
+        let (hash, number) = (load.hash, load.number);
+        if let Err(cause) = self.start(load, compiler) {
+            self.decide(hash, Some(number), Err(cause));
+        }
+        true
+    }
+
+    fn start(&mut self, load: Load, compiler: &Result<Engine, Cause>) -> Result<(), Cause> {
+        let compiler = compiler.clone()?;
+        let clock = Arc::new(Clock::new(self.maker.limits.compile));
+        let pool = compile::threads(&clock, load.wasm.len(), self.stack)
+            .map_err(|e| busy(format!("there are no threads to compile with: {e}")))?;
+        let Load { hash, number, wasm, whose, held } = load;
+        let (maker, its_clock) = (self.maker.clone(), Arc::clone(&clock));
+        pool.spawn(move || {
+            let made = catch_unwind(AssertUnwindSafe(|| maker.make(&compiler, hash, &wasm)));
+            let outcome = made.unwrap_or_else(|panic| Err(maker.ended(&*panic, &its_clock)));
+            drop((wasm, held));
+            // There is nobody to be told if the slave has ended.
+            let _ = maker.done.send(Work::Made(number, outcome));
+        });
+        self.running.push(Running { hash, number, whose, clock, is_late: false, _pool: pool });
+        Ok(())
+    }
+
+    fn made(&mut self, number: u64, outcome: Result<Artifact, Cause>) {
+        let Some(at) = self.running.iter().position(|running| running.number == number) else {
+            return;
+        };
+        let Running { hash, is_late, .. } = self.running.swap_remove(at);
+        if !is_late {
+            self.decide(hash, Some(number), outcome);
+        }
+    }
+
+    /// Refuses what has taken too long, whether or not its threads have noticed. When to look
+    /// again.
+    fn refuse_late(&mut self) -> Option<Duration> {
+        let (mut next, mut late) = (None, Vec::new());
+        for running in self.running.iter_mut().filter(|running| !running.is_late) {
+            let left = running.clock.left();
+            running.is_late = left.is_zero();
+            match running.is_late {
+                true => late.push((running.hash, running.number)),
+                false => next = Some(next.map_or(left, |next: Duration| next.min(left))),
+            }
+        }
+        for (hash, number) in late {
+            self.decide(hash, Some(number), Err(too_slow(&self.maker.limits)));
+        }
+        next
+    }
+
+    /// What is made for nobody ends, so that what somebody waits for can begin.
+    fn let_unwanted_give_way(&self) {
+        let unwanted = self.running.iter().find(|r| !self.modules.is_wanted(r.hash, r.number));
+        if let Some(running) = unwanted {
+            running.clock.stop();
+        }
+    }
+
+    /// Stops the compilers. One in a long pass is left to itself: it ends after it.
+    fn end(&mut self, work: &Receiver<Work>) {
+        self.running.iter().for_each(|running| running.clock.stop());
+        let until = Instant::now() + FAREWELL;
+        while !self.running.is_empty() {
+            match work.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(Work::Made(number, _)) => self.running.retain(|r| r.number != number),
+                Ok(_) => {}
+                Err(_) => break,
+            }
+        }
+        for running in &self.running {
+            tracing::warn!(module = %running.hash, "a compiler still works; it ends after a pass");
+        }
+    }
+}
+
+fn busy(what: String) -> Cause {
+    Cause::Busy { what }
+}
+
+fn too_slow(limits: &Limits) -> Cause {
+    let allowed = u64::try_from(limits.compile.as_millis()).unwrap_or(u64::MAX);
+    Cause::Limit { limit: Limit::CompileTime, allowed }
+}
+
+impl Maker {
+    fn make(&self, compiler: &Engine, hash: ModuleHash, wasm: &[u8]) -> Result<Artifact, Cause> {
+        build(&self.engines, &self.limits, &self.cache, compiler, hash, wasm)
+    }
+
+    /// Why the making of a module was unwound.
+    fn ended(&self, panic: &(dyn std::any::Any + Send), clock: &Clock) -> Cause {
+        match compile::has_expired(panic) {
+            true if clock.is_stopped() => {
+                busy("nobody waited for the module while it was compiled".into())
+            }
+            true => too_slow(&self.limits),
+            false => internal(panic),
         }
     }
 }
@@ -105,11 +255,12 @@ pub(crate) fn build(
     let stored = cache.put(hash, facts, warmed, &compiled);
     let elapsed = started.elapsed();
     tracing::info!(module = %hash, bytes = wasm.len(), ?elapsed, warmed, "module loaded");
-    stored.map_err(|e| Cause::Internal { message: format!("compiled code cannot be kept: {e}") })
+    stored.map_err(|error| scarce::cause_of_io("compiled code cannot be kept", &error))
 }
 
 fn compile(engine: &Engine, wasm: &[u8]) -> Result<Vec<u8>, Cause> {
-    engine
-        .precompile_module(wasm)
-        .map_err(|e| Cause::Rejected { reason: format!("it does not compile: {e:#}") })
+    engine.precompile_module(wasm).map_err(|error| match scarce::is_scarce(&error) {
+        true => scarce::cause("it does not compile", &error),
+        false => Cause::Rejected { reason: format!("it does not compile: {error:#}") },
+    })
 }

@@ -7,10 +7,11 @@
 
 use crate::engine::Engines;
 use crate::limits::Limits;
+use crate::module::compile::has_expired;
 use crate::module::facts::Facts;
 use crate::sandbox::limiter::Limiter;
 use dpfw_protocol::error::Cause;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -49,6 +50,8 @@ pub(crate) fn warm(
         Ok(Ok(snapshot)) => Ok(Warmed::Snapshot(snapshot)),
         Ok(Err(Failed::Unfit(why))) => Ok(Warmed::Not(why)),
         Ok(Err(Failed::Guest(cause))) => Err(cause),
+        // Whoever makes the module knows that its time is over.
+        Err(panic) if has_expired(&*panic) => resume_unwind(panic),
         Err(_) => Ok(Warmed::Not("the snapshot failed".into())),
     }
 }

@@ -7,7 +7,7 @@
 use super::wasi::{State, link};
 use crate::engine::Engines;
 use crate::module::load::Loaded;
-use crate::raw;
+use crate::{raw, scarce};
 use dpfw_protocol::error::Cause;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -36,7 +36,7 @@ struct Inner {
 }
 
 fn internal(error: wasmtime::Error) -> Cause {
-    Cause::Internal { message: format!("{error:#}") }
+    scarce::cause("the program cannot be mapped", &error)
 }
 
 fn made(

@@ -95,7 +95,7 @@ async fn execute(
         Err(error) => match error.downcast_ref::<Exit>() {
             Some(Exit(0)) => Ok(()),
             Some(Exit(code)) => Err(Cause::Exit { code: *code, stderr: Vec::new() }),
-            None => Err(trap::of_program(&error, &store.data().limiter, began)),
+            None => Err(trap::of_program(&error, store.data().refused(), began)),
         },
     }
 }

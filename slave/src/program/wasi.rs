@@ -7,17 +7,21 @@
 use super::Control;
 use super::outlet::Outlet;
 use super::run::Exit;
+use crate::limits::Granted;
+use crate::sandbox::host::Calls;
 use crate::sandbox::journal::{Journal, Output};
 use crate::sandbox::limiter::Limiter;
 use dpfw_link::inlet::{Inlet, Taken};
 use dpfw_protocol::Bytes;
+use dpfw_protocol::error::Cause;
 use dpfw_protocol::program::Invocation;
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use wasmtime::{Linker, Result};
+use wasmtime::{Engine, Linker, Result};
 use wasmtime_wasi::cli::{IsTerminal, StdinStream, StdoutStream};
 use wasmtime_wasi::p1::{WasiP1Ctx, add_to_linker_async};
 use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError, StreamResult};
@@ -26,6 +30,10 @@ use wasmtime_wasi::{WasiCtxBuilder, WasiView, async_trait};
 /// The state of a program's sandbox.
 pub(crate) struct State {
     pub(crate) limiter: Limiter,
+    calls: Calls,
+    control: Arc<Control>,
+    /// In which it runs.
+    engine: Engine,
     wasi: WasiP1Ctx,
 }
 
@@ -56,7 +64,8 @@ impl State {
         invocation: &Invocation,
         ports: &Ports,
         control: &Arc<Control>,
-        limiter: Limiter,
+        engine: &Engine,
+        granted: &Granted,
     ) -> Self {
         let stdout = Stdout(Arc::clone(&ports.output), Arc::clone(control));
         let stderr = Stderr(Arc::clone(&ports.journal), Arc::clone(control));
@@ -69,7 +78,28 @@ impl State {
             .max_random_size(MOST_RANDOM)
             .build_p1();
         WasiView::ctx(&mut wasi).table.set_max_capacity(MOST_RESOURCES);
-        Self { limiter, wasi }
+        Self {
+            limiter: Limiter::new(granted.memory, granted.table),
+            calls: Calls::of(granted.host_calls),
+            control: Arc::clone(control),
+            engine: engine.clone(),
+            wasi,
+        }
+    }
+
+    /// What the program calls, charged for. No call can be refused from here: a program that
+    /// has used up what it may is interrupted as soon as it goes on.
+    fn called(&mut self) -> &mut WasiP1Ctx {
+        if !self.calls.charge() {
+            self.control.stopped.store(true, Ordering::Release);
+            self.engine.increment_epoch();
+        }
+        &mut self.wasi
+    }
+
+    /// The limit that the program ran into, if it ran into one.
+    pub(super) fn refused(&self) -> Option<Cause> {
+        self.calls.refused().or_else(|| self.limiter.refused())
     }
 }
 
@@ -78,7 +108,7 @@ impl State {
 /// # Errors
 /// What wasmtime says of a name that is defined twice.
 pub(crate) fn link(linker: &mut Linker<State>) -> Result<()> {
-    add_to_linker_async(linker, |state| &mut state.wasi)?;
+    add_to_linker_async(linker, State::called)?;
     // Its own knows no status above 125, which other systems do.
     linker.allow_shadowing(true);
     linker.func_wrap(super::WASI, "proc_exit", |status: u32| -> Result<()> {

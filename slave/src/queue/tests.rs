@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 fn session() -> Arc<Session> {
-    Arc::new(Session::detached(identity("master").0, Outbox::nowhere()))
+    Arc::new(Session::detached(identity("master").peer, Outbox::nowhere()))
 }
 
 fn job(session: &Arc<Session>, attempt: u64) -> Job {
@@ -21,6 +21,7 @@ fn job(session: &Arc<Session>, attempt: u64) -> Job {
         bound: Arc::new(Bound::new(bind)),
         args: Bytes::new(),
         flags: TaskFlags::default(),
+        limits: None,
         arrived: Instant::now(),
         deadline: None,
     }

@@ -3,10 +3,10 @@
 use super::journal::{Journal, LOG_WATERMARK, Output};
 use super::limiter::Limiter;
 use crate::core::Core;
-use crate::limits::Limits;
+use crate::limits::Granted;
 use crate::session::Session;
 use crate::watch::Watch;
-use dpfw_protocol::error::{Cause, Location};
+use dpfw_protocol::error::{Cause, Limit, Location};
 use dpfw_protocol::ids::AttemptId;
 use dpfw_protocol::message::Progress;
 use std::sync::Arc;
@@ -28,6 +28,9 @@ pub(crate) struct Host {
     pub(crate) attempt: AttemptId,
     /// The answer to the guest's last request to the keyed store.
     pub(crate) reply: Reply,
+    /// What it was made with.
+    allowance: Allowance,
+    calls: Calls,
     panic: Option<Box<Panic>>,
     exit: Option<u32>,
     journal: Journal,
@@ -37,21 +40,66 @@ pub(crate) struct Host {
     progress: Option<Progress>,
 }
 
-/// What an attempt may still send to its master beside its result. Where it runs in several
-/// sandboxes, one after the other, each is given what the one before has left.
+/// What an attempt may still use. Where it runs in several sandboxes, one after the other, each
+/// may have as much memory as the first, and is given what the one before has left of the rest.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Allowance {
+    memory: u64,
+    table: usize,
     log: u64,
+    /// Lines that were not sent.
+    dropped: u64,
+    calls: Calls,
     /// When it may tell again how far it is.
     progress: Option<Instant>,
 }
 
 impl Allowance {
+    /// Lines that were not sent to the attempt's master.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
     /// What an attempt has in the beginning.
-    pub(crate) fn of(limits: &Limits) -> Self {
-        Self { log: limits.log, progress: None }
+    pub(crate) fn of(granted: &Granted) -> Self {
+        let Granted { memory, table, log, host_calls, .. } = *granted;
+        let calls = Calls::of(host_calls);
+        Self { memory, table, log, dropped: 0, calls, progress: None }
     }
 }
+
+/// How often a guest may still call the host.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Calls {
+    left: u64,
+    allowed: u64,
+    exceeded: bool,
+}
+
+impl Calls {
+    pub(crate) fn of(allowed: u64) -> Self {
+        Self { left: allowed, allowed, exceeded: false }
+    }
+
+    /// Takes one; whether there was one.
+    pub(crate) fn charge(&mut self) -> bool {
+        match self.left.checked_sub(1) {
+            Some(left) => self.left = left,
+            None => self.exceeded = true,
+        }
+        !self.exceeded
+    }
+
+    pub(crate) fn refused(&self) -> Option<Cause> {
+        let limit = Limit::HostCalls;
+        self.exceeded.then_some(Cause::Limit { limit, allowed: self.allowed })
+    }
+}
+
+/// The guest has called the host as often as it may; unwinds to the host.
+#[derive(Debug, thiserror::Error)]
+#[error("too many host calls")]
+struct TooManyCalls;
 
 /// What the guest takes after it has asked the keyed store.
 #[derive(Debug, Default)]
@@ -68,26 +116,45 @@ struct Panic {
 }
 
 impl Host {
-    /// For an attempt of a session, which has this left to say.
+    /// For an attempt of a session, which has this left.
     pub(crate) fn new(
         lent: &Arc<Lent>,
         session: &Arc<Session>,
         attempt: AttemptId,
         left: Allowance,
     ) -> Self {
-        let limits = &lent.core.limits;
+        let mut journal = Journal::new(session, attempt, left.log);
+        journal.go_on(left.dropped);
         Self {
-            limiter: Limiter::new(limits.memory, limits.table),
+            limiter: Limiter::new(left.memory, left.table),
+            allowance: left,
             lent: Arc::clone(lent),
             session: Arc::clone(session),
             attempt,
             reply: Reply::default(),
+            calls: left.calls,
             panic: None,
             exit: None,
-            journal: Journal::new(session, attempt, left.log),
+            journal,
             next_progress: left.progress,
             progress: None,
         }
+    }
+
+    /// Charges the guest for a call of the host: each begins with this, also the cheap ones.
+    ///
+    /// # Errors
+    /// If it has used up what it may.
+    pub(crate) fn charge(&mut self) -> wasmtime::Result<()> {
+        match self.calls.charge() {
+            true => Ok(()),
+            false => Err(TooManyCalls.into()),
+        }
+    }
+
+    /// The limit that the guest ran into, if it ran into one.
+    pub(crate) fn refused(&self) -> Option<Cause> {
+        self.calls.refused().or_else(|| self.limiter.refused())
     }
 
     /// The guest's panic hook ran.
@@ -113,6 +180,11 @@ impl Host {
     /// Whether anything that it logs is still sent.
     pub(crate) fn may_log(&self) -> bool {
         self.journal.may_log()
+    }
+
+    /// The guest wrote what is not looked at any more; it counts as a line.
+    pub(crate) fn drop_line(&mut self) {
+        self.journal.drop_line();
     }
 
     /// Sends a log line to the master.
@@ -150,7 +222,9 @@ impl Host {
     pub(crate) fn finish(&mut self) -> Allowance {
         self.journal.finish();
         self.send_progress();
-        Allowance { log: self.journal.left(), progress: self.next_progress }
+        let calls = Calls { exceeded: false, ..self.calls };
+        let (log, dropped) = (self.journal.left(), self.journal.dropped());
+        Allowance { log, dropped, calls, progress: self.next_progress, ..self.allowance }
     }
 }
 
@@ -160,6 +234,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::Limits;
     use crate::sandbox::tests::host;
 
     #[test]

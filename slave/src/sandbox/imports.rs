@@ -3,7 +3,7 @@
 //! Invariant: every pointer and length that a guest passes is checked against its memory
 //! before anything is allocated for it, and lengths against their limits. No function works
 //! for longer than a piece of [`PIECE`] bytes takes before it looks whether the guest has to
-//! stop: no epoch reaches it here.
+//! stop: no epoch reaches it here. Every function charges the guest for the call first.
 
 use super::host::{Host, Reply};
 use super::wasi;
@@ -80,6 +80,11 @@ pub(super) fn memory(caller: &mut Caller<'_, Host>) -> Result<Memory> {
     }
 }
 
+/// Every call of the host begins with this.
+pub(super) fn charge(caller: &mut Caller<'_, Host>) -> Result<()> {
+    caller.data_mut().charge()
+}
+
 /// A piece of memory.
 pub(super) fn slice(data: &[u8], ptr: u32, len: u32) -> Result<&[u8]> {
     let end = u64::from(ptr) + u64::from(len);
@@ -125,7 +130,9 @@ pub(crate) fn link(linker: &mut Linker<Host>) -> Result<()> {
     linker.func_wrap(ABI, "log", log)?;
     linker.func_wrap(ABI, "panic", panic)?;
     linker.func_wrap(ABI, "progress", |mut caller: Caller<'_, Host>, done: u64, total: u64| {
+        charge(&mut caller)?;
         caller.data_mut().progress(done, total);
+        Ok(())
     })?;
     link_store(linker)?;
     wasi::link(linker)
@@ -139,6 +146,7 @@ fn log(
     line: u32,
     line_len: u32,
 ) -> Result<()> {
+    charge(&mut caller)?;
     let memory = memory(&mut caller)?;
     let (data, host) = memory.data_and_store_mut(&mut caller);
     let (target, line) = (text(data, target, target_len)?, text(data, line, line_len)?);
@@ -155,6 +163,7 @@ fn panic(
     line: u32,
     column: u32,
 ) -> Result<()> {
+    charge(&mut caller)?;
     let memory = memory(&mut caller)?;
     let (data, host) = memory.data_and_store_mut(&mut caller);
     let (message, file) = (text(data, message, message_len)?, text(data, file, file_len)?);
@@ -198,11 +207,14 @@ fn link_store(linker: &mut Linker<Host>) -> Result<()> {
         },
     )?;
     linker.func_wrap(ABI, "store_list", list)?;
-    linker.func_wrap(ABI, "reply_len", |caller: Caller<'_, Host>| {
-        caller.data().reply.bytes.len() as u32
+    linker.func_wrap(ABI, "reply_len", |mut caller: Caller<'_, Host>| {
+        charge(&mut caller)?;
+        Ok(caller.data().reply.bytes.len() as u32)
     })?;
-    linker
-        .func_wrap(ABI, "reply_version", |caller: Caller<'_, Host>| caller.data().reply.version)?;
+    linker.func_wrap(ABI, "reply_version", |mut caller: Caller<'_, Host>| {
+        charge(&mut caller)?;
+        Ok(caller.data().reply.version)
+    })?;
     linker.func_wrap(ABI, "reply_take", reply_take)?;
     Ok(())
 }
@@ -214,6 +226,7 @@ fn ask(
     value: Option<(u32, u32)>,
     op: impl FnOnce(Key) -> StoreOp,
 ) -> Result<u32> {
+    charge(caller)?;
     let memory = memory(caller)?;
     let (data, host) = memory.data_and_store_mut(&mut *caller);
     let key = key_text(slice(data, key, key_len)?).and_then(Key::new);
@@ -258,6 +271,7 @@ fn list(
     after_len: u32,
     limit: u32,
 ) -> Result<u32> {
+    charge(&mut caller)?;
     let memory = memory(&mut caller)?;
     let (data, host) = memory.data_and_store_mut(&mut caller);
     let (prefix, after) = (slice(data, prefix, prefix_len)?, slice(data, after, after_len)?);
@@ -294,6 +308,7 @@ fn failed(host: &mut Host, cause: &Cause) -> u32 {
 }
 
 fn reply_take(mut caller: Caller<'_, Host>, ptr: u32) -> Result<()> {
+    charge(&mut caller)?;
     let memory = memory(&mut caller)?;
     let (data, host) = memory.data_and_store_mut(&mut caller);
     let bytes = std::mem::take(&mut host.reply.bytes);

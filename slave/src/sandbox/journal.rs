@@ -18,6 +18,8 @@ pub(crate) struct Journal {
     attempt: AttemptId,
     /// Bytes that may still be sent.
     left: u64,
+    /// Lines that were not sent.
+    dropped: u64,
     lines: [Vec<u8>; 2],
     last: VecDeque<String>,
 }
@@ -46,7 +48,22 @@ impl Journal {
     /// For an attempt of a session, which may log so many bytes.
     pub(crate) fn new(session: &Arc<Session>, attempt: AttemptId, left: u64) -> Self {
         let (session, lines, last) = (Arc::clone(session), Default::default(), VecDeque::new());
-        Self { session, attempt, left, lines, last }
+        Self { session, attempt, left, dropped: 0, lines, last }
+    }
+
+    /// Goes on where one of the same attempt has ended.
+    pub(crate) fn go_on(&mut self, dropped: u64) {
+        self.dropped = dropped;
+    }
+
+    /// A line is not sent.
+    pub(crate) fn drop_line(&mut self) {
+        self.dropped += 1;
+    }
+
+    /// Lines that were not sent.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped
     }
 
     /// Whether anything is still sent.
@@ -63,6 +80,7 @@ impl Journal {
     /// last line says so.
     pub(crate) fn log(&mut self, level: u8, target: &str, text: &str) {
         if !self.may_log() {
+            self.dropped += 1;
             return;
         }
         let (target, mut text) = (printable(target, 256), printable(text, MAX_TEXT));
@@ -70,6 +88,7 @@ impl Journal {
             Some(left) if left > 0 => self.left = left,
             _ => {
                 self.left = 0;
+                self.dropped += 1;
                 text = "the limit on log bytes is reached; further lines are dropped".into();
             }
         }
@@ -77,6 +96,8 @@ impl Journal {
             let log = Log { level: level.clamp(1, 5), target, text };
             // It was cut to what fits a frame.
             let _ = self.session.outbox.message(self.attempt.conversation(), &log);
+        } else {
+            self.dropped += 1;
         }
     }
 
@@ -132,13 +153,24 @@ impl Journal {
     }
 }
 
+/// Says how many lines of an attempt were not sent, when it has ended.
+pub(crate) fn tell_dropped(session: &Session, attempt: AttemptId, dropped: u64) {
+    if dropped > 0 && session.outbox.control_bytes() < LOG_WATERMARK {
+        let lines = if dropped == 1 { "line was" } else { "lines were" };
+        let text = format!("{dropped} {lines} dropped");
+        let log = Log { level: 2, target: "dpfw".into(), text };
+        // It is short.
+        let _ = session.outbox.message(attempt.conversation(), &log);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use dpfw_link::{Outbox, identity};
 
     fn journal(left: u64) -> Journal {
-        let session = Session::detached(identity("test").0, Outbox::nowhere());
+        let session = Session::detached(identity("test").peer, Outbox::nowhere());
         Journal::new(&Arc::new(session), AttemptId(1), left)
     }
 

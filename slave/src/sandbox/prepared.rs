@@ -7,7 +7,7 @@ use crate::engine::Engines;
 use crate::module::facts::{Facts, Kind};
 use crate::module::load::Loaded;
 use crate::module::warm::RUN_ONCE;
-use crate::raw;
+use crate::{raw, scarce};
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::signature::EXPORT_PREFIX;
 use std::collections::HashMap;
@@ -53,7 +53,7 @@ fn with_linker(engine: Engine) -> Result<(Engine, Linker<Host>), Cause> {
 }
 
 fn internal(error: wasmtime::Error) -> Cause {
-    Cause::Internal { message: format!("{error:#}") }
+    scarce::cause("the module cannot be mapped", &error)
 }
 
 impl SlotEngines {
@@ -66,6 +66,12 @@ impl SlotEngines {
     /// The engine that most guests run in.
     pub(crate) fn engine(&self) -> &Engine {
         &self.pooled.0
+    }
+
+    /// What guests of the pool may import.
+    #[cfg(test)]
+    pub(crate) fn linker(&mut self) -> &mut Linker<Host> {
+        &mut self.pooled.1
     }
 
     /// The module in this slot; mapped when it first comes.

@@ -3,11 +3,12 @@
 use super::host::{Allowance, Host, Lent};
 use super::imports;
 use crate::core::Core;
-use crate::engine::Engines;
+use crate::engine::{Engines, Scan};
 use crate::limits::Limits;
 use crate::session::Session;
 use crate::watch::Watch;
 use dpfw_link::{Outbox, identity};
+use dpfw_protocol::error::{Cause, Limit};
 use dpfw_protocol::ids::AttemptId;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,10 +16,10 @@ use wasmtime::{Engine, Instance, Linker, Module, Result, Store, Trap};
 
 /// The state of a sandbox that nobody hears.
 pub(super) fn host(limits: Limits) -> Result<Host> {
-    let core = Arc::new(Core::new(limits, Engines::new(limits), 1)?);
+    let core = Arc::new(Core::new(limits, Engines::new(limits, Scan::default()), 1)?);
     let lent = Arc::new(Lent { core, watch: Arc::new(Watch::default()) });
-    let session = Arc::new(Session::detached(identity("test").0, Outbox::nowhere()));
-    Ok(Host::new(&lent, &session, AttemptId(1), Allowance::of(&limits)))
+    let session = Arc::new(Session::detached(identity("test").peer, Outbox::nowhere()));
+    Ok(Host::new(&lent, &session, AttemptId(1), Allowance::of(&limits.granted(None))))
 }
 
 /// A guest with a function `run` that gives an `i32`.
@@ -79,7 +80,7 @@ const RANDOM: &str = r#"
     (func (export "run") (result i32) (call $random (i32.const 0) (i32.const 1048576)))"#;
 
 #[test]
-fn randomness_is_given_whole_unless_the_guest_has_to_stop() -> Result<()> {
+fn f39_randomness_is_given_whole_unless_the_guest_has_to_stop() -> Result<()> {
     let mut guest = Guest::new(RANDOM, Limits::default())?;
     assert_eq!(guest.run()?, 0);
     assert!(guest.memory().chunks(1 << 16).all(|page| page.iter().any(|byte| *byte != 0)));
@@ -100,7 +101,7 @@ const WRITE: &str = r#"
       (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))"#;
 
 #[test]
-fn writing_ends_where_the_guest_has_to_stop() -> Result<()> {
+fn f39_writing_ends_where_the_guest_has_to_stop() -> Result<()> {
     let mut guest = Guest::new(WRITE, Limits::default())?;
     guest.cancel();
     assert!(guest.is_interrupted());
@@ -130,7 +131,7 @@ fn put(then: &str, limits: Limits) -> Result<Guest> {
 }
 
 #[test]
-fn a_value_is_not_copied_for_a_guest_that_has_to_stop() -> Result<()> {
+fn f39_a_value_is_not_copied_for_a_guest_that_has_to_stop() -> Result<()> {
     let mut guest = put("", Limits::default())?;
     assert_eq!(guest.run()?, 1);
     guest.cancel();
@@ -188,5 +189,54 @@ fn a_key_or_prefix_that_is_too_long_is_refused() -> Result<()> {
         assert_eq!(guest.reply(), "the limit on key was exceeded (allowed: 1024 bytes)");
     }
     assert_eq!(asks("store_list", &[0, 1024, 0, 0, 9])?.run()?, 0);
+    Ok(())
+}
+
+/// Calls everything that guests may import, with zeros.
+fn call_everything(limits: Limits) -> Result<Vec<(String, Result<(), String>)>> {
+    let engine = Engine::default();
+    let mut linker = Linker::new(&engine);
+    imports::link(&mut linker)?;
+    let mut store = Store::new(&engine, host(limits)?);
+    let all: Vec<_> = linker.iter(&mut store).map(|(m, n, e)| (format!("{m}.{n}"), e)).collect();
+    let mut called = Vec::new();
+    for (name, function) in all {
+        let function = function.into_func().expect("nothing else is linked");
+        let ty = function.ty(&store);
+        let zero = |ty| wasmtime::Val::default_for_ty(&ty).expect("a number");
+        let args: Vec<_> = ty.params().map(zero).collect();
+        let mut results: Vec<_> = ty.results().map(zero).collect();
+        let outcome = function.call(&mut store, &args, &mut results);
+        called.push((name, outcome.map_err(|e| e.root_cause().to_string())));
+    }
+    Ok(called)
+}
+
+#[test]
+fn f33_every_function_that_a_guest_may_import_is_charged() -> Result<()> {
+    let none = Limits { host_calls: 0, ..Limits::default() };
+    let called = call_everything(none)?;
+    assert_eq!(called.len(), imports::ABI_NAMES.len() + super::wasi::NAMES.len());
+    for (name, outcome) in called {
+        assert_eq!(outcome, Err("too many host calls".into()), "{name} costs nothing");
+    }
+    Ok(())
+}
+
+#[test]
+fn f33_what_is_left_of_the_host_calls_goes_to_the_next_sandbox() -> Result<()> {
+    let mut first = host(Limits { host_calls: 3, ..Limits::default() })?;
+    first.charge()?;
+    let left = first.finish();
+    let mut next = Host::new(&first.lent, &first.session, first.attempt, left);
+    next.charge()?;
+    next.charge()?;
+    assert!(next.refused().is_none() && next.charge().is_err());
+    let limit = Limit::HostCalls;
+    assert_eq!(next.refused(), Some(Cause::Limit { limit, allowed: 3 }));
+    // One that comes later has none left, but did not run into the limit itself.
+    let left = next.finish();
+    let mut last = Host::new(&first.lent, &first.session, first.attempt, left);
+    assert!(last.refused().is_none() && last.charge().is_err());
     Ok(())
 }

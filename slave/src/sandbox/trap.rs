@@ -2,9 +2,9 @@
 
 use super::host::Host;
 use super::imports::Abi;
-use super::limiter::Limiter;
+use crate::scarce;
 use crate::watch::Stop;
-use dpfw_protocol::error::{Cause, Trap};
+use dpfw_protocol::error::{Cause, Limit, Trap};
 use wasmtime::WasmBacktrace;
 
 /// Why a guest ended. What it said itself comes first, then a limit that it ran into,
@@ -15,7 +15,7 @@ pub(crate) fn cause(error: &wasmtime::Error, host: &mut Host, stop: Option<Stop>
         return stop.map_or(Cause::Cancelled, Cause::from);
     }
     let mut backtrace = frames(error);
-    if let Some(limit) = host.limiter.refused() {
+    if let Some(limit) = host.refused() {
         return limit;
     }
     if let Some(said) = host.last_words(&mut backtrace) {
@@ -24,14 +24,16 @@ pub(crate) fn cause(error: &wasmtime::Error, host: &mut Host, stop: Option<Stop>
     of_trap(error, backtrace)
 }
 
-/// Why a program ended that did not exit; `began` if its `_start` was entered. One that was
-/// interrupted was cancelled, unless whoever did it knows better.
-pub(crate) fn of_program(error: &wasmtime::Error, limiter: &Limiter, began: bool) -> Cause {
+/// Why a program ended that did not exit, `limit` being the one that it ran into; `began` if
+/// its `_start` was entered. One that was interrupted was cancelled, unless whoever did it
+/// knows better: too many host calls are a reason as well.
+pub(crate) fn of_program(error: &wasmtime::Error, limit: Option<Cause>, began: bool) -> Cause {
     let trap = error.downcast_ref::<wasmtime::Trap>();
-    if trap == Some(&wasmtime::Trap::Interrupt) {
+    let of_calls = matches!(&limit, Some(Cause::Limit { limit: Limit::HostCalls, .. }));
+    if trap == Some(&wasmtime::Trap::Interrupt) && !of_calls {
         return Cause::Cancelled;
     }
-    match limiter.refused() {
+    match limit {
         Some(limit) => limit,
         // What WASI does not forgive is the program's own doing.
         None if began && trap.is_none() => Cause::GuestAbi { message: format!("{error:#}") },
@@ -53,7 +55,7 @@ fn of_trap(error: &wasmtime::Error, backtrace: Vec<String>) -> Cause {
 fn setup(error: &wasmtime::Error) -> Cause {
     match error.downcast_ref::<wasmtime::PoolConcurrencyLimitError>() {
         Some(_) => Cause::Busy { what: "no sandbox is free".into() },
-        None => Cause::Internal { message: format!("{error:#}") },
+        None => scarce::cause("no sandbox", error),
     }
 }
 

@@ -6,7 +6,7 @@
 //! which the pacer can end.
 
 use super::host::Host;
-use super::imports::{PIECE, WASI, go_on, memory, slice, slice_mut};
+use super::imports::{PIECE, WASI, charge, go_on, memory, slice, slice_mut};
 use super::journal::Output;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use wasmtime::{Caller, Linker};
@@ -83,27 +83,39 @@ pub(super) fn link(linker: &mut Linker<Host>) -> Result<()> {
     linker.func_wrap(
         WASI,
         "clock_res_get",
-        |mut caller: Caller<'_, Host>, id: u32, out: u32| match id {
-            REALTIME | MONOTONIC => put(&mut caller, out, &1u64.to_le_bytes()),
-            _ => Ok(INVAL),
+        |mut caller: Caller<'_, Host>, id: u32, out: u32| {
+            charge(&mut caller)?;
+            match id {
+                REALTIME | MONOTONIC => put(&mut caller, out, &1u64.to_le_bytes()),
+                _ => Ok(INVAL),
+            }
         },
     )?;
     linker.func_wrap(WASI, "random_get", random_get)?;
     for name in ["args_sizes_get", "environ_sizes_get"] {
         linker.func_wrap(WASI, name, |mut caller: Caller<'_, Host>, count: u32, size: u32| {
+            charge(&mut caller)?;
             put(&mut caller, count, &[0; 4])?;
             put(&mut caller, size, &[0; 4])
         })?;
     }
     for name in ["args_get", "environ_get"] {
-        linker.func_wrap(WASI, name, |_: Caller<'_, Host>, _: u32, _: u32| SUCCESS)?;
+        linker.func_wrap(WASI, name, |caller: Caller<'_, Host>, _: u32, _: u32| {
+            says(caller, SUCCESS)
+        })?;
     }
-    linker.func_wrap(WASI, "sched_yield", |_: Caller<'_, Host>| SUCCESS)?;
+    linker.func_wrap(WASI, "sched_yield", |caller: Caller<'_, Host>| says(caller, SUCCESS))?;
     linker.func_wrap(WASI, "proc_exit", proc_exit)?;
-    linker.func_wrap(WASI, "proc_raise", |_: Caller<'_, Host>, _: u32| NOSYS)?;
+    linker.func_wrap(WASI, "proc_raise", |caller: Caller<'_, Host>, _: u32| says(caller, NOSYS))?;
     linker.func_wrap(WASI, "poll_oneoff", poll_oneoff)?;
     link_output(linker)?;
     link_nothing(linker)
+}
+
+/// Answers with an error number, and does nothing.
+fn says(mut caller: Caller<'_, Host>, errno: u32) -> Result<u32> {
+    charge(&mut caller)?;
+    Ok(errno)
 }
 
 /// Writes to the guest's memory.
@@ -114,6 +126,7 @@ fn put(caller: &mut Caller<'_, Host>, ptr: u32, bytes: &[u8]) -> Result<u32> {
 }
 
 fn random_get(mut caller: Caller<'_, Host>, ptr: u32, len: u32) -> Result<u32> {
+    charge(&mut caller)?;
     let memory = memory(&mut caller)?;
     let (data, host) = memory.data_and_store_mut(&mut caller);
     for piece in slice_mut(data, ptr, len)?.chunks_mut(PIECE) {
@@ -134,6 +147,7 @@ fn clock(host: &Host, id: u32) -> Option<u64> {
 }
 
 fn clock_time_get(mut caller: Caller<'_, Host>, id: u32, _: u64, out: u32) -> Result<u32> {
+    charge(&mut caller)?;
     match clock(caller.data(), id) {
         Some(now) => put(&mut caller, out, &now.to_le_bytes()),
         None => Ok(INVAL),
@@ -146,6 +160,7 @@ fn clock_time_get(mut caller: Caller<'_, Host>, id: u32, _: u64, out: u32) -> Re
 struct Exit;
 
 fn proc_exit(mut caller: Caller<'_, Host>, code: u32) -> Result<()> {
+    charge(&mut caller)?;
     caller.data_mut().exited(code);
     Err(Exit.into())
 }
@@ -163,6 +178,7 @@ fn poll_oneoff(
     count: u32,
     written: u32,
 ) -> Result<u32> {
+    charge(&mut caller)?;
     if count == 0 || count > 64 {
         return Ok(INVAL);
     }
@@ -187,6 +203,8 @@ fn poll_oneoff(
     }
     let (wait, user) = first.unwrap_or_default();
     host.lent.watch.sleep(wait);
+    // One that was woken to stop has not slept: it must not go on as if it had.
+    go_on(host)?;
     let mut event = [0; EVENT];
     event[..8].copy_from_slice(&user.to_le_bytes());
     put(&mut caller, events, &event)?;
@@ -199,15 +217,19 @@ fn link_output(linker: &mut Linker<Host>) -> Result<()> {
     linker.func_wrap(
         WASI,
         "fd_read",
-        |mut caller: Caller<'_, Host>, fd: u32, _: u32, _: u32, read: u32| match fd {
-            0 => put(&mut caller, read, &[0; 4]),
-            _ => Ok(BADF),
+        |mut caller: Caller<'_, Host>, fd: u32, _: u32, _: u32, read: u32| {
+            charge(&mut caller)?;
+            match fd {
+                0 => put(&mut caller, read, &[0; 4]),
+                _ => Ok(BADF),
+            }
         },
     )?;
     linker.func_wrap(
         WASI,
         "fd_fdstat_get",
         |mut caller: Caller<'_, Host>, fd: u32, out: u32| {
+            charge(&mut caller)?;
             let mut stat = [0u8; 24];
             stat[0] = CHARACTER_DEVICE;
             match fd {
@@ -217,12 +239,14 @@ fn link_output(linker: &mut Linker<Host>) -> Result<()> {
         },
     )?;
     let standard = |fd: u32| if fd <= 2 { SUCCESS } else { BADF };
-    linker.func_wrap(WASI, "fd_close", move |_: Caller<'_, Host>, fd: u32| standard(fd))?;
+    linker.func_wrap(WASI, "fd_close", move |caller: Caller<'_, Host>, fd: u32| {
+        says(caller, standard(fd))
+    })?;
     linker.func_wrap(
         WASI,
         "fd_seek",
-        |_: Caller<'_, Host>, fd: u32, _: u64, _: u32, _: u32| {
-            if fd <= 2 { SPIPE } else { BADF }
+        |caller: Caller<'_, Host>, fd: u32, _: u64, _: u32, _: u32| {
+            says(caller, if fd <= 2 { SPIPE } else { BADF })
         },
     )?;
     Ok(())
@@ -235,6 +259,7 @@ fn fd_write(
     count: u32,
     written: u32,
 ) -> Result<u32> {
+    charge(&mut caller)?;
     let output = match fd {
         1 => Output::Stdout,
         2 => Output::Stderr,
@@ -251,6 +276,7 @@ fn fd_write(
         let bytes = slice(data, word(0), word(4))?;
         for bytes in bytes.chunks(PIECE) {
             if !host.may_log() {
+                host.drop_line();
                 break;
             }
             go_on(host)?;
@@ -265,7 +291,11 @@ fn fd_write(
 fn link_nothing(linker: &mut Linker<Host>) -> Result<()> {
     macro_rules! nothing {
         ($($name:literal($($ty:ty),*);)*) => {
-            $(linker.func_wrap(WASI, $name, |_: Caller<'_, Host>, $(_: $ty),*| BADF)?;)*
+            $(linker.func_wrap(
+                WASI,
+                $name,
+                |caller: Caller<'_, Host>, $(_: $ty),*| says(caller, BADF),
+            )?;)*
         };
     }
     nothing! {

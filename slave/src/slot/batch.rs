@@ -5,6 +5,7 @@
 use super::{Slot, micros, tell};
 use crate::job::{Job, Target};
 use crate::sandbox::host::Allowance;
+use crate::sandbox::journal::tell_dropped;
 use crate::sandbox::prepared::Prepared;
 use crate::sandbox::run::{Ended, Sandbox};
 use dpfw_protocol::batch;
@@ -34,7 +35,7 @@ impl Slot {
         timing: &mut Timing,
     ) -> Result<(), Cause> {
         let isolated = job.flags.has(TaskFlags::ISOLATED);
-        let mut left = Allowance::of(&self.core.limits);
+        let mut left = Allowance::of(&self.granted(job));
         let mut outcomes = Vec::new();
         let mut shared: Option<Sandbox> = None;
         let mut calls = 0u32;
@@ -63,8 +64,9 @@ impl Slot {
             }
         }
         if let Some(mut sandbox) = shared {
-            sandbox.finish();
+            left = sandbox.finish();
         }
+        tell_dropped(&job.session, job.attempt, left.dropped());
         timing.run_us = micros(started.elapsed());
         job.bound.learn(started.elapsed() / calls.max(1));
         self.check(job, outcomes.len() as u64)?;

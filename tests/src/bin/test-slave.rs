@@ -1,6 +1,7 @@
 //! A slave in a process of its own: `dpfw-test-slave NAME SLOTS CACHE`.
 //!
-//! It says where it listens, drains at `SIGTERM`, and ends with its standard input.
+//! It says where it listens, drains at `SIGTERM`, ends at once at a second one, and ends with
+//! its standard input. It dials the master at `DPFW_TEST_DIAL`, if there is such a variable.
 
 #![forbid(unsafe_code)]
 
@@ -27,7 +28,13 @@ async fn main() -> Result<()> {
     let slave = Slave::builder().name(PeerId::new(name)?).slots(slots.parse()?).cache(cache);
     let slave = slave.build()?;
     println!("listening on {}", slave.listen("127.0.0.1:0").await?);
+    if let Ok(address) = std::env::var("DPFW_TEST_DIAL") {
+        slave.dial(dpfw_tests::fleet::dial(address));
+    }
     terminated.recv().await;
-    slave.drain(DRAIN).await;
-    Ok(())
+    tokio::select! {
+        _ = slave.drain(DRAIN) => Ok(()),
+        // Guests that run are not waited for.
+        _ = terminated.recv() => std::process::exit(4),
+    }
 }

@@ -157,6 +157,13 @@ pub fn clocks() -> (u64, bool) {
     (since.map_or(0, |d| d.as_secs()), start.elapsed() >= Duration::from_millis(1))
 }
 
+/// Holds its slot for so long, and gives a value.
+#[task(effect_free)]
+pub fn nap(millis: u64, value: u64) -> u64 {
+    std::thread::sleep(Duration::from_millis(millis));
+    value
+}
+
 /// Logs a text at each level, and prints it to both outputs.
 #[task]
 pub fn say(text: String) {

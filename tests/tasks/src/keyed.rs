@@ -117,6 +117,18 @@ pub fn gate_once(arrived: String, go: String, value: u64) -> Result<u64, StoreEr
     Ok(value)
 }
 
+/// Takes so many bytes of memory, writes `hoards`, and gives a value when `go` is there.
+///
+/// # Errors
+/// [`StoreError`].
+#[task]
+pub fn hoard_and_wait(len: u64, value: u64, go: String) -> Result<u64, StoreError> {
+    let hoard = std::hint::black_box(vec![1u8; len as usize]);
+    store::put("hoards", &value)?;
+    await_key(&go)?;
+    Ok(value + u64::from(hoard.is_empty()))
+}
+
 /// Tells how far it is, writes `arrived`, and ends when `go` is there.
 ///
 /// # Errors

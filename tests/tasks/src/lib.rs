@@ -2,7 +2,7 @@
 //!
 //! Owns: one task for each thing that a task can do, or do wrong. Does not: assert; the
 //! tests do. Invariant: a task that waits, waits for a key of the store and not for time,
-//! so that a test decides when it goes on.
+//! so that a test decides when it goes on; but for `nap`, of which loads are made.
 
 mod good;
 mod hostile;

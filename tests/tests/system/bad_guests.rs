@@ -12,7 +12,7 @@ use dpfw_tests::fleet::{entry, slave};
 use dpfw_tests::lines::Lines;
 use dpfw_tests::peer::Wire;
 use dpfw_tests::wait::within;
-use dpfw_tests::wasm::task_module;
+use dpfw_tests::wasm::{module, task_module};
 use std::time::{Duration, Instant};
 
 /// Long enough to be entered on a loaded machine, short enough to wait for.
@@ -142,6 +142,51 @@ async fn f39_a_task_is_cancelled_in_a_host_call() -> Result<()> {
 }
 
 #[tokio::test]
+async fn f39_a_task_is_cancelled_in_a_bulk_copy() -> Result<()> {
+    let stage = Stage::start().await?;
+    // Says that it is there, and copies 64 MiB onto itself, a byte further, for ever.
+    let copies = module(
+        r#"(module
+            (import "dpfw_1" "store_put" (func $put (param i32 i32 i32 i32) (result i32)))
+            (memory (export "memory") 1025)
+            (data (i32.const 0) "copying")
+            (func (export "dpfw_alloc") (param i32) (result i32) (i32.const 1024))
+            (func (export "dpfw:task") (param i32 i32) (result i64)
+              (drop (call $put (i32.const 0) (i32.const 7) (i32.const 0) (i32.const 1)))
+              (loop $more
+                (memory.copy (i32.const 1) (i32.const 0) (i32.const 0x4000000))
+                (br $more))
+              unreachable))"#,
+    )?;
+    let handle = stage.master().dispatch(dpfw::Task::<()>::new(copies, "task").call(&())?);
+    entry(&stage.linked, "copying").await?;
+    handle.cancel();
+    let error = within("the end", handle).await?.expect_err("it was cancelled");
+    assert_eq!(error.cause(), &Cause::Cancelled);
+    super::stage::unharmed(stage.master()).await?;
+    stage.end_after(1, 1).await
+}
+
+#[tokio::test]
+async fn f25_a_sleep_that_is_cut_short_is_not_taken_for_one_that_is_over() -> Result<()> {
+    let mut stage = Stage::start().await?;
+    // Returns as soon as its only call of the host does: there is no loop in which it could
+    // be interrupted.
+    let sleeps = task_module(
+        r#"(import "wasi_snapshot_preview1" "poll_oneoff"
+             (func $poll (param i32 i32 i32 i32) (result i32)))
+           (data (memory 0) (i32.const 24) "\ff\ff\ff\ff\ff\ff\ff\7f")
+           (data (memory 0) (i32.const 256) "\00\c0")
+           (func (export "dpfw:task") (param i32 i32) (result i64)
+             (drop (call $poll (i32.const 0) (i32.const 128) (i32.const 1) (i32.const 200)))
+             (i64.const 0x10000000002))"#,
+    )?;
+    let call = dpfw::Task::<()>::new(sleeps, "task").call(&())?.timeout(SOON);
+    assert_eq!(stage.cause(call).await?, Cause::DeadlineExceeded);
+    stage.end().await
+}
+
+#[tokio::test]
 async fn a_deadline_that_has_passed_while_waiting_starts_nothing() -> Result<()> {
     let pair = dpfw_tests::fleet::Pair::simple().await?;
     let linked = pair.linked()?;
@@ -182,6 +227,9 @@ async fn f34_a_flood_of_log_lines_is_cut_and_escaped() -> Result<()> {
     assert!(logged.iter().all(|line| !line.contains('\u{1b}')), "{}", logged[0]);
     assert!(logged[0].contains("f34\\u{1b}[31m\\r\\n"), "{}", logged[0]);
     assert_eq!(lines.with(&["flood", last]).len(), 1);
+    // The rest is counted: what was sent and what was dropped is all.
+    let dropped = format!("{} lines were dropped", 10_000 - logged.len());
+    lines.wait_for(&["flood", &dropped]).await?;
     assert_eq!(stage.master().dispatch(add::call(1, 1)).await?, 2);
     stage.end().await
 }

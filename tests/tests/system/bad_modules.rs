@@ -2,7 +2,7 @@
 
 use super::stage::Stage;
 use anyhow::Result;
-use dpfw::{Call, Cause, Limit, Limits, Module, Task};
+use dpfw::{Call, CallExt, Cause, Limit, Limits, Module, Task, TaskLimits};
 use dpfw_tests::fleet::{Pair, slave};
 use dpfw_tests::lines::Lines;
 use dpfw_tests::wait::within;
@@ -167,6 +167,30 @@ async fn f24_an_endless_start_is_interrupted() -> Result<()> {
 }
 
 #[tokio::test]
+async fn f24_an_endless_start_of_a_module_that_cannot_be_warmed_ends_at_the_deadline() -> Result<()>
+{
+    let mut stage = Stage::start().await?;
+    // What reads a clock is not run ahead: it runs in every sandbox, and so does its loop.
+    for name in ["_initialize", "dpfw_warm"] {
+        let cold = task_module(&format!(
+            r#"(import "wasi_snapshot_preview1" "clock_time_get"
+                 (func $clock (param i32 i64 i32) (result i32)))
+               (func (export "{name}")
+                 (drop (call $clock (i32.const 0) (i64.const 0) (i32.const 64)))
+                 (loop $l (br $l)))
+               {}"#,
+            returns(0, 1)
+        ))?;
+        let soon = TaskLimits::new().time(Duration::from_millis(100));
+        let cause = stage.cause(call(cold.clone())?.limits(soon)).await?;
+        assert_eq!(cause, Cause::Limit { limit: Limit::Time, allowed: 100 }, "{name}");
+        let late = call(cold)?.timeout(Duration::from_millis(100));
+        assert_eq!(stage.cause(late).await?, Cause::DeadlineExceeded, "{name}");
+    }
+    stage.end().await
+}
+
+#[tokio::test]
 async fn a_start_that_traps_or_hoards_is_told() -> Result<()> {
     let mut stage = Stage::start().await?;
     let traps = r#"(func (export "_initialize") unreachable)"#;
@@ -200,17 +224,73 @@ async fn f36_a_module_that_is_slow_to_compile_delays_nobody() -> Result<()> {
     // A slot for the bystander, one that the slow module may be counted for, and one more.
     let stage = Stage::of(slave("s1", 3)?).await?;
     super::stage::unharmed(stage.master()).await?;
+    let (slow, now) = slow(8000)?;
+    let slow = stage.master().dispatch(call(slow)?);
+    super::stage::unharmed(stage.master()).await?;
+    assert!(!slow.is_finished(), "it is quick to compile: the test shows nothing");
+    assert_eq!(within("the slow module", slow).await??, now);
+    stage.end().await
+}
+
+/// A module that takes longer to compile than any patience of a test's slave; no two are the
+/// same, so that none is in the cache.
+fn slow(functions: usize) -> Result<(Module, i32)> {
     let body = "(local.set 0 (i32.mul (local.get 0) (i32.const 3)))".repeat(20);
-    let functions = format!("(func (param i32) {body})").repeat(8000);
+    let functions = format!("(func (param i32) {body})").repeat(functions);
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.subsec_nanos();
     let slow = module(&format!(
         "(module {functions} (func (export \"task\") (result i32) (i32.const {now})))"
     ))?;
-    let slow = stage.master().dispatch(call(slow)?);
-    super::stage::unharmed(stage.master()).await?;
-    assert!(!slow.is_finished(), "it is quick to compile: the test shows nothing");
-    assert_eq!(within("the slow module", slow).await??, now.cast_signed());
+    Ok((slow, now.cast_signed()))
+}
+
+#[tokio::test]
+async fn f36_a_module_that_takes_too_long_to_compile_is_refused_once_and_for_all() -> Result<()> {
+    let lines = Lines::capture();
+    let short = limits(|l| l.compile = Duration::from_millis(30));
+    let mut stage = Stage::of(slave("s1", 2)?.limits(short)).await?;
+    let (slow, _) = slow(8000)?;
+    for _ in 0..3 {
+        let cause = stage.cause(call(slow.clone())?).await?;
+        assert_eq!(cause, Cause::Limit { limit: Limit::CompileTime, allowed: 30 });
+    }
+    let refused = lines.with(&["a module is refused", &slow.to_string()]);
+    assert_eq!(refused.len(), 1, "{refused:?}");
     stage.end().await
+}
+
+#[tokio::test]
+async fn f36_a_function_that_is_too_large_to_compile_is_refused_unseen() -> Result<()> {
+    let mut stage =
+        Stage::of(slave("s1", 2)?.limits(limits(|l| l.function_size = 100_000))).await?;
+    let of = |bodies: usize| {
+        let body = "(drop (i32.const 0))".repeat(bodies);
+        module(&format!("(module (func (export \"task\") (result i32) {body} (i32.const 7)))"))
+    };
+    let error = stage.failure(call(of(40_000)?)?).await?;
+    assert_eq!(
+        error.to_string(),
+        "`task` on s1: the limit on function size was exceeded (allowed: 100000 bytes)"
+    );
+    assert_eq!(stage.master().dispatch(call(of(30_000)?)?).await?, 7);
+    stage.end().await
+}
+
+#[tokio::test]
+async fn f36_slow_modules_of_one_master_delay_no_module_of_another() -> Result<()> {
+    let pair = Pair::start(slave("s1", 2)?).await?;
+    let slow = (0..4).map(|_| slow(20_000)).collect::<Result<Vec<_>>>()?;
+    let slow: Vec<_> =
+        slow.into_iter().map(|(m, _)| Ok(pair.master.dispatch(call(m)?))).collect::<Result<_>>()?;
+    let other = dpfw_tests::fleet::master(&[&pair.address]).await?;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.subsec_nanos();
+    let text = format!("(module (func (export \"task\") (result i32) (i32.const {now})))");
+    let quick = other.dispatch(call(module(&text)?)?);
+    assert_eq!(within("the quick module", quick).await??, now.cast_signed());
+    assert!(!slow.iter().any(|s| s.is_finished()), "they are quick: the test shows nothing");
+    // Nobody waits for them any more: the next module need not wait for them either.
+    drop(slow);
+    super::stage::unharmed(&pair.master).await
 }
 
 #[tokio::test]

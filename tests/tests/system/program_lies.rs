@@ -35,7 +35,7 @@ async fn dispatched(pair: &Pair, what: &str, has_input: bool) -> Result<Wire> {
     let payload = Invocation { args, env: Vec::new(), input: has_input }.encode();
     let payload = payload.map_err(anyhow::Error::msg)?;
     let (flags, len) = (TaskFlags::default(), payload.len() as u64);
-    let dispatch = Dispatch { bind: BindId(0), flags, budget_us: None, payload: len };
+    let dispatch = Dispatch { bind: BindId(0), flags, budget_us: None, payload: len, limits: None };
     wire.send(1, &dispatch, &payload).await?;
     Ok(wire)
 }

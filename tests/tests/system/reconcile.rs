@@ -148,7 +148,9 @@ async fn a_slave_tells_what_it_holds_wherever_it_is() -> Result<()> {
     let mut wire = Wire::master(&pair.address, "m2").await?;
     wire.bind(0, add::task().module(), "gate").await?;
     wire.bind(1, add::task().module(), "add").await?;
-    let module = dpfw_tests::wasm::module("(module (func (export \"f\")))")?;
+    // Nobody ever sends it, so it is in no cache either.
+    let text = "(module (func (export \"f\") (drop (i32.const 4730219))))";
+    let module = dpfw_tests::wasm::module(text)?;
     wire.bind(2, &module, "f").await?;
     let args = dpfw_protocol::payload::encode(&("held", "go", 7))?.into_bytes();
     wire.send(1, &dispatch(0, args.len() as u64), &args).await?;

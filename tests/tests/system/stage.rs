@@ -72,6 +72,12 @@ impl Stage {
         self.end_after(failures, 0).await
     }
 
+    /// The same, whatever has failed.
+    pub(crate) async fn end_after_anything(self) -> Result<()> {
+        let failures = self.pair.master.stats().await.failed;
+        self.end_with(failures).await
+    }
+
     /// The same, where so many tasks were cancelled at the slave: what it says of them then
     /// is late.
     pub(crate) async fn end_after(self, failures: u64, cancelled: u64) -> Result<()> {

@@ -3,10 +3,11 @@
 //!
 //! Owns: what every task and every slave may expect, from what was said alone. Invariants:
 //! it believes slaves as much as the policy may; its counts and the policy's are the same.
+//! For tests and the fuzzer: it is there with the feature `audit`.
 
 mod seat;
 
-use crate::simulation::audit::seat::{Closed, Seat, Why};
+use crate::audit::seat::{Closed, Seat, Why};
 use crate::{
     Again, Config, Effect, End, Event, Loss, Outcome, Placement, ReservationId, SlaveId, Stats,
     TaskId, TaskSpec, Time,
@@ -32,8 +33,9 @@ struct Life {
     end: Option<Outcome>,
 }
 
+/// See the module's page.
 #[derive(Debug, Default)]
-pub(crate) struct Audit {
+pub struct Audit {
     seats: BTreeMap<SlaveId, Seat>,
     lives: BTreeMap<TaskId, Life>,
     due: BTreeSet<(Time, TaskId)>,
@@ -55,7 +57,10 @@ const NEAR_DEATHS: u32 = 8;
 
 impl Audit {
     /// Follows one event and what the policy made of it.
-    pub(crate) fn follow(&mut self, now: Time, event: &Event, effects: &[Effect]) {
+    ///
+    /// # Panics
+    /// If a promise is broken.
+    pub fn follow(&mut self, now: Time, event: &Event, effects: &[Effect]) {
         self.closed.clear();
         self.orphans.clear();
         self.cancelled.clear();
@@ -92,20 +97,26 @@ impl Audit {
     }
 
     /// The policy counts as it acts.
-    pub(crate) fn compare(&self, stats: &Stats) {
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn compare(&self, stats: &Stats) {
         let unresolved = self.lives.len() - self.over;
         let queued = unresolved - self.out;
         let own = Stats { slaves: self.seats.len(), unresolved, queued, ..self.counts };
         assert_eq!(*stats, own, "the policy's counts, and what it did");
     }
 
-    pub(crate) fn assert_all_resolved(&self) {
+    /// # Panics
+    /// If any task has not resolved.
+    pub fn assert_all_resolved(&self) {
         for (task, life) in &self.lives {
             assert!(life.end.is_some(), "task {task} never resolved: {life:?}");
         }
     }
 
-    pub(crate) fn failure(&self, task: TaskId) -> Option<&Cause> {
+    /// Why a task failed, if it did.
+    pub fn failure(&self, task: TaskId) -> Option<&Cause> {
         match self.lives.get(&task)?.end.as_ref()? {
             Outcome::Accepted { .. } => None,
             Outcome::Failed { cause, .. } => Some(cause),

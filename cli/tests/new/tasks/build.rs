@@ -1,0 +1,5 @@
+//! Compiles the tasks to wasm.
+
+fn main() {
+    dpfw_guest_build::build();
+}

@@ -1,0 +1,88 @@
+//! Which masters are linked.
+//!
+//! Owns: the list of sessions. Does not: shake hands, or read what masters say. Invariants: a
+//! master has one session, its newest; there are never more than the limit on links.
+
+use super::Core;
+use crate::session::Session;
+use dpfw_link::LinkError;
+use dpfw_protocol::hello::Identity;
+use std::pin::pin;
+use std::sync::Arc;
+
+impl Core {
+    /// Whether a master that is not linked already would be refused.
+    pub(crate) fn is_full(&self) -> bool {
+        self.is_draining() || self.sessions().len() >= self.limits.links
+    }
+
+    /// Whether a master may be linked, as things are: one that is linked may always be linked
+    /// anew.
+    pub(crate) fn may_link(&self, master: &Identity) -> Result<(), LinkError> {
+        let sessions = self.sessions();
+        self.may_join(&sessions, Some(master))
+    }
+
+    fn may_join(
+        &self,
+        sessions: &[Arc<Session>],
+        master: Option<&Identity>,
+    ) -> Result<(), LinkError> {
+        if self.is_draining() {
+            return Err(LinkError::Refused("the slave drains".into()));
+        }
+        let most = self.limits.links;
+        if sessions.len() < most || sessions.iter().any(|session| session.is_of(master)) {
+            return Ok(());
+        }
+        Err(LinkError::Refused(format!("busy: the slave has {most} links, and takes no more")))
+    }
+
+    /// A master is linked, and its older session ends. Or why it may not stay: what arrives
+    /// later need not have been begun later.
+    pub(crate) fn join(&self, session: &Arc<Session>) -> Result<(), LinkError> {
+        let master = session.master.as_ref();
+        let mut sessions = self.sessions();
+        self.may_join(&sessions, master)?;
+        let older = sessions.iter().find(|other| other.is_of(master)).cloned();
+        if older.as_ref().is_some_and(|older| older.id > session.id) {
+            return Err(LinkError::Superseded);
+        }
+        sessions.push(Arc::clone(session));
+        drop(sessions);
+        if let Some(older) = older {
+            older.supersede();
+            self.leave(&older);
+        }
+        self.tell_status(session);
+        Ok(())
+    }
+
+    /// Waits until a master has no session.
+    pub(crate) async fn without(&self, master: &Identity) {
+        loop {
+            let mut left = pin!(self.left.notified());
+            left.as_mut().enable();
+            if !self.sessions().iter().any(|session| session.is_of(Some(master))) {
+                return;
+            }
+            left.await;
+        }
+    }
+
+    /// A master is gone: what it started ends.
+    pub(crate) fn leave(&self, session: &Arc<Session>) {
+        self.sessions().retain(|s| !Arc::ptr_eq(s, session));
+        self.left.notify_waiters();
+        // In the order in which attempts go: from the modules to the queue to a slot.
+        if let Some((modules, _)) = self.modules() {
+            drop(modules.session_gone(session));
+        }
+        drop(self.queue.take_session(session));
+        self.watches.iter().for_each(|watch| {
+            watch.cancel_session(session);
+        });
+        self.programs.abandon(session);
+        self.release(session);
+    }
+}

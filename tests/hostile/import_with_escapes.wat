@@ -1,0 +1,9 @@
+;; trick: imports a name of terminal escapes
+;; expect: rejected it imports
+(module
+  (import "\1b[2J" "\07\u{202e}" (func))
+  (memory (export "memory") 1)
+  (func (export "dpfw_alloc") (param i32) (result i32) (i32.const 1024))
+  (func (export "dpfw:task") (param i32 i32) (result i64)
+    
+    (i64.const 0)))

@@ -1,0 +1,5 @@
+;; trick: has a memory of 64 bits
+;; expect: rejected 
+(module
+  (memory i64 1)
+  (func (export "task")))

@@ -1,0 +1,9 @@
+;; trick: panics with a message that is not in its memory
+;; expect: abi outside its memory
+(module
+  (import "dpfw_1" "panic" (func $panic (param i32 i32 i32 i32 i32 i32)))
+  (memory (export "memory") 1)
+  (func (export "dpfw_alloc") (param i32) (result i32) (i32.const 1024))
+  (func (export "dpfw:task") (param i32 i32) (result i64)
+    (call $panic (i32.const -1) (i32.const -1) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))
+    (i64.const 0)))

@@ -1,0 +1,10 @@
+;; trick: describes its tasks in JSON of a hundred thousand levels
+;; expect: rejected line 1 of the section `dpfw.tasks`
+(module
+  (memory (export "memory") 1)
+  (data (i32.const 16) "\00\c0")
+  (func (export "dpfw_alloc") (param i32) (result i32) (i32.const 1024))
+  (func (export "dpfw:task") (param i32 i32) (result i64)
+    
+    (i64.const 0x1000000002))
+  (@custom "dpfw.tasks" "{{100000 [}}"))

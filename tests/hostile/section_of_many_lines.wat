@@ -1,0 +1,10 @@
+;; trick: describes 200,000 tasks that there are not
+;; expect: ends
+(module
+  (memory (export "memory") 1)
+  (data (i32.const 16) "\00\c0")
+  (func (export "dpfw_alloc") (param i32) (result i32) (i32.const 1024))
+  (func (export "dpfw:task") (param i32 i32) (result i64)
+    
+    (i64.const 0x1000000002))
+  (@custom "dpfw.tasks" "{{200000 {\"task\":{\"name\":\"t#\"} }\0a}}"))

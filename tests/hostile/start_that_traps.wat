@@ -1,0 +1,11 @@
+;; trick: traps before its task
+;; expect: rejected its start failed
+(module
+  (func $start unreachable)
+  (start $start)
+  (memory (export "memory") 1)
+  (func (export "dpfw_alloc") (param i32) (result i32) (i32.const 1024))
+  (func (export "dpfw:task") (param i32 i32) (result i64)
+    
+    (i64.const 0))
+  (func (export "_initialize")))
