@@ -67,6 +67,9 @@ pub(crate) struct LimitOptions {
     /// Bytes of the body of one of a module's functions
     #[arg(long, value_name = "SIZE", default_value_t = Size(DEFAULTS.function_size))]
     function_size: Size,
+    /// Locals of one of a module's functions
+    #[arg(long, value_name = "N", default_value_t = DEFAULTS.locals)]
+    locals: u32,
     /// How long loading a module may take, its start and warm-up included
     #[arg(long, value_name = "DURATION", default_value_t = Span(DEFAULTS.compile))]
     compile: Span,
@@ -112,6 +115,7 @@ impl LimitOptions {
         limits.module = self.module_size.0;
         limits.functions = self.functions;
         limits.function_size = self.function_size.0;
+        limits.locals = self.locals;
         limits.compile = self.compile.0;
         limits.data = self.data.0;
         limits.warm = self.warm.0;

@@ -100,7 +100,7 @@ impl Core {
             };
             assert!(at > self.now, "task {} is overdue", it.id);
             assert!(self.alarms.has(at, Alarm::Deadline(task)), "no alarm for task {}", it.id);
-            assert!(it.deadline > self.now || matches!(it.at, At::Out { .. }));
+            assert!(it.deadline > self.now || self.has_started(task));
         }
         assert_eq!(deadlines, self.alarms.deadlines(), "alarms of tasks that are gone");
     }

@@ -28,7 +28,7 @@ pub struct Config {
     /// How long a slave that refused a reservation is not asked for another, so that
     /// a master does not ask in circles.
     pub refusal_pause: Duration,
-    /// How long past its deadline a task that is out may stay unresolved. The slave
+    /// How long past its deadline a task that was started may stay unresolved. The slave
     /// enforces the deadline; this is for one that does not answer. 1 s: a loaded link
     /// has delivered by then.
     pub deadline_grace: Duration,

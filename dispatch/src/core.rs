@@ -258,12 +258,18 @@ impl Core {
         }
     }
 
+    /// Whether a task is out and is known to have been started.
+    pub(crate) fn has_started(&self, task: Ref) -> bool {
+        let At::Out { slave, attempt } = self.tasks[task].at else { return false };
+        let sent = self.slaves.find(slave).and_then(|slave| slave.outs.get(&attempt));
+        sent.is_some_and(|sent| sent.stage.has_started())
+    }
+
     fn handle_alarm(&mut self, turn: &mut Turn<'_>, at: Time, alarm: Alarm) {
         match alarm {
             Alarm::Deadline(task) => {
                 let grace = self.tasks[task].deadline + self.config.deadline_grace;
-                let is_out = matches!(self.tasks[task].at, At::Out { .. });
-                if is_out && at < grace && turn.now < grace {
+                if self.has_started(task) && at < grace && turn.now < grace {
                     if !mutated!(DeadlineForgottenWhenOut) {
                         self.alarms.set(grace, alarm);
                     }

@@ -258,8 +258,12 @@ impl Sources {
             Some((code, reason)) => outbox.close(code, &reason),
             None => outbox.shut(),
         }
-        let loss = loss(&error);
+        let mut loss = loss(&error);
         linked.set_gone(loss);
+        if error.is_closed_with(close::REFUSED) {
+            // It never took the link: what was sent over it was not begun, and is no try.
+            loss = Loss::Left;
+        }
         tracing::info!(slave = %linked.hello.peer, %error, "a slave is gone");
         self.inbox.tell(Command::Lost(linked.id, loss));
         self.peers.leave(&linked);

@@ -275,6 +275,8 @@ words! {
         Functions = "functions",
         /// Bytes of the body of one of a module's functions.
         FunctionSize = "function size",
+        /// Locals of one of a module's functions.
+        Locals = "locals",
         /// Milliseconds that loading a module may take.
         CompileTime = "compile time",
         /// Bytes of data segments of a module.
@@ -296,6 +298,7 @@ impl Limit {
         match self {
             Self::Time | Self::CompileTime => format!("{allowed} ms"),
             Self::Table => format!("{allowed} elements"),
+            Self::Locals => format!("{allowed} locals"),
             Self::HostCalls => format!("{allowed} calls"),
             Self::Functions => format!("{allowed} functions"),
             Self::Entries => format!("{allowed} entries"),

@@ -88,8 +88,8 @@ impl Engines {
         env!("CARGO_PKG_VERSION").hash(&mut hasher);
         let Limits { memory, table, stack, module, .. } = self.limits;
         (memory, table, stack, module).hash(&mut hasher);
-        let Limits { functions, function_size, data, warm, .. } = self.limits;
-        (functions, function_size, data, warm).hash(&mut hasher);
+        let Limits { functions, function_size, locals, data, warm, .. } = self.limits;
+        (functions, function_size, locals, data, warm).hash(&mut hasher);
         Ok(hasher.finish())
     }
 

@@ -32,6 +32,8 @@ pub struct Limits {
     pub functions: u32,
     /// `function size`: bytes of the body of one of a module's functions.
     pub function_size: u64,
+    /// `locals`: locals of one of a module's functions.
+    pub locals: u32,
     /// `compile time`: how long it may take to make of a module's bytes what runs, its start
     /// and warm-up included.
     pub compile: Duration,
@@ -72,8 +74,11 @@ impl Default for Limits {
             // Debug builds of large programs have about 50,000.
             functions: 100_000,
             // The interpreter loops and tables of large programs have some 100 KiB. What compiling
-            // takes may grow with the square of it, and is not interrupted within.
-            function_size: 1 << 20,
+            // takes may grow with the square of it, and is not interrupted within a pass.
+            function_size: 512 << 10,
+            // Debug builds have a few thousand. In 64 KiB of loops over 46,000 of them, compiling
+            // took a minute and 1 GiB.
+            locals: 10_000,
             // Tens of MiB on a busy machine.
             compile: Duration::from_secs(120),
             // Embedded files and tables reach tens of MiB. Each segment is in the module, in

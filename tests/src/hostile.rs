@@ -2,7 +2,7 @@
 //!
 //! A file of `hostile/` begins with `;; trick:` (for people), `;; expect:` and perhaps
 //! `;; with:` (limits of the call); the rest is a module whose function, task or not, is named
-//! `task`. What has to be there many times is written once: `{{1000 text}}`, where `#` in the
+//! `task`. Those that end with `.rs` are WASI programs, and begin with `// trick:` and so on. What has to be there many times is written once: `{{1000 text}}`, where `#` in the
 //! text is the number. To add a trick is to add a file.
 
 use anyhow::{Context, Result, bail};
@@ -17,6 +17,8 @@ pub struct Hostile {
     pub name: String,
     /// What it is.
     pub module: Module,
+    /// Whether it is a WASI program.
+    pub is_program: bool,
     /// What is to become of it.
     pub expected: Expected,
     /// What its caller allows.
@@ -46,6 +48,8 @@ pub enum Expected {
     BadResult,
     /// There is no such task.
     Missing,
+    /// With a status that is not 0.
+    Exit,
 }
 
 impl Expected {
@@ -62,6 +66,7 @@ impl Expected {
             "panic" => Self::Panic,
             "bad" => Self::BadResult,
             "missing" => Self::Missing,
+            "exit" => Self::Exit,
             _ => bail!("nothing is known of the outcome {text:?}"),
         })
     }
@@ -77,6 +82,7 @@ impl Expected {
             (Self::Failed, Err(Cause::Failed { .. }))
             | (Self::Panic, Err(Cause::Panic { .. }))
             | (Self::BadResult, Err(Cause::BadResult { .. }))
+            | (Self::Exit, Err(Cause::Exit { .. }))
             | (Self::Missing, Err(Cause::MissingTask { .. })) => true,
             _ => false,
         }
@@ -91,7 +97,6 @@ pub fn all() -> Result<Vec<Hostile>> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("hostile");
     let files = std::fs::read_dir(&dir).with_context(|| dir.display().to_string())?;
     let mut files = files.map(|file| Ok(file?.path())).collect::<Result<Vec<PathBuf>>>()?;
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "wat"));
     files.sort();
     let read = |path: &PathBuf| read(path).with_context(|| path.display().to_string());
     files.iter().map(read).collect()
@@ -99,15 +104,25 @@ pub fn all() -> Result<Vec<Hostile>> {
 
 fn read(path: &Path) -> Result<Hostile> {
     let text = std::fs::read_to_string(path)?;
+    let is_program = path.extension().is_some_and(|extension| extension == "rs");
+    let comment = if is_program { "// " } else { ";; " };
     let said = |what: &str| {
-        let mut lines = text.lines().take_while(|line| line.starts_with(";;"));
-        lines.find_map(|line| line.strip_prefix(";; ")?.strip_prefix(what)?.strip_prefix(": "))
+        let mut lines = text.lines().map_while(|line| line.strip_prefix(comment));
+        lines.find_map(|line| line.strip_prefix(what)?.strip_prefix(": "))
     };
     said("trick").context("it does not say what its trick is")?;
     let expected = Expected::parse(said("expect").context("it does not say what to expect")?)?;
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let module = crate::wasm::module(&repeated(&text)?)?;
-    Ok(Hostile { name, module, expected, limits: limits(said("with").unwrap_or_default())? })
+    let module = match is_program {
+        // The build script has compiled it.
+        true => {
+            let wasm = Path::new(env!("OUT_DIR")).join(&name).with_extension("wasm");
+            Module::new(std::fs::read(wasm)?)
+        }
+        false => crate::wasm::module(&repeated(&text)?)?,
+    };
+    let limits = limits(said("with").unwrap_or_default())?;
+    Ok(Hostile { name, module, is_program, expected, limits })
 }
 
 fn limits(text: &str) -> Result<TaskLimits> {

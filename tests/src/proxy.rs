@@ -51,11 +51,11 @@ enum End {
 }
 
 impl Proxy {
-    /// Stands before a port; on the current runtime.
+    /// Stands before a port. Within a runtime, on which it runs.
     ///
     /// # Errors
     /// What the system says.
-    pub async fn before(target: &str) -> Result<Self> {
+    pub fn before(target: &str) -> Result<Self> {
         let socket = socket()?;
         socket.bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
         let listener = socket.listen(1024)?;

@@ -29,10 +29,10 @@ enum Step {
     Clippy,
     /// All tests and doc tests.
     Test,
-    /// Masters and slaves that do not exist, in 2,000 worlds.
-    Simulate,
     /// That each fault of `docs/faults.md` has a test.
     Faults,
+    /// Masters and slaves that do not exist, in 2,000 worlds.
+    Simulate,
     /// The documentation, its warnings as errors.
     Docs,
     /// Licences, bans and sources of the dependencies; advisories if they can be reached.
@@ -96,8 +96,8 @@ impl Step {
                 run_command(&mut cargo_with(&clippy))?;
             }
             Self::Test => test::run(&[])?,
-            Self::Simulate => simulate::all()?,
             Self::Faults => faults::run(&faults::Options::listing())?,
+            Self::Simulate => simulate::all()?,
             Self::Docs => {
                 let doc = ["doc", "--workspace", "--no-deps"];
                 run_command(cargo_with(&doc).env("RUSTDOCFLAGS", "-D warnings"))?;
@@ -165,11 +165,11 @@ mod tests {
 
     #[test]
     fn steps_are_run_in_their_order() {
-        let all = ["fmt", "clippy", "test", "simulate", "faults", "docs", "deny", "demo", "bench"];
+        let all = ["fmt", "clippy", "test", "faults", "simulate", "docs", "deny", "demo", "bench"];
         assert_eq!(names(&[], &[]), all);
         assert_eq!(
             names(&[Step::Test, Step::Bench], &[]),
-            ["fmt", "clippy", "simulate", "faults", "docs", "deny", "demo"]
+            ["fmt", "clippy", "faults", "simulate", "docs", "deny", "demo"]
         );
         assert_eq!(names(&[], &[Step::Demo, Step::Fmt]), ["fmt", "demo"]);
     }

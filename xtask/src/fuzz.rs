@@ -42,8 +42,10 @@ const RUSTFLAGS: &str = "--cfg=fuzzing -Cpasses=sancov-module \
     -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares";
 
-/// The largest corpus of a target that is kept, in bytes: all are below a MiB together.
+/// What is kept of a target's corpus at most, in bytes and in files, the smallest first: all
+/// are below a MiB together, and nobody waits for their tests.
 const KEPT: u64 = 128 << 10;
+const FILES: usize = 250;
 
 /// Builds the targets and runs them, one after the other.
 pub(crate) fn run(options: &Options) -> Result<()> {
@@ -141,7 +143,7 @@ fn keep(program: &Path, name: &str, found: &Path, scratch: &Path) -> Result<()> 
     fs::create_dir_all(&small)?;
     let mut merge = Command::new(program);
     // Those that everybody has come first, so that they stay.
-    merge.arg("-merge=1").arg(&small).arg(&corpus).arg(found);
+    merge.arg("-set_cover_merge=1").arg(&small).arg(&corpus).arg(found);
     merge.stdout(Stdio::null()).stderr(Stdio::null());
     run_command(&mut merge)?;
     let mut inputs = fs::read_dir(&small)?
@@ -152,7 +154,7 @@ fn keep(program: &Path, name: &str, found: &Path, scratch: &Path) -> Result<()> 
         .collect::<Result<Vec<_>>>()?;
     inputs.sort();
     let mut total = 0;
-    for (len, path) in inputs {
+    for (len, path) in inputs.into_iter().take(FILES) {
         total += len;
         if total > KEPT {
             break;

@@ -1,4 +1,4 @@
-//! The project's own tool: `cargo xtask demo`, `test`, `simulate`, `faults`, `fuzz`, `soak`,
+//! The project's own tool: `cargo xtask demo`, `test`, `faults`, `simulate`, `fuzz`, `soak`,
 //! `bench`, `guests`, `programs`, `ci`.
 //!
 //! Owns: which programs are run, in which order, and what is said when one cannot be. Does

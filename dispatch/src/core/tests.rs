@@ -60,11 +60,21 @@ fn the_budget_is_what_is_left_of_the_deadline() {
 fn a_slave_that_ignores_a_deadline_is_not_waited_for() {
     let mut bench = Bench::new(&[1]);
     bench.submit(by(10 * MS));
+    bench.started(1, &[1]);
     assert_eq!(bench.wait(11 * MS), []);
     let effects = bench.wait(bench.core.config.deadline_grace);
     assert_eq!(failures(&effects), [(1, Cause::DeadlineExceeded)]);
     assert!(matches!(effects[0], Effect::Cancel { .. }));
     assert!(matches!(bench.done(1, 1, MS)[..], [Effect::Stale { .. }]));
+}
+
+#[test]
+fn what_was_not_started_by_its_deadline_ends_then() {
+    let mut bench = Bench::new(&[1]);
+    bench.submit(by(10 * MS));
+    let effects = bench.wait(10 * MS);
+    assert_eq!(failures(&effects), [(1, Cause::DeadlineExceeded)]);
+    assert!(matches!(effects[0], Effect::Cancel { .. }));
 }
 
 #[test]
@@ -135,6 +145,7 @@ fn time_that_goes_back_expires_nothing() {
 fn a_result_that_comes_with_the_last_of_the_grace_is_accepted() {
     let mut bench = Bench::new(&[1]);
     bench.submit(by(10 * MS));
+    bench.started(1, &[1]);
     bench.now += 10 * MS + bench.core.config.deadline_grace;
     assert_eq!(accepted(&bench.done(1, 1, MS)), [1]);
 }

@@ -172,6 +172,15 @@ impl Seen {
             Payload::CodeSectionEntry(body) if body.range().len() as u64 > limits.function_size => {
                 return over(Limit::FunctionSize, limits.function_size);
             }
+            Payload::CodeSectionEntry(body) => {
+                let mut locals = 0u64;
+                for group in body.get_locals_reader()? {
+                    locals += u64::from(group?.0);
+                }
+                if locals > u64::from(limits.locals) {
+                    return over(Limit::Locals, u64::from(limits.locals));
+                }
+            }
             Payload::StartSection { .. } => self.start = true,
             _ => {}
         }
@@ -265,6 +274,17 @@ mod tests {
         let wasm = wat::parse_str("(module (func) (func))").expect("well formed");
         let error = Facts::of(&wasm, &few).expect_err("two functions");
         assert!(matches!(error, Cause::Limit { limit: Limit::Functions, .. }), "{error}");
+    }
+
+    #[test]
+    fn f36_a_function_with_too_many_locals_is_refused() {
+        let of = |locals: usize| {
+            let text = format!("(module (func (local {} i64)))", "i32 ".repeat(locals - 1));
+            let limits = Limits { locals: 100, ..Limits::default() };
+            Facts::of(&wat::parse_str(text).expect("well formed"), &limits)
+        };
+        assert!(of(100).is_ok());
+        assert_eq!(of(101), Err(Cause::Limit { limit: Limit::Locals, allowed: 100 }));
     }
 
     #[test]

@@ -233,6 +233,7 @@ impl Modules {
         let held = Held::take(&self.held, wasm.len() as u64).ok_or_else(busy)?;
         let number = self.loads.fetch_add(1, Ordering::Relaxed);
         let whose = Arc::clone(from);
+        tracing::debug!(module = %hash, bytes = wasm.len(), "a module has come");
         self.give(Work::Load(Load { hash, number, wasm, whose, held }))?;
         Ok(number)
     }

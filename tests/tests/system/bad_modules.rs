@@ -278,18 +278,22 @@ async fn f36_a_function_that_is_too_large_to_compile_is_refused_unseen() -> Resu
 
 #[tokio::test]
 async fn f36_slow_modules_of_one_master_delay_no_module_of_another() -> Result<()> {
+    let lines = Lines::capture();
     let pair = Pair::start(slave("s1", 2)?).await?;
     let slow = (0..4).map(|_| slow(20_000)).collect::<Result<Vec<_>>>()?;
-    let slow: Vec<_> =
-        slow.into_iter().map(|(m, _)| Ok(pair.master.dispatch(call(m)?))).collect::<Result<_>>()?;
+    let calls = slow.iter().map(|(module, _)| call(module.clone())).collect::<Result<Vec<_>>>()?;
+    let handles: Vec<_> = calls.into_iter().map(|call| pair.master.dispatch(call)).collect();
+    for (module, _) in &slow {
+        lines.wait_for(&["a module has come", &module.to_string()]).await?;
+    }
     let other = dpfw_tests::fleet::master(&[&pair.address]).await?;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.subsec_nanos();
     let text = format!("(module (func (export \"task\") (result i32) (i32.const {now})))");
     let quick = other.dispatch(call(module(&text)?)?);
     assert_eq!(within("the quick module", quick).await??, now.cast_signed());
-    assert!(!slow.iter().any(|s| s.is_finished()), "they are quick: the test shows nothing");
+    assert!(!handles.iter().any(|s| s.is_finished()), "they are quick, or were waited for");
     // Nobody waits for them any more: the next module need not wait for them either.
-    drop(slow);
+    drop(handles);
     super::stage::unharmed(&pair.master).await
 }
 

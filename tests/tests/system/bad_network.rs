@@ -20,7 +20,7 @@ struct Behind {
 impl Behind {
     async fn start(name: &str, slots: usize) -> Result<Self> {
         let (slave, address) = listening(slave(name, slots)?).await?;
-        let proxy = Proxy::before(&address).await?;
+        let proxy = Proxy::before(&address)?;
         let builder = Master::builder().slave(proxy.address()).dial_tries(None);
         let master = builder.dial_pause(Duration::from_millis(10)).build().await?;
         unharmed(&master).await?;

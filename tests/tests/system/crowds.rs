@@ -55,7 +55,7 @@ async fn f11_a_thousand_peers_come_at_once_and_vanish() -> Result<()> {
 async fn f45_a_handshake_byte_by_byte_has_no_more_time() -> Result<()> {
     let scene = Scene::start().await?;
     // The whole hello would take some ten seconds.
-    let proxy = Proxy::before(&scene.pair.address).await?;
+    let proxy = Proxy::before(&scene.pair.address)?;
     proxy.there().throttle(20);
     let mut wire = Wire::dial(proxy.address()).await?;
     wire.raw(&hello(Role::Master, "slow")?.to_bytes()?).await?;

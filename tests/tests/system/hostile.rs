@@ -3,12 +3,13 @@
 use super::stage::{Stage, unharmed};
 use anyhow::{Context, Result};
 use arbitrary::Unstructured;
-use dpfw::{CallExt, Cause, Facts, Limits, Module, Task, TaskLimits};
+use dpfw::{CallExt, Cause, Facts, Limits, Module, Program, Task, TaskLimits};
 use dpfw_tests::fleet::slave;
 use dpfw_tests::hostile::{self, Hostile};
 use dpfw_tests::wait::within;
 use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
+use std::future::IntoFuture;
 use std::time::Duration;
 use wasm_smith::Config;
 
@@ -26,9 +27,14 @@ async fn every_hostile_guest_ends_as_its_file_says_and_disturbs_nobody() -> Resu
     let stage = Stage::of(slave("s1", 2)?.limits(limits())).await?;
     let (mut failed, mut wrong) = (0, Vec::new());
     for guest in hostile::all()? {
-        let Hostile { name, module, expected, limits } = guest;
-        let call = Task::<IgnoredAny>::new(module, "task").call(&())?.limits(limits);
-        let outcome = within(&name, stage.master().dispatch(call)).await?;
+        let Hostile { name, module, is_program, expected, limits } = guest;
+        let outcome = if is_program {
+            let run = stage.master().run(Program::of(module).limits(limits));
+            within(&name, run.into_future()).await?
+        } else {
+            let call = Task::<IgnoredAny>::new(module, "task").call(&())?.limits(limits);
+            within(&name, stage.master().dispatch(call)).await?.map(drop)
+        };
         let cause = outcome.as_ref().map(drop).map_err(dpfw::TaskError::cause);
         let is_own = matches!(cause, Err(Cause::BadResult { .. }));
         failed += u64::from(cause.is_err() && !is_own);

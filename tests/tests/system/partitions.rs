@@ -3,7 +3,7 @@
 use super::scene::{Scene, dispatch};
 use super::stage::unharmed;
 use anyhow::Result;
-use dpfw::{ByteStream, CallExt, Cause, Master};
+use dpfw::{ByteStream, Cause, Master};
 use dpfw_protocol::message::Heartbeat;
 use dpfw_test_tasks::{add, gate, gate_once};
 use dpfw_tests::fleet::{arrival, entry, linked, listening, slave};
@@ -17,7 +17,7 @@ use std::time::Duration;
 /// the slave stops what it ran, and is the master's again when the network is healed.
 async fn is_lost_and_comes_back(name: &str, fault: impl Fn(&Proxy)) -> Result<()> {
     let (slave_there, address) = listening(slave(name, 2)?).await?;
-    let proxy = Proxy::before(&address).await?;
+    let proxy = Proxy::before(&address)?;
     let builder = Master::builder().slave(proxy.address());
     let master = builder.dial_pause(Duration::from_millis(20)).dial_tries(None).build().await?;
     let beside = dpfw_tests::fleet::master(&[&address]).await?;
@@ -47,11 +47,14 @@ async fn is_lost_and_comes_back(name: &str, fault: impl Fn(&Proxy)) -> Result<()
     })
     .await?;
     proxy.heal();
-    let after = arrival(&master, name).await?;
-    assert_ne!(before, after);
-    assert_eq!(within("a task there", master.dispatch(add::call(1, 1).on(&after))).await??, 2);
+    // No other slave is left to take it.
+    drop(spare);
+    let mut sum = master.dispatch(add::call(1, 1));
+    assert_eq!(within("a task of the slave that is back", &mut sum).await??, 2);
+    assert_eq!(sum.receipt().map(|receipt| receipt.slave.to_string()).as_deref(), Some(name));
+    assert_ne!(before, arrival(&master, name).await?);
     let stats = master.stats().await;
-    assert_eq!((stats.failed, stats.retried, stats.stale), (1, 1, 0), "{stats:?}");
+    assert_eq!((stats.accepted, stats.failed, stats.stale), (2, 1, 0), "{stats:?}");
     drop(slave_there);
     Ok(())
 }

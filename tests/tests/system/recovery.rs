@@ -1,9 +1,10 @@
-//! F11, F57: how often who is not there, or has no room, is dialled.
+//! F2, F11, F57: how often who is not there, or has no room, is dialled.
 
 use super::stage::unharmed;
 use anyhow::{Context, Result};
 use dpfw::{Cause, Dial, Limits, Master};
 use dpfw_protocol::hello::Role;
+use dpfw_protocol::message::{Bind, Close, Dispatch, Done, Timing, close};
 use dpfw_test_tasks::add;
 use dpfw_tests::fleet::{arrival, listening, slave};
 use dpfw_tests::lines::Lines;
@@ -64,9 +65,36 @@ async fn f57_a_full_slave_is_dialled_until_the_tries_are_used_up() -> Result<()>
 }
 
 #[tokio::test]
+async fn f02_what_a_slave_never_took_is_no_try() -> Result<()> {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?.to_string();
+    let builder = Master::builder().slave(&address).dial_tries(None).dial_pause(PAUSE);
+    let master = builder.background().build().await?;
+    let mut sum = master.dispatch(add::call(2, 3));
+    // So a slave appears that does not hear the master: its hello is there at once, and its
+    // handshake fails later.
+    for turn in 0..10 {
+        let mut wire = Wire::accept(&listener).await?;
+        wire.greet(&hello(Role::Slave, "deaf")?).await?;
+        wire.expect::<Bind>().await?;
+        let (attempt, ..) = wire.expect::<Dispatch>().await?;
+        if turn < 9 {
+            let reason = "the handshake took longer than 2s".into();
+            wire.send(0, &Close { code: close::REFUSED, reason }, &[]).await?;
+            wire.closed().await?;
+            continue;
+        }
+        wire.send(attempt, &Done { timing: Timing::default(), payload: 1 }, &[5]).await?;
+        assert_eq!(within("the sum", &mut sum).await??, 5);
+    }
+    assert_eq!(sum.receipt().map(|receipt| receipt.attempts), Some(1));
+    Ok(())
+}
+
+#[tokio::test]
 async fn f11_after_a_long_partition_both_who_dial_find_their_way_back() -> Result<()> {
     let running = Master::builder().listen("127.0.0.1:0").build_listening().await?;
-    let proxy = Proxy::before(&running.listening[0].to_string()).await?;
+    let proxy = Proxy::before(&running.listening[0].to_string())?;
     let slave = slave("back", 1)?.build()?;
     slave.dial(Dial { tries: None, pause: PAUSE, ..Dial::new(proxy.address()) });
     let before = arrival(&running.master, "back").await?;

@@ -103,7 +103,7 @@ async fn f07_a_slave_that_dials_again_is_there_at_once() -> Result<()> {
     let lines = Lines::capture();
     let running = Master::builder().listen("127.0.0.1:0").build_listening().await?;
     let Running { master, listening } = running;
-    let proxy = Proxy::before(&listening[0].to_string()).await?;
+    let proxy = Proxy::before(&listening[0].to_string())?;
     let slave = slave("stranded", 1)?.build()?;
     slave.dial(dial(proxy.address()));
     let before = arrival(&master, "stranded").await?;
@@ -126,7 +126,7 @@ async fn f07_a_slave_under_two_addresses_is_one_slave() -> Result<()> {
     let lines = Lines::capture();
     let (slave, first) = listening(slave("twice", 1)?).await?;
     let second = slave.listen("127.0.0.1:0").await?.to_string();
-    let proxy = Proxy::before(&second).await?;
+    let proxy = Proxy::before(&second)?;
     let builder = Master::builder().slave(&first).slave(proxy.address());
     let builder = builder.dial_pause(Duration::from_millis(1));
     let master = within("the links", builder.build()).await??;
