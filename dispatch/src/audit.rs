@@ -5,33 +5,19 @@
 //! it believes slaves as much as the policy may; its counts and the policy's are the same.
 //! For tests and the fuzzer: it is there with the feature `audit`.
 
+mod life;
 mod seat;
 
+use crate::audit::life::Life;
 use crate::audit::seat::{Closed, Seat, Why};
 use crate::{
     Again, Config, Effect, End, Event, Loss, Outcome, Placement, ReservationId, SlaveId, Stats,
-    TaskId, TaskSpec, Time,
+    TaskId, Time,
 };
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::AttemptId;
 use dpfw_protocol::message::TaskFlags;
 use std::collections::{BTreeMap, BTreeSet};
-
-#[derive(Debug)]
-struct Life {
-    spec: TaskSpec,
-    out: Option<(SlaveId, AttemptId)>,
-    suspect: bool,
-    /// Lost attempts that had begun, as far as was known.
-    tries: u32,
-    /// Of these, deaths of the slave.
-    deaths: u32,
-    /// Deaths at which it was there, not begun as far as was known.
-    near: u32,
-    /// Times that a slave had no room.
-    busy: u32,
-    end: Option<Outcome>,
-}
 
 /// See the module's page.
 #[derive(Debug, Default)]
@@ -51,9 +37,6 @@ pub struct Audit {
     /// Those that it has to cancel once more.
     lingering: BTreeSet<(SlaveId, AttemptId)>,
 }
-
-/// Taken for begun after so many deaths nearby.
-const NEAR_DEATHS: u32 = 8;
 
 impl Audit {
     /// Follows one event and what the policy made of it.
@@ -344,37 +327,6 @@ impl Audit {
         if let Some(out) = life.out.take() {
             self.out -= 1;
             self.orphans.insert(out);
-        }
-    }
-}
-
-impl Life {
-    /// Whether a loss counts as a try; deaths nearby are counted with it.
-    fn counts(&mut self, began: bool, loss: Loss) -> bool {
-        if !began && loss == Loss::Died {
-            self.near += 1;
-            return self.near >= NEAR_DEATHS;
-        }
-        began
-    }
-
-    fn check_cause(&mut self, cause: &Cause, why: Option<Why>) {
-        let counts = match why {
-            Some(Why::Lost { began, loss }) => self.counts(began, loss),
-            Some(Why::Forgotten) => true,
-            _ => false,
-        };
-        match cause {
-            Cause::SlaveLost { may_have_run: false } => assert!(self.out.is_none()),
-            Cause::AttemptsExhausted { attempts } if why != Some(Why::Said) => {
-                assert!(counts, "given up though it had not begun");
-                assert_eq!(*attempts, self.tries + 1, "tries");
-            }
-            Cause::Poison { deaths } if why != Some(Why::Said) => {
-                assert!(matches!(why, Some(Why::Lost { loss: Loss::Died, .. })) && counts);
-                assert_eq!(*deaths, self.deaths + 1, "deaths");
-            }
-            _ => {}
         }
     }
 }

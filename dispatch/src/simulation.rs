@@ -4,6 +4,7 @@
 //! `cargo xtask simulate --seeds 10000` runs more worlds than the tests do; a failure prints
 //! its seed, and `cargo xtask simulate --seed N` runs that one again, exactly.
 
+mod callers;
 mod faults;
 mod future;
 mod master;

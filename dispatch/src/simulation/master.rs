@@ -3,21 +3,21 @@
 //! Owns: the sessions with slaves, the policy's second opinion. Invariant: after every event
 //! the policy's own checks and those of the second opinion are made.
 
+mod drive;
+
 use crate::audit::Audit;
 use crate::simulation::future::{Happening, Process};
 use crate::simulation::net::{End, LinkId};
 use crate::simulation::wire::Said;
 use crate::simulation::world::{BEAT, SILENCE, Shared, name};
 use crate::{
-    Config, Core, Effect, End as Ended, Event, KindId, Loss, Outcome, Placement, ReservationId,
-    SlaveId, TaskId, TaskSpec, Time, Wait,
+    Config, Core, End as Ended, Event, KindId, Loss, Placement, ReservationId, SlaveId, TaskId,
+    TaskSpec, Time,
 };
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
-use dpfw_protocol::ids::{AttemptId, BindId, ConversationId, ModuleHash};
-use dpfw_protocol::message::{
-    Bind, Cancel, Dispatch, Heartbeat, Recall, Release, Reserve, TaskFlags, Timing, close,
-};
+use dpfw_protocol::ids::{AttemptId, BindId, ConversationId};
+use dpfw_protocol::message::{Heartbeat, TaskFlags, Timing, close};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -46,9 +46,6 @@ pub(crate) struct Master {
     carried: Option<Bytes>,
     pub(crate) last_resolved: u64,
 }
-
-/// Conversations of wishes, beyond those of all attempts.
-const WISHES: u64 = 1 << 40;
 
 impl Master {
     pub(crate) fn new(number: usize) -> Self {
@@ -256,91 +253,6 @@ impl Master {
             self.awake = Some(wake);
             w.future.add(wake.as_nanos(), Happening::Tick(self.number));
         }
-    }
-
-    fn carry_out(&mut self, w: &mut Shared, effect: Effect) {
-        let to = ConversationId::LINK;
-        match effect {
-            Effect::Send { slave, task, attempt, budget } => {
-                self.send(w, slave, task, attempt, budget);
-            }
-            Effect::Cancel { slave, attempt } => {
-                self.say(w, slave, |_| attempt.conversation(), &Cancel {});
-            }
-            Effect::Recall { slave, attempts } => {
-                self.say(w, slave, |_| to, &Recall { attempts });
-            }
-            Effect::AskReserve { slave, reservation, wait } => {
-                w.last_wish += 1;
-                let conversation = ConversationId(WISHES + w.last_wish);
-                let wish = Some((conversation, reservation));
-                let asked = |session: &mut Session| {
-                    session.wish = wish;
-                    conversation
-                };
-                self.say(w, slave, asked, &Reserve { wait: wait == Wait::Yes });
-            }
-            Effect::ReleaseSlave { slave, .. } => self.say(w, slave, |_| to, &Release {}),
-            Effect::ReserveResolved { reservation, outcome: Ok(_) } => {
-                w.expect(w.now + 1_000_000, Happening::Uses(self.number, reservation));
-            }
-            Effect::Resolve { task, outcome, .. } => self.resolved(w, task, &outcome),
-            Effect::ReserveResolved { .. } | Effect::Retried { .. } | Effect::Stale { .. } => {}
-        }
-    }
-
-    /// A result has to be that of its very task, all the way.
-    fn resolved(&mut self, w: &mut Shared, task: TaskId, outcome: &Outcome) {
-        self.last_resolved = w.now;
-        if let Outcome::Accepted { .. } = outcome
-            && !w.is_lied_to(self.number)
-        {
-            let result = self.carried.take().expect("a result is accepted with its event");
-            assert_eq!(result[..8], task.0.to_le_bytes(), "another task's result");
-            assert_eq!(result.len(), 8 + w.result_len(task, result.len()), "a part of a result");
-            assert!(w.runs.get(&task).is_some_and(|runs| *runs > 0), "it never ran");
-        }
-    }
-
-    fn say<M: dpfw_protocol::message::Message>(
-        &mut self,
-        w: &mut Shared,
-        slave: SlaveId,
-        conversation: impl FnOnce(&mut Session) -> ConversationId,
-        message: &M,
-    ) {
-        if let Some(session) = self.sessions.get_mut(&slave) {
-            let conversation = conversation(session);
-            w.net.say(session.link, End::Master, conversation, message);
-        }
-    }
-
-    fn send(
-        &mut self,
-        w: &mut Shared,
-        slave: SlaveId,
-        task: TaskId,
-        attempt: AttemptId,
-        budget: Option<Duration>,
-    ) {
-        let Some(session) = self.sessions.get_mut(&slave) else { return };
-        let job = &w.plan.tasks[&task];
-        let (next, kind) = (BindId(session.binds.len() as u32), KindId(job.kind));
-        let bind = *session.binds.entry(kind).or_insert(next);
-        let flags = if job.once { TaskFlags::ONCE } else { TaskFlags::default() };
-        let mut args = task.0.to_le_bytes().to_vec();
-        args.resize(args.len() + job.bytes, 0);
-        let budget_us = budget.map(|budget| budget.as_micros() as u64);
-        let payload = args.len() as u64;
-        let dispatch = Dispatch { bind, flags, budget_us, payload, limits: None };
-        let Some(queue) = w.net.queue(session.link, End::Master) else { return };
-        if bind == next {
-            let module = ModuleHash::from_bytes([7; 32]);
-            let bind = Bind { bind, module, task: format!("kind {kind}"), expects: None };
-            queue.message(ConversationId::LINK, &bind).expect("it fits a frame");
-        }
-        let sent = queue.message_with(attempt.conversation(), &dispatch, args.into());
-        sent.expect("it fits a frame");
     }
 
     /// The cause of a task's end, if it ended without a result.

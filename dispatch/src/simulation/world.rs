@@ -9,7 +9,7 @@ use crate::simulation::net::{Arrived, End, LinkId, Net, Pair};
 use crate::simulation::plan::{MS, Plan};
 use crate::simulation::random::Random;
 use crate::simulation::slave::Slave;
-use crate::{Effect, Event, Loss, Outcome, Placement, ReservationId, TaskId};
+use crate::{Effect, Loss, Outcome, TaskId};
 use dpfw_protocol::message::close;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -37,12 +37,12 @@ pub(crate) struct Shared {
     pub(crate) trace: bool,
     pub(crate) last_slave: u64,
     pub(crate) last_wish: u64,
-    last_reservation: u64,
-    last_task: u64,
+    pub(crate) last_reservation: u64,
+    pub(crate) last_task: u64,
     /// Tasks whose callers have come, whether their master was up or not.
-    submitted: BTreeSet<TaskId>,
+    pub(crate) submitted: BTreeSet<TaskId>,
     /// What must happen before the world can be quiet.
-    plans: u64,
+    pub(crate) plans: u64,
 }
 
 impl Shared {
@@ -221,41 +221,6 @@ impl World {
         }
     }
 
-    fn go_by_plan(&mut self, what: Happening) {
-        let (w, masters) = (&mut self.shared, &mut self.masters);
-        w.plans -= 1;
-        match what {
-            Happening::Fault(fault) => self.strike(fault),
-            Happening::Submits(task) => {
-                w.submitted.insert(task);
-                let job = &w.plan.tasks[&task];
-                // A pinned task may name a slave that is gone, or another master's.
-                let (pinned, number) = (job.pinned, job.master);
-                let placement = match pinned {
-                    true => Placement::On(crate::SlaveId(w.random.within(1..w.last_slave + 2))),
-                    false => Placement::Anywhere,
-                };
-                if masters[number].up {
-                    masters[number].submit(w, task, placement);
-                }
-            }
-            // Both waited for a master that stood still.
-            Happening::Cancels(task) if !w.submitted.contains(&task) => w.expect(w.now + 1, what),
-            Happening::Cancels(task) => {
-                let number = w.plan.tasks[&task].master;
-                if masters[number].up {
-                    masters[number].tell(w, Event::Cancel { task });
-                }
-            }
-            Happening::Reserves => self.reserve(),
-            Happening::Uses(n, reservation) => self.use_reservation(n, reservation),
-            Happening::Releases(n, reservation) if masters[n].up => {
-                masters[n].tell(w, Event::Release { reservation });
-            }
-            _ => {}
-        }
-    }
-
     fn beat(&mut self, process: Process) {
         let w = &mut self.shared;
         match process.role {
@@ -325,42 +290,6 @@ impl World {
         let link = w.net.link(pair);
         self.slaves[pair.1].join(w, link, pair.0);
         self.masters[pair.0].join(w, link, pair.1, processes[1].incarnation);
-    }
-
-    fn reserve(&mut self) {
-        let w = &mut self.shared;
-        let number = w.random.within(0..self.masters.len() as u64) as usize;
-        w.last_reservation += 1;
-        let reservation = ReservationId(w.last_reservation);
-        let wait = if w.random.one_in(3) { crate::Wait::No } else { crate::Wait::Yes };
-        let any = w.random.within(1..w.last_slave + 2);
-        let slave = w.random.one_in(4).then_some(crate::SlaveId(any));
-        // Each is given up in the end, or it would keep its slave for ever.
-        let patience = if w.random.one_in(4) { 30 * MS } else { 2000 * MS };
-        let at = w.now + w.random.within(0..patience);
-        w.expect(at, Happening::Releases(number, reservation));
-        if self.masters[number].up {
-            self.masters[number].tell(w, Event::Reserve { reservation, slave, wait });
-        }
-    }
-
-    fn use_reservation(&mut self, number: usize, reservation: ReservationId) {
-        let w = &mut self.shared;
-        for _ in 0..w.random.within(0..12) {
-            w.last_task += 1;
-            let task = TaskId(w.last_task);
-            let like = TaskId(w.random.within(1..40));
-            let mut job = w.plan.tasks[&like].clone();
-            job.cost = job.cost.min(40 * MS);
-            (job.poison, job.deadline, job.once) = (false, None, false);
-            job.master = number;
-            w.plan.tasks.insert(task, job);
-            if self.masters[number].up {
-                self.masters[number].submit(w, task, Placement::Reserved(reservation));
-            }
-        }
-        let at = w.now + w.random.within(0..60 * MS);
-        w.expect(at, Happening::Releases(number, reservation));
     }
 }
 
