@@ -42,8 +42,8 @@ const RUSTFLAGS: &str = "--cfg=fuzzing -Cpasses=sancov-module \
     -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares";
 
-/// What is kept of a target's corpus at most, in bytes and in files, the smallest first: all
-/// are below a MiB together, and nobody waits for their tests.
+/// What is kept of a target's corpus at most, in bytes and in files, of all sizes alike: all
+/// corpora are below a MiB together, and nobody waits for their tests.
 const KEPT: u64 = 128 << 10;
 const FILES: usize = 250;
 
@@ -154,7 +154,8 @@ fn keep(program: &Path, name: &str, found: &Path, scratch: &Path) -> Result<()> 
         .collect::<Result<Vec<_>>>()?;
     inputs.sort();
     let mut total = 0;
-    for (len, path) in inputs.into_iter().take(FILES) {
+    let step = inputs.len().div_ceil(FILES).max(1);
+    for (len, path) in inputs.into_iter().step_by(step) {
         total += len;
         if total > KEPT {
             break;
