@@ -89,7 +89,7 @@ async fn read(inbox: &mut Inbox) -> LinkError {
                     return error;
                 }
             }
-            Err(error) => return error.into(),
+            Err(error) => return error,
         }
     }
 }
