@@ -3,6 +3,7 @@
 //! One for the process, started with the first link. Neither a guest nor a busy runtime
 //! delays it. Once a second it says on every link what the link's owner gave it to say; where
 //! that is nothing, it appends a heartbeat if nothing was written since, and writes it itself.
+//! A peer that takes nothing of what waits for it is cut off then.
 //! Invariant: it knows a link exactly as long as the link lives.
 
 use crate::outbox::Outbox;
@@ -22,13 +23,22 @@ struct Heart {
     joined: Condvar,
 }
 
-/// What is said on a link at each beat.
+/// What is done for a link at each beat.
 #[derive(Clone)]
-enum Pulse {
-    /// A heartbeat, if nothing else was.
-    Heartbeat(Outbox),
-    /// What the link's owner says.
-    Own(Arc<dyn Fn() + Send + Sync>),
+struct Pulse {
+    outbox: Outbox,
+    patience: Patience,
+    /// What the link's owner says; else a heartbeat, if nothing was said.
+    own: Option<Arc<dyn Fn() + Send + Sync>>,
+}
+
+/// How long a peer may take nothing of what waits for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// For [`STALL`](dpfw_protocol::limits::STALL).
+    Limited,
+    /// For ever: it is this process, which may be busy, and is not gone.
+    Endless,
 }
 
 /// Keeps a link's heart beating until it is dropped.
@@ -36,11 +46,11 @@ enum Pulse {
 pub struct Beat(u64);
 
 /// Lets the heart beat for a link.
-pub(crate) fn beat(outbox: &Outbox) -> Beat {
+pub(crate) fn beat(outbox: &Outbox, patience: Patience) -> Beat {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let id = NEXT.fetch_add(1, Ordering::Relaxed);
     let heart = HEART.get_or_init(start);
-    heart.lock().insert(id, Pulse::Heartbeat(outbox.clone()));
+    heart.lock().insert(id, Pulse { outbox: outbox.clone(), patience, own: None });
     heart.joined.notify_one();
     Beat(id)
 }
@@ -49,8 +59,10 @@ impl Beat {
     /// From now on this is done at each beat, and has to write something. It runs on the
     /// heart's thread, which no other link may wait for: it must not block.
     pub fn say(&self, say: impl Fn() + Send + Sync + 'static) {
-        if let Some(heart) = HEART.get() {
-            heart.lock().insert(self.0, Pulse::Own(Arc::new(say)));
+        if let Some(heart) = HEART.get()
+            && let Some(pulse) = heart.lock().get_mut(&self.0)
+        {
+            pulse.own = Some(Arc::new(say));
         }
     }
 }
@@ -98,15 +110,16 @@ fn start() -> Arc<Heart> {
 
 fn run(heart: &Heart) {
     loop {
-        for pulse in heart.wait() {
-            match pulse {
-                Pulse::Own(say) => say(),
-                Pulse::Heartbeat(outbox) if outbox.is_quiet() => {
+        for Pulse { outbox, patience, own } in heart.wait() {
+            let is_quiet = outbox.beat(patience);
+            match own {
+                Some(say) => say(),
+                None if is_quiet => {
                     // A heartbeat always fits a frame.
                     let _ = outbox.message(ConversationId::LINK, &Heartbeat {});
                     outbox.flush();
                 }
-                Pulse::Heartbeat(_) => {}
+                None => {}
             }
         }
     }

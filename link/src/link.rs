@@ -2,7 +2,7 @@
 
 use crate::error::LinkError;
 use crate::gate::{Admit, Gate, Turn};
-use crate::heart::{self, Beat};
+use crate::heart::{self, Beat, Patience};
 use crate::inbox::Inbox;
 use crate::outbox::Outbox;
 use crate::stream::Stream;
@@ -51,7 +51,7 @@ impl Link {
         ours: &Hello,
         gate: &mut Gate<'_>,
     ) -> Result<Self, LinkError> {
-        let Stream { reader, writer, peer } = stream;
+        let Stream { reader, writer, peer, within } = stream;
         let mut inbox = Inbox::new(reader, MAX_HELLO);
         let outbox = Outbox::new(writer);
         let shake = async {
@@ -75,7 +75,10 @@ impl Link {
                     queue.set_window(window);
                     Ok(())
                 })?;
-                let heart = heart::beat(&outbox);
+                let heart = heart::beat(
+                    &outbox,
+                    if within { Patience::Endless } else { Patience::Limited },
+                );
                 Ok(Self { theirs, version, peer, inbox, outbox, heart })
             }
             Err(error) => {

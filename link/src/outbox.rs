@@ -7,9 +7,11 @@
 //! bulk behind control; a peer that does not read is cut off at [`MOST`] bytes.
 
 use crate::error::LinkError;
+use crate::heart::Patience;
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::ConversationId;
+use dpfw_protocol::limits::{HEARTBEAT, STALL};
 use dpfw_protocol::message::{Abandon, Close, Credit, Message, MessageError};
 use dpfw_protocol::payload::Payload;
 use dpfw_protocol::send::SendQueue;
@@ -23,6 +25,9 @@ use tokio::io::AsyncWrite;
 /// a session may have attempts. A peer that lets more pile up does not read.
 pub(crate) const MOST: usize =
     dpfw_protocol::limits::MAX_ATTEMPTS * (dpfw_protocol::limits::INLINE + 1024);
+
+/// Beats for which a peer may take nothing.
+const STUCK: u32 = (STALL.as_secs() / HEARTBEAT.as_secs()) as u32;
 
 /// What is written at one go: some milliseconds' worth, however fast the peer reads.
 const TURN: usize = 4 << 20;
@@ -43,8 +48,12 @@ struct Inner {
     waiting: Vec<Waiting>,
     /// Whether the stream may hold bytes that it was not told to pass on.
     unflushed: bool,
-    /// Bytes written since the last heartbeat asked.
+    /// Bytes written since the last beat.
     written: u64,
+    /// Whether the pump has tried to write since the last beat.
+    pumped: bool,
+    /// Beats at which something waited that the stream took nothing of.
+    stuck: u32,
     failure: Option<LinkError>,
 }
 
@@ -79,6 +88,8 @@ impl Outbox {
             waiting: Vec::new(),
             unflushed: false,
             written: 0,
+            pumped: false,
+            stuck: 0,
             failure: None,
         })))
     }
@@ -270,6 +281,7 @@ impl Outbox {
             let mut inner = self.lock();
             inner.pump.clone_from(cx.waker());
             inner.write(cx);
+            inner.pumped = true;
             match inner.failure.take() {
                 Some(failure) => Poll::Ready(failure),
                 None => Poll::Pending,
@@ -318,9 +330,28 @@ impl Outbox {
         inner.pump.wake_by_ref();
     }
 
-    /// Whether nothing was written since this was last asked.
-    pub(crate) fn is_quiet(&self) -> bool {
-        std::mem::take(&mut self.lock().written) == 0
+    /// Looks after the link at a beat: whether nothing was written since the last one. A peer
+    /// that takes nothing of what waits for it is cut off. The kernel's own limit
+    /// (`TCP_USER_TIMEOUT`) does not end it where the peer still sends: its acknowledgements
+    /// put the kernel's probes off again and again. Only tries of the pump count, so that a
+    /// runtime that is busy elsewhere cuts nobody off.
+    pub(crate) fn beat(&self, patience: Patience) -> bool {
+        let mut inner = self.lock();
+        let written = std::mem::take(&mut inner.written);
+        let pumped = std::mem::take(&mut inner.pumped);
+        let waits = inner.writer.is_some() && !inner.queue.is_idle();
+        inner.stuck = match waits && written == 0 {
+            true => inner.stuck + u32::from(pumped),
+            false => 0,
+        };
+        if inner.stuck > STUCK && patience == Patience::Limited {
+            let waiting = inner.queue.control_bytes() + inner.queue.bulk_bytes();
+            inner.fail(LinkError::Overrun(waiting));
+        }
+        if waits {
+            inner.pump.wake_by_ref();
+        }
+        written == 0
     }
 
     /// Whether the stream is gone.

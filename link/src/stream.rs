@@ -12,6 +12,8 @@ pub struct Stream {
     pub(crate) reader: Box<dyn AsyncRead + Send + Unpin>,
     pub(crate) writer: Box<dyn AsyncWrite + Send + Unpin>,
     pub(crate) peer: String,
+    /// Whether both ends are this process.
+    pub(crate) within: bool,
 }
 
 impl Stream {
@@ -21,7 +23,8 @@ impl Stream {
         writer: impl AsyncWrite + Send + Unpin + 'static,
         peer: impl Into<String>,
     ) -> Self {
-        Self { reader: Box::new(reader), writer: Box::new(writer), peer: peer.into() }
+        let (reader, writer) = (Box::new(reader), Box::new(writer));
+        Self { reader, writer, peer: peer.into(), within: false }
     }
 
     /// A TCP connection, tuned for many small frames: nothing waits for more to send, and
@@ -38,7 +41,8 @@ impl Stream {
     /// Two ends in this process, each with a buffer of `bytes`.
     pub fn pair(bytes: usize) -> (Self, Self) {
         let (a, b) = tokio::io::duplex(bytes);
-        (Self::joined(a, "this process"), Self::joined(b, "this process"))
+        let end = |half| Self { within: true, ..Self::joined(half, "this process") };
+        (end(a), end(b))
     }
 
     /// A stream whose two directions are one value.

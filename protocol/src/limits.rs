@@ -76,6 +76,10 @@ pub const HEARTBEAT: Duration = Duration::from_secs(1);
 /// A peer that sent nothing for this long is lost.
 pub const SILENCE: Duration = Duration::from_secs(5);
 
+/// A peer that takes nothing of what waits for it for this long is cut off, though it sends
+/// signs of life: longer than a program computes without letting its runtime read.
+pub const STALL: Duration = Duration::from_secs(20);
+
 /// A drain ends after this long, whatever still runs.
 pub const DRAIN: Duration = Duration::from_secs(30);
 
