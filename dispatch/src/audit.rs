@@ -131,6 +131,12 @@ impl Audit {
             Event::Waiting { slave, attempts } => {
                 self.seats.entry(*slave).and_modify(|seat| seat.stage(attempts, true));
             }
+            Event::Loading { slave, attempts } => {
+                self.seats.entry(*slave).and_modify(|seat| seat.load(attempts, true));
+            }
+            Event::Queued { slave, attempts } => {
+                self.seats.entry(*slave).and_modify(|seat| seat.load(attempts, false));
+            }
             Event::Holds { slave, upto, attempts } => {
                 self.linger(*slave, *upto, attempts);
                 let seat = self.seats.get_mut(slave);

@@ -59,7 +59,14 @@ impl Core {
         };
         let suspect = |task| self.tasks[task].record.is_suspect();
         let anywhere = |task| self.tasks[task].home.is_anywhere();
-        check(&self.queue, &|task| anywhere(task) && !suspect(task));
+        check(&self.queue, &|task| anywhere(task) && !suspect(task) && !self.tasks[task].aside);
+        for (kind, list) in &self.aside {
+            assert!(!list.is_empty(), "nothing of kind {kind:?} is aside");
+            let belongs = |task: Ref| self.tasks[task].aside && self.tasks[task].kind == *kind;
+            check(list, &|task| anywhere(task) && !suspect(task) && belongs(task));
+            let head = list.head().and_then(|task| self.choose(task));
+            assert_eq!(head, None, "what is aside could be sent");
+        }
         check(&self.suspects, &|task| anywhere(task) && suspect(task));
         for (id, slave) in self.slaves.iter() {
             let here = |task| matches!(self.tasks[task].home, Home::On(slave) if slave == id);

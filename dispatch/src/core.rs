@@ -9,9 +9,10 @@ use crate::alarm::{Alarm, Alarms};
 use crate::config::Config;
 use crate::cost::Costs;
 use crate::effect::{Effect, Outcome};
-use crate::event::{Event, Placement, ReservationId, SlaveId, TaskId, TaskSpec};
+use crate::event::{Event, KindId, Placement, ReservationId, SlaveId, TaskId, TaskSpec};
 use crate::hash::IdMap;
 use crate::keys::Keys;
+use crate::loading::Waits;
 use crate::reserve::Reservation;
 use crate::slave::{Hold, Moves, Sent, Sight, Slave, Stage, Standing};
 use crate::slaves::Slaves;
@@ -36,6 +37,8 @@ pub struct Core {
     pub(crate) tasks: Tasks,
     /// Tasks for any slave, first come, first served.
     pub(crate) queue: List,
+    /// Tasks of kinds whose module is being made ready. None of the lists is empty.
+    pub(crate) aside: BTreeMap<KindId, List>,
     /// Suspects that wait for an empty slave.
     pub(crate) suspects: List,
     /// How many tasks are out.
@@ -109,6 +112,12 @@ impl Core {
             }
             Event::Waiting { slave, attempts } => {
                 self.handle_stage(slave, &attempts, Stage::Waiting);
+            }
+            Event::Loading { slave, attempts } => {
+                self.handle_waits(slave, &attempts, Waits::ForModule);
+            }
+            Event::Queued { slave, attempts } => {
+                self.handle_waits(slave, &attempts, Waits::ForSlot);
             }
             Event::Finished { slave, attempt, end } => {
                 self.handle_finished(turn, slave, attempt, end);
@@ -311,7 +320,7 @@ impl Core {
             false => Moves::No,
         };
         let (stage, sight) = (Stage::Sent, Sight::default());
-        let sent = Sent { task: Some(task), cost, stage, moves, sight };
+        let sent = Sent { task: Some(task), kind: it.kind, cost, stage, moves, sight };
         let attempt = slave.begin(sent, &self.config, turn.now);
         it.at = At::Out { slave: id, attempt };
         let budget = (it.deadline != Time::NEVER).then(|| it.deadline.since(turn.now));

@@ -184,6 +184,21 @@ pub enum Event {
         /// The attempts.
         attempts: Vec<AttemptId>,
     },
+    /// Attempts that have not begun wait for their module, and hold no slot until they are said
+    /// to be [`Queued`](Self::Queued). Nothing more of their kind is sent there meanwhile.
+    Loading {
+        /// The slave.
+        slave: SlaveId,
+        /// The attempts.
+        attempts: Vec<AttemptId>,
+    },
+    /// The module of attempts is there: they wait for a slot.
+    Queued {
+        /// The slave.
+        slave: SlaveId,
+        /// The attempts.
+        attempts: Vec<AttemptId>,
+    },
     /// An attempt has ended. The driver holds its result until `handle` returns.
     Finished {
         /// The slave.

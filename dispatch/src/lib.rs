@@ -31,6 +31,7 @@ mod ends;
 mod event;
 pub mod hash;
 mod keys;
+mod loading;
 mod lost;
 mod place;
 mod recall;

@@ -43,6 +43,8 @@ impl Core {
             _ if mutated!(UnstartedCounted) => Began::Started,
             _ if mutated!(StartedNotCounted) => Began::Unstarted,
             (stage, _) if stage.has_started() => Began::Started,
+            // It had no module to begin with.
+            (Stage::Loading, _) => Began::Unstarted,
             // It ended what it ran before it said goodbye, or had long reported it.
             (_, Loss::Left) => Began::Unstarted,
             _ if n < slots => Began::Started,
@@ -53,7 +55,7 @@ impl Core {
         for sent in slave.outs.values() {
             lost.extend(sent.task.map(|task| (task, begun(ahead, sent))));
             // Those that waited had no slot.
-            ahead += usize::from(sent.stage != Stage::Waiting);
+            ahead += usize::from(!sent.stage.is_idle());
         }
         if mutated!(LostTaskForgotten) {
             lost.pop();

@@ -17,7 +17,7 @@ use dpfw_protocol::error::Cause;
 
 /// Slaves looked at for one task. The first is almost always right; another is only where
 /// a kind of task is long at one slave and short at the next.
-const CANDIDATES: usize = 4;
+pub(crate) const CANDIDATES: usize = 4;
 
 /// Keys of a task, and holders of each, that are looked at when placing it near them: a
 /// preference may not cost more than it gains.
@@ -33,6 +33,7 @@ fn lane(core: &mut Core, task: Ref) -> Option<(&mut Tasks, &mut List)> {
         Home::On(slave) => &mut core.slaves.find_mut(slave)?.pinned,
         Home::Reserved(reservation) => &mut core.reservations.get_mut(&reservation)?.lane,
         _ if core.tasks[task].record.is_suspect() => &mut core.suspects,
+        _ if core.tasks[task].aside => core.aside.get_mut(&core.tasks[task].kind)?,
         _ => &mut core.queue,
     };
     Some((&mut core.tasks, list))
@@ -56,9 +57,15 @@ impl Core {
         self.touch_lane(task);
     }
 
-    fn unlink(&mut self, task: Ref) {
+    pub(crate) fn unlink(&mut self, task: Ref) {
         if let Some((tasks, list)) = lane(self, task) {
             list.unlink(tasks, task);
+        }
+        if std::mem::take(&mut self.tasks[task].aside) {
+            let kind = self.tasks[task].kind;
+            if self.aside.get(&kind).is_some_and(List::is_empty) {
+                self.aside.remove(&kind);
+            }
         }
     }
 
@@ -82,11 +89,14 @@ impl Core {
                 break;
             }
         }
-        while let Some(task) = self.queue.head()
-            && let Some(slave) = self.choose(task)
-        {
-            self.queue.unlink(&mut self.tasks, task);
-            self.send(turn, slave, task);
+        self.place_aside(turn);
+        while let Some(task) = self.queue.head() {
+            if let Some(slave) = self.choose(task) {
+                self.queue.unlink(&mut self.tasks, task);
+                self.send(turn, slave, task);
+            } else if !self.step_aside(task) {
+                break;
+            }
         }
         self.recall(turn);
         if self.outlook == Outlook::NoMore && self.slaves.is_empty() {
@@ -98,6 +108,10 @@ impl Core {
         while let Some(task) = self.queue.pop(&mut self.tasks) {
             self.fail(turn, task, Cause::NoSlaves, None);
         }
+        while let Some(task) = self.aside.values().find_map(List::head) {
+            self.unlink(task);
+            self.fail(turn, task, Cause::NoSlaves, None);
+        }
         while let Some(task) = self.suspects.pop(&mut self.tasks) {
             self.fail(turn, task, Cause::NoSlaves, None);
         }
@@ -107,7 +121,7 @@ impl Core {
     }
 
     /// The slave for the first task of the general queue.
-    fn choose(&self, task: Ref) -> Option<SlaveId> {
+    pub(crate) fn choose(&self, task: Ref) -> Option<SlaveId> {
         let best = self.slaves.first().filter(|rank| rank.room != Room::Full)?;
         if let Home::Near(keys) = &self.tasks[task].home
             && let Some(near) = self.choose_near(task, keys, best.slave)
@@ -140,10 +154,12 @@ impl Core {
     /// Whether a slave is open and has room for a task.
     fn fits(&self, slave: SlaveId, task: Ref) -> bool {
         let room = self.slaves.rank(slave).map_or(Room::Full, |rank| rank.room);
-        self.fits_room(room, slave, task)
+        let kind = self.tasks[task].kind;
+        let loads = self.slaves.find(slave).is_some_and(|slave| slave.loads(kind));
+        !loads && self.fits_room(room, slave, task)
     }
 
-    fn fits_room(&self, room: Room, slave: SlaveId, task: Ref) -> bool {
+    pub(crate) fn fits_room(&self, room: Room, slave: SlaveId, task: Ref) -> bool {
         match room {
             Room::Free => true,
             Room::Ahead => !is_long(self.cost_at(slave, task), &self.config),

@@ -20,6 +20,7 @@ use std::time::Duration;
 pub(crate) struct Sent {
     /// `None` if it has resolved without this attempt's end.
     pub(crate) task: Option<Ref>,
+    pub(crate) kind: KindId,
     /// What it was expected to cost, in nanoseconds.
     pub(crate) cost: u64,
     pub(crate) stage: Stage,
@@ -44,6 +45,8 @@ pub(crate) enum Sight {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
     Sent,
+    /// It waits for its module, and holds no slot meanwhile.
+    Loading,
     Recalled,
     Started,
     /// It has started, and holds no slot while it waits.
@@ -53,6 +56,11 @@ pub(crate) enum Stage {
 impl Stage {
     pub(crate) fn has_started(self) -> bool {
         matches!(self, Self::Started | Self::Waiting)
+    }
+
+    /// Whether it holds no slot, and is not about to.
+    pub(crate) fn is_idle(self) -> bool {
+        matches!(self, Self::Loading | Self::Waiting)
     }
 }
 
@@ -125,6 +133,8 @@ pub(crate) struct Slave {
     recalled: u64,
     /// Attempts that hold no slot. They are in none of the accounts above.
     idling: u64,
+    /// How many of each kind wait for their module.
+    loading: IdMap<KindId, u64>,
     /// When an attempt last ended, or the first one came.
     pub(crate) progress: Time,
     /// Not before this is anything recalled again.
@@ -158,6 +168,7 @@ impl Slave {
             movable: 0,
             recalled: 0,
             idling: 0,
+            loading: IdMap::default(),
             progress: now,
             recall_after: now,
             costs: IdMap::default(),
@@ -230,7 +241,14 @@ impl Slave {
     }
 
     fn count(&mut self, sent: &Sent, config: &Config, by: fn(u64, u64) -> u64) {
-        if sent.stage == Stage::Waiting {
+        if sent.stage == Stage::Loading {
+            let count = self.loading.entry(sent.kind).or_default();
+            *count = by(*count, 1);
+            if *count == 0 {
+                self.loading.remove(&sent.kind);
+            }
+        }
+        if sent.stage.is_idle() {
             self.idling = by(self.idling, 1);
             return;
         }
@@ -275,6 +293,11 @@ impl Slave {
         }
     }
 
+    /// Whether attempts of that kind wait there for their module.
+    pub(crate) fn loads(&self, kind: KindId) -> bool {
+        self.loading.contains_key(&kind)
+    }
+
     /// How many attempts lie beyond the slots and could be elsewhere. None while some
     /// are being recalled: a recall is not repeated before it is answered.
     pub(crate) fn excess(&self) -> u64 {
@@ -296,6 +319,7 @@ impl Slave {
         let counts =
             |s: &Self| (s.long, s.short_nanos, s.all_nanos, s.movable, s.recalled, s.idling);
         assert_eq!(counts(self), counts(&fresh), "the account of slave {id}");
+        assert_eq!(self.loading, fresh.loading, "what slave {id} loads");
         assert!(self.outs.keys().all(|a| a.0 <= self.last_attempt), "attempt ids of slave {id}");
         assert!(self.outs.len() <= self.limit as usize, "slave {id} holds too many attempts");
     }

@@ -67,6 +67,8 @@ pub(crate) struct Task {
     pub(crate) calls: u32,
     pub(crate) flags: TaskFlags,
     pub(crate) record: Record,
+    /// Whether it has stepped aside, for want of its module.
+    pub(crate) aside: bool,
 }
 
 /// The table of tasks.
@@ -108,6 +110,7 @@ impl Tasks {
             calls: spec.calls,
             flags: spec.flags,
             record: Record::default(),
+            aside: false,
         };
         let place = match self.free {
             NONE => {

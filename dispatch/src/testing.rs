@@ -99,6 +99,14 @@ impl Bench {
     }
 
     /// The slave holds exactly these of the attempts up to that one.
+    pub(crate) fn loading(&mut self, slave: u64, attempts: &[u64]) -> Vec<Effect> {
+        self.handle(Event::Loading { slave: SlaveId(slave), attempts: ids(attempts) })
+    }
+
+    pub(crate) fn queued(&mut self, slave: u64, attempts: &[u64]) -> Vec<Effect> {
+        self.handle(Event::Queued { slave: SlaveId(slave), attempts: ids(attempts) })
+    }
+
     pub(crate) fn holds(&mut self, slave: u64, upto: u64, attempts: &[u64]) -> Vec<Effect> {
         let (slave, upto) = (SlaveId(slave), AttemptId(upto));
         self.handle(Event::Holds { slave, upto, attempts: ids(attempts) })

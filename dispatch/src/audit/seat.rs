@@ -10,6 +10,8 @@ pub(super) struct Open {
     pub(super) task: TaskId,
     started: bool,
     waiting: bool,
+    /// It waits for its module.
+    loading: bool,
 }
 
 /// An attempt that ended while its task waited for it.
@@ -57,7 +59,19 @@ impl Seat {
     pub(super) fn stage(&mut self, attempts: &[AttemptId], waiting: bool) {
         for attempt in attempts {
             if let Some(open) = self.open.get_mut(attempt) {
-                (open.started, open.waiting) = (true, waiting);
+                (open.started, open.waiting, open.loading) = (true, waiting, false);
+            }
+        }
+    }
+
+    /// Attempts that have not begun wait for their module, or no longer.
+    pub(super) fn load(&mut self, attempts: &[AttemptId], loading: bool) {
+        for attempt in attempts {
+            if let Some(open) = self.open.get_mut(attempt)
+                && !open.started
+                && !self.recalled.contains(attempt)
+            {
+                open.loading = loading;
             }
         }
     }
@@ -67,7 +81,7 @@ impl Seat {
         assert!((self.open.len() as u64) < u64::from(self.limit), "sent too many");
         assert!(attempt.0 > self.last, "attempt ids must grow");
         self.last = attempt.0;
-        self.open.insert(attempt, Open { task, started: false, waiting: false });
+        self.open.insert(attempt, Open { task, started: false, waiting: false, loading: false });
     }
 
     /// The attempts that are absent from what a slave holds for the second time.
@@ -104,8 +118,8 @@ impl Seat {
     pub(super) fn begun_at(&self, loss: Loss) -> Vec<(AttemptId, bool)> {
         let mut ahead = 0;
         let begun = |(attempt, open): (&AttemptId, &Open)| {
-            let in_slot = loss != Loss::Left && ahead < self.slots;
-            ahead += u32::from(!open.waiting);
+            let in_slot = loss != Loss::Left && ahead < self.slots && !open.loading;
+            ahead += u32::from(!open.waiting && !open.loading);
             (*attempt, open.started || in_slot)
         };
         self.open.iter().map(begun).collect()

@@ -80,6 +80,10 @@ fn event() -> impl Strategy<Value = Event> {
             .prop_map(|(slave, attempts)| Event::Started { slave, attempts }),
         3 => (slave(), attempts())
             .prop_map(|(slave, attempts)| Event::Waiting { slave, attempts }),
+        4 => (slave(), attempts())
+            .prop_map(|(slave, attempts)| Event::Loading { slave, attempts }),
+        3 => (slave(), attempts())
+            .prop_map(|(slave, attempts)| Event::Queued { slave, attempts }),
         50 => (slave(), 0..24u64, end()).prop_map(|(slave, attempt, end)| Event::Finished {
             slave, attempt: AttemptId(attempt), end }),
         6 => (slave(), attempts())

@@ -6,6 +6,7 @@ fn slave(slots: u32, costs: &[u64]) -> (Slave, Config) {
     let (mut slave, config) = (Slave::new(slots, 8192, Time::ZERO), Config::default());
     for cost in costs {
         let sent = Sent {
+            kind: KindId(0),
             task: None,
             cost: *cost,
             stage: Stage::Sent,
@@ -27,8 +28,14 @@ fn depth(slots: u32, cost: u64) -> usize {
             Room::Ahead if !is_long(cost, &config) => {}
             _ => return slave.outs.len(),
         }
-        let sent =
-            Sent { task: None, cost, stage: Stage::Sent, moves: Moves::Yes, sight: Sight::Agreed };
+        let sent = Sent {
+            task: None,
+            kind: KindId(0),
+            cost,
+            stage: Stage::Sent,
+            moves: Moves::Yes,
+            sight: Sight::Agreed,
+        };
         slave.begin(sent, &config, Time::ZERO);
     }
 }
