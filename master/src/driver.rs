@@ -303,6 +303,8 @@ impl Driver {
                 self.finished(slave, attempt, timing, Bytes::new(), End::Failed { cause });
             }
             FromSlave::Started(attempts) => self.handle(Event::Started { slave, attempts }),
+            FromSlave::Loading(attempts) => self.handle(Event::Loading { slave, attempts }),
+            FromSlave::Queued(attempts) => self.handle(Event::Queued { slave, attempts }),
             FromSlave::Waiting(attempts) => self.handle(Event::Waiting { slave, attempts }),
             FromSlave::Returned(attempts) => self.handle(Event::Returned { slave, attempts }),
             FromSlave::Reserved(conversation, granted) => {

@@ -15,9 +15,9 @@ use dpfw_protocol::frame::{END, Frame};
 use dpfw_protocol::ids::{AttemptId, ConversationId, ModuleHash};
 use dpfw_protocol::limits::{MAX_PAYLOAD, WINDOW};
 use dpfw_protocol::message::{
-    self, Abandon, Close, Credit, Description, Done, Draining, Failed, Heartbeat, Log,
-    MessageError, NeedModule, Reserved, Returned, Started, Status, StoreReply, Timing, Waiting,
-    decode, kind,
+    self, Abandon, Close, Credit, Description, Done, Draining, Failed, Heartbeat, Loading, Log,
+    MessageError, NeedModule, Queued, Reserved, Returned, Started, Status, StoreReply, Timing,
+    Waiting, decode, kind,
 };
 use dpfw_protocol::receive::{ArrivalError, Arrivals, Step};
 use dpfw_protocol::recycle::Recycler;
@@ -31,6 +31,8 @@ pub(crate) enum FromSlave {
     Failed(AttemptId, Timing, Cause),
     Started(Vec<AttemptId>),
     Waiting(Vec<AttemptId>),
+    Loading(Vec<AttemptId>),
+    Queued(Vec<AttemptId>),
     Returned(Vec<AttemptId>),
     Status(Standing),
     Reserved(ConversationId, bool),
@@ -185,6 +187,12 @@ impl Reader {
             }
             kind::STARTED => {
                 self.said.push(FromSlave::Started(decode::<Started>(frame)?.0.attempts));
+            }
+            kind::LOADING => {
+                self.said.push(FromSlave::Loading(decode::<Loading>(frame)?.0.attempts));
+            }
+            kind::QUEUED => {
+                self.said.push(FromSlave::Queued(decode::<Queued>(frame)?.0.attempts));
             }
             kind::WAITING => {
                 self.said.push(FromSlave::Waiting(decode::<Waiting>(frame)?.0.attempts));

@@ -142,6 +142,21 @@ pub struct Waiting {
     pub attempts: Vec<AttemptId>,
 }
 
+/// Attempts have not begun, because their module is being fetched or made. They hold no slot
+/// meanwhile; [`Queued`] is said when it is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loading {
+    /// The attempts.
+    pub attempts: Vec<AttemptId>,
+}
+
+/// The module of attempts is there: they wait for a slot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Queued {
+    /// The attempts.
+    pub attempts: Vec<AttemptId>,
+}
+
 /// What an attempt cost at the slave.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timing {
@@ -399,6 +414,10 @@ pub mod kind {
     pub const DESCRIPTION: u8 = 43;
     /// A message of this module, to a master.
     pub const WAITING: u8 = 44;
+    /// A message of this module, to a master.
+    pub const LOADING: u8 = 45;
+    /// A message of this module, to a master.
+    pub const QUEUED: u8 = 46;
 }
 
 /// A struct that is a frame's message.
@@ -439,6 +458,8 @@ bounded! {
     Started = STARTED, self => self.attempts.len() <= MAX_LISTED;
     Returned = RETURNED, self => self.attempts.len() <= MAX_LISTED;
     Waiting = WAITING, self => self.attempts.len() <= MAX_LISTED;
+    Loading = LOADING, self => self.attempts.len() <= MAX_LISTED;
+    Queued = QUEUED, self => self.attempts.len() <= MAX_LISTED;
     StoreRequest = STORE_REQUEST, self => self.op.is_bounded();
     StoreReply = STORE_REPLY, self => {
         self.entries.len() <= MAX_LISTED

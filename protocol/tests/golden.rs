@@ -152,6 +152,8 @@ fn to_masters() -> Vec<Golden> {
         golden("need module", 0, values::need_module(), b"", v1!("need_module")),
         golden("started", 0, values::started(), b"", v1!("started")),
         golden("waiting", 0, values::waiting(), b"", v1!("waiting")),
+        golden("loading", 0, values::loading(), b"", v1!("loading")),
+        golden("queued", 0, values::queued(), b"", v1!("queued")),
         golden("done", 1, values::done(), b"\x05", v1!("done")),
         golden("failed", 1, values::failed(), b"", v1!("failed")),
         golden("returned", 0, values::returned(), b"", v1!("returned")),

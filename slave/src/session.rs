@@ -14,8 +14,8 @@ use dpfw_link::{Link, LinkError, Outbox};
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::hello::{Hello, Identity, Namespace};
 use dpfw_protocol::ids::{AttemptId, ConversationId, PeerId, SessionId};
-use dpfw_protocol::limits::MAX_ATTEMPTS;
-use dpfw_protocol::message::{Reserved, Returned, Timing, close};
+use dpfw_protocol::limits::{MAX_ATTEMPTS, MAX_LISTED};
+use dpfw_protocol::message::{Message, Reserved, Returned, Timing, close};
 use dpfw_protocol::store::Principal;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -215,12 +215,33 @@ pub(crate) async fn serve(core: Arc<Core>, link: Link) -> LinkError {
     error
 }
 
+/// Tells each master of its attempts among these, in one message for all.
+pub(crate) fn tell_of<'a, M: Message>(
+    attempts: impl Iterator<Item = (&'a Arc<Session>, AttemptId)>,
+    message: impl Fn(Vec<AttemptId>) -> M,
+) {
+    let mut told: Vec<(&Arc<Session>, Vec<AttemptId>)> = Vec::new();
+    for (session, attempt) in attempts {
+        match told.iter_mut().find(|(other, _)| Arc::ptr_eq(other, session)) {
+            Some((_, attempts)) => attempts.push(attempt),
+            None => told.push((session, vec![attempt])),
+        }
+    }
+    for (session, attempts) in told {
+        for attempts in attempts.chunks(MAX_LISTED) {
+            // It always fits a frame.
+            let _ = session.outbox.message(ConversationId::LINK, &message(attempts.to_vec()));
+        }
+        session.outbox.flush();
+    }
+}
+
 /// Gives attempts back that have not started.
 pub(crate) fn give_back(session: &Session, attempts: Vec<AttemptId>) {
     if attempts.is_empty() {
         return;
     }
-    for attempts in attempts.chunks(dpfw_protocol::limits::MAX_LISTED) {
+    for attempts in attempts.chunks(MAX_LISTED) {
         let returned = Returned { attempts: attempts.to_vec() };
         if let Err(error) = session.outbox.message(ConversationId::LINK, &returned) {
             tracing::error!(%error, "attempts cannot be given back");

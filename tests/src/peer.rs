@@ -215,7 +215,13 @@ impl Wire {
             let said = self.next().await?.context("the link ended")?;
             let is_aside = matches!(
                 said.header.kind,
-                kind::HEARTBEAT | kind::STATUS | kind::STARTED | kind::CREDIT | kind::LOG
+                kind::HEARTBEAT
+                    | kind::STATUS
+                    | kind::STARTED
+                    | kind::LOADING
+                    | kind::QUEUED
+                    | kind::CREDIT
+                    | kind::LOG
             );
             if said.header.kind == M::KIND {
                 let (message, payload) = said.read::<M>()?;

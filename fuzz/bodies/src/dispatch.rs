@@ -147,7 +147,9 @@ fn event(u: &mut Unstructured<'_>) -> Result<Event> {
             Event::SlaveLost { slave: slave(u)?, loss: *u.choose(&losses)? }
         }
         109..=117 => Event::Started { slave: slave(u)?, attempts: attempts(u)? },
-        118..=122 => Event::Waiting { slave: slave(u)?, attempts: attempts(u)? },
+        118..=119 => Event::Waiting { slave: slave(u)?, attempts: attempts(u)? },
+        120..=121 => Event::Loading { slave: slave(u)?, attempts: attempts(u)? },
+        122 => Event::Queued { slave: slave(u)?, attempts: attempts(u)? },
         123..=190 => {
             let (slave, attempt) = (slave(u)?, AttemptId(u.int_in_range(0..=23)?));
             Event::Finished { slave, attempt, end: end(u)? }

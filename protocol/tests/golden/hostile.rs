@@ -13,9 +13,9 @@ use dpfw_protocol::limits::{
 };
 use dpfw_protocol::message::{
     Abandon, Bind, Cancel, Close, Credit, Describe, Description, Dispatch, Done, Drain, Draining,
-    Failed, Heartbeat, Log, Message, MessageError, ModuleBytes, NeedModule, Progress, Recall,
-    Release, Reserve, Reserved, Returned, Started, Status, StoreReply, StoreRequest, Timing,
-    Waiting, decode, encode as try_encode, kind,
+    Failed, Heartbeat, Loading, Log, Message, MessageError, ModuleBytes, NeedModule, Progress,
+    Queued, Recall, Release, Reserve, Reserved, Returned, Started, Status, StoreReply,
+    StoreRequest, Timing, Waiting, decode, encode as try_encode, kind,
 };
 use dpfw_protocol::payload;
 use dpfw_protocol::receive::{ArrivalError, Arrivals};
@@ -68,6 +68,8 @@ fn read(kind: u8, body: &[u8]) -> Option<Result<(), String>> {
         Draining,
         Description,
         Waiting,
+        Loading,
+        Queued,
     ])
 }
 
@@ -266,6 +268,8 @@ fn lists_and_texts_beyond_their_limits_are_refused() {
 
     assert_eq!(unbounded(&Recall { attempts: attempts() }), out_of_bounds(kind::RECALL));
     assert_eq!(unbounded(&Started { attempts: attempts() }), out_of_bounds(kind::STARTED));
+    assert_eq!(unbounded(&Loading { attempts: attempts() }), out_of_bounds(kind::LOADING));
+    assert_eq!(unbounded(&Queued { attempts: attempts() }), out_of_bounds(kind::QUEUED));
     assert_eq!(unbounded(&Returned { attempts: attempts() }), out_of_bounds(kind::RETURNED));
     assert_eq!(unbounded(&Bind { task, ..values::bind() }), out_of_bounds(kind::BIND));
     let line = Log { text: long(MAX_TEXT), ..values::log() };

@@ -4,8 +4,9 @@ use dpfw_protocol::error::{Cause, Limit, Location};
 use dpfw_protocol::hello::{Features, Hello, Namespace, PeerLimits, Range, Role};
 use dpfw_protocol::ids::{AttemptId, BindId, Incarnation, ModuleHash, PeerId, SessionId};
 use dpfw_protocol::message::{
-    Abandon, Bind, Close, Description, Dispatch, Done, Failed, Log, ModuleBytes, NeedModule,
-    Recall, Returned, Started, Status, StoreReply, StoreRequest, TaskFlags, Timing, Waiting, close,
+    Abandon, Bind, Close, Description, Dispatch, Done, Failed, Loading, Log, ModuleBytes,
+    NeedModule, Queued, Recall, Returned, Started, Status, StoreReply, StoreRequest, TaskFlags,
+    Timing, Waiting, close,
 };
 use dpfw_protocol::signature::{Field, Signature, TaskRecord, TypeRecord};
 use dpfw_protocol::store::{EntryInfo, EntryKind, Key, Principal, StoreOp};
@@ -111,6 +112,14 @@ pub(crate) fn recall() -> Recall {
 
 pub(crate) fn started() -> Started {
     Started { attempts: attempts() }
+}
+
+pub(crate) fn loading() -> Loading {
+    Loading { attempts: attempts() }
+}
+
+pub(crate) fn queued() -> Queued {
+    Queued { attempts: attempts() }
 }
 
 pub(crate) fn waiting() -> Waiting {

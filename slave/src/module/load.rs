@@ -10,11 +10,11 @@ use super::loader::{Loader, Maker};
 use crate::engine::{Engines, HOST_STACK};
 use crate::job::Job;
 use crate::limits::Limits;
-use crate::session::Session;
+use crate::session::{Session, tell_of};
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::{AttemptId, ConversationId, ModuleHash};
-use dpfw_protocol::message::NeedModule;
+use dpfw_protocol::message::{Loading, NeedModule, Queued};
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -100,6 +100,17 @@ impl Asked {
 }
 
 impl State {
+    /// Tells the master of the last attempt that waits, if the module will take its time: one
+    /// that is in the cache is there in a moment.
+    fn tell_of_last(&self) {
+        let waiting = match self {
+            Self::Asked(asked) => &asked.waiting,
+            Self::Loading(_, waiting) => waiting,
+            Self::Looking(_) | Self::Ready(_) | Self::Refused(_) => return,
+        };
+        tell_of(waiting.last().map(its).into_iter(), |attempts| Loading { attempts });
+    }
+
     fn waiting(&mut self) -> Option<&mut Vec<Job>> {
         match self {
             Self::Looking(waiting) | Self::Loading(_, waiting) => Some(waiting),
@@ -255,7 +266,13 @@ impl Modules {
             Some(State::Ready(loaded)) => Ok(Arc::clone(loaded)),
             Some(State::Refused(cause)) => Err(cause.clone()),
             Some(_) | None => match self.wait(&mut cells, hash, &job.session) {
-                Ok(waiting) => return waiting.push(job),
+                Ok(waiting) => {
+                    waiting.push(job);
+                    if let Some(state) = cells.get(&hash) {
+                        state.tell_of_last();
+                    }
+                    return;
+                }
                 Err(cause) => Err(cause),
             },
         };
@@ -365,6 +382,7 @@ impl Modules {
         };
         let mut asked = Asked { whom: Vec::new(), since: Instant::now(), waiting };
         if asked.ask(hash) {
+            tell_of(asked.waiting.iter().map(its), |attempts| Loading { attempts });
             cells.insert(hash, State::Asked(asked));
         }
     }
@@ -400,7 +418,11 @@ impl Modules {
         let waiting = match (cells.get_mut(&hash), load) {
             (Some(State::Looking(waiting)), None) => std::mem::take(waiting),
             (Some(State::Loading(number, waiting)), Some(load)) if *number == load => {
-                std::mem::take(waiting)
+                let waiting = std::mem::take(waiting);
+                if outcome.is_ok() {
+                    tell_of(waiting.iter().map(its), |attempts| Queued { attempts });
+                }
+                waiting
             }
             _ => return,
         };
@@ -422,6 +444,11 @@ impl Modules {
         waiting.into_iter().for_each(|job| release(job, outcome.clone()));
         drop(cells);
     }
+}
+
+/// Whose attempt a job is, and which.
+fn its(job: &Job) -> (&Arc<Session>, AttemptId) {
+    (&job.session, job.attempt)
 }
 
 /// Modules of one session that are not decided: one that names modules and does not send

@@ -7,10 +7,9 @@ use super::engine::ProgramEngines;
 use super::{Program, Stopped};
 use crate::core::Core;
 use crate::job::{Job, Target};
-use crate::session::Session;
+use crate::session::{Session, tell_of};
 use dpfw_protocol::error::Cause;
-use dpfw_protocol::ids::{AttemptId, ConversationId};
-use dpfw_protocol::limits::MAX_LISTED;
+use dpfw_protocol::ids::AttemptId;
 use dpfw_protocol::message::Waiting;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -137,28 +136,14 @@ impl Programs {
     /// told at the next tick.
     pub(crate) fn tick(&self, now: Instant, patience: Duration) -> bool {
         let alive: Vec<_> = self.lock().values().cloned().collect();
-        let mut waiting: Vec<(Arc<Session>, Vec<AttemptId>)> = Vec::new();
         let mut more = false;
-        for program in &alive {
+        let waiting = alive.iter().filter(|program| {
             let (is_news, will_be) = program.look(now, patience);
             more |= will_be;
-            if !is_news {
-                continue;
-            }
-            let (session, attempt) = (&program.job.session, program.job.attempt);
-            match waiting.iter_mut().find(|(other, _)| Arc::ptr_eq(other, session)) {
-                Some((_, attempts)) => attempts.push(attempt),
-                None => waiting.push((Arc::clone(session), vec![attempt])),
-            }
-        }
-        for (session, attempts) in waiting {
-            for attempts in attempts.chunks(MAX_LISTED) {
-                let waiting = Waiting { attempts: attempts.to_vec() };
-                // It always fits a frame.
-                let _ = session.outbox.message(ConversationId::LINK, &waiting);
-            }
-            session.outbox.flush();
-        }
+            is_news
+        });
+        let waiting = waiting.map(|program| (&program.job.session, program.job.attempt));
+        tell_of(waiting, |attempts| Waiting { attempts });
         more
     }
 }

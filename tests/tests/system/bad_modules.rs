@@ -221,14 +221,18 @@ async fn f36_a_refusal_is_remembered_by_hash() -> Result<()> {
 
 #[tokio::test]
 async fn f36_a_module_that_is_slow_to_compile_delays_nobody() -> Result<()> {
-    // A slot for the bystander, one that the slow module may be counted for, and one more.
-    let stage = Stage::of(slave("s1", 3)?).await?;
+    // A slot for the bystander, and one for everything else, of the same master.
+    let stage = Stage::of(slave("s1", 2)?).await?;
     super::stage::unharmed(stage.master()).await?;
     let (slow, now) = slow(8000)?;
-    let slow = stage.master().dispatch(call(slow)?);
+    let call = call(slow)?;
+    let slow: Vec<_> = (0..100).map(|_| stage.master().dispatch(call.clone())).collect();
     super::stage::unharmed(stage.master()).await?;
-    assert!(!slow.is_finished(), "it is quick to compile: the test shows nothing");
-    assert_eq!(within("the slow module", slow).await??, now);
+    let is_made = slow.iter().any(|slow| slow.is_finished());
+    assert!(!is_made, "it is quick to compile, or was waited for");
+    for slow in slow {
+        assert_eq!(within("the slow module", slow).await??, now);
+    }
     stage.end().await
 }
 
