@@ -10,12 +10,12 @@ use dpfw_protocol::frame::Frame;
 use dpfw_protocol::hello::{Hello, HelloError, Identity, PREFACE};
 use dpfw_protocol::ids::{Incarnation, PeerId};
 use dpfw_protocol::limits::{HANDSHAKE, MAX_BODY, MAX_HELLO, WINDOW};
-use dpfw_protocol::message::{Close, Message, decode, kind};
+use dpfw_protocol::message::{Close, Message, close, decode, kind};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// An established link. Dropping its parts closes it without a goodbye.
+/// An established link. Dropping it, or what is left of it, closes it with code 0.
 #[derive(Debug)]
 pub struct Link {
     /// What the peer is and allows.
@@ -30,6 +30,18 @@ pub struct Link {
     pub outbox: Outbox,
     /// What keeps it alive while it lives.
     pub heart: Beat,
+    _goodbye: Goodbye,
+}
+
+/// Says goodbye when it is dropped, if nobody has: a side that ends while it shakes hands, or
+/// before anybody serves the link, is not to be taken for one that has died.
+#[derive(Debug)]
+struct Goodbye(Outbox);
+
+impl Drop for Goodbye {
+    fn drop(&mut self) {
+        self.0.close(close::DONE, "this side has ended");
+    }
 }
 
 impl Link {
@@ -54,6 +66,7 @@ impl Link {
         let Stream { reader, writer, peer, within } = stream;
         let mut inbox = Inbox::new(reader, MAX_HELLO);
         let outbox = Outbox::new(writer);
+        let goodbye = Goodbye(outbox.clone());
         let shake = async {
             let Gate { hears_first, admit, turn } = gate;
             let shake = hands(&mut inbox, &outbox, ours, (*hears_first, *admit));
@@ -79,12 +92,13 @@ impl Link {
                     &outbox,
                     if within { Patience::Endless } else { Patience::Limited },
                 );
-                Ok(Self { theirs, version, peer, inbox, outbox, heart })
+                Ok(Self { theirs, version, peer, inbox, outbox, heart, _goodbye: goodbye })
             }
             Err(error) => {
                 if let Some((code, reason)) = error.goodbye() {
                     outbox.close(code, &reason);
                 }
+                outbox.shut();
                 Err(error)
             }
         }

@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
-use tokio::io::{AsyncWrite, WriteHalf};
+use tokio::io::{AsyncReadExt, AsyncWrite, WriteHalf};
 
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -114,5 +114,38 @@ async fn one_that_says_nothing_more_is_given_up() -> Outcome {
     let ended = Link::drive(&outbox, read(&mut near.inbox)).await;
     let LinkError::Io(error) = ended else { return Err(ended.into()) };
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    Ok(())
+}
+
+/// What a peer reads that has shaken hands, or has not yet.
+async fn read_raw(mut far: tokio::io::DuplexStream) -> Result<Vec<u8>, io::Error> {
+    let mut bytes = Vec::new();
+    far.read_to_end(&mut bytes).await?;
+    Ok(bytes)
+}
+
+#[tokio::test]
+async fn f17_a_link_that_is_dropped_says_goodbye() -> Outcome {
+    let (near, far) = Stream::pair(1 << 16);
+    let (ours, theirs) = (hello(Role::Slave)?, hello(Role::Master)?);
+    let (near, mut far) =
+        tokio::try_join!(Link::establish(near, &ours), Link::establish(far, &theirs))?;
+    drop(near);
+    let ended = read(&mut far.inbox).await;
+    assert!(matches!(ended, LinkError::Closed { code: close::DONE, .. }), "{ended}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn f17_a_handshake_that_is_dropped_says_goodbye_behind_its_hello() -> Outcome {
+    let (near, far) = tokio::io::duplex(1 << 16);
+    let ours = hello(Role::Slave)?;
+    let mut establish = Box::pin(Link::establish(Stream::joined(near, "a master"), &ours));
+    let begun = std::future::poll_fn(|cx| Poll::Ready(establish.as_mut().poll(cx).is_pending()));
+    assert!(begun.await, "nobody has answered");
+    drop(establish);
+    let bytes = read_raw(far).await?;
+    let said = bytes.strip_prefix(&ours.to_bytes()?[..]).ok_or("no hello")?;
+    assert_eq!(said.get(4), Some(&kind::CLOSE), "{said:?}");
     Ok(())
 }
