@@ -197,7 +197,7 @@ impl Audit {
     /// An attempt has ended.
     fn close(&mut self, slave: SlaveId, attempt: AttemptId, why: Why) {
         let Some(seat) = self.seats.get_mut(&slave) else { return };
-        let Some(open) = seat.open.remove(&attempt) else { return };
+        let Some(open) = seat.end(attempt) else { return };
         let Some(life) = self.lives.get_mut(&open.task) else { return };
         if life.out == Some((slave, attempt)) {
             life.out = None;
@@ -217,15 +217,18 @@ impl Audit {
             }
             Effect::Cancel { slave, attempt } => {
                 self.cancelled.insert((*slave, *attempt));
-                let is_held =
-                    matches!(event, Event::Holds { attempts, .. } if attempts.contains(attempt));
-                self.counts.recancelled += u64::from(is_held);
                 let seat = &self.seats[slave];
+                let open = seat.open.get(attempt).and_then(|open| self.lives.get(&open.task));
+                let wanted = open.filter(|life| life.out == Some((*slave, *attempt)));
+                // One whose time is over may be held at that moment, as any other.
+                let is_late = |life: &Life| life.spec.deadline.is_some_and(|at| at <= now);
+                let is_late = wanted.is_some_and(is_late);
+                let is_held = !is_late
+                    && matches!(event, Event::Holds { attempts, .. } if attempts.contains(attempt));
+                self.counts.recancelled += u64::from(is_held);
                 // Or it is over and the slave says that it holds it still.
                 assert!(seat.open.contains_key(attempt) || is_held, "cancelled what is not out");
-                let wanted = seat.open.get(attempt).and_then(|open| self.lives.get(&open.task));
-                let is_wanted = wanted.is_some_and(|life| life.out == Some((*slave, *attempt)));
-                assert!(!(is_wanted && is_held), "cancelled what is wanted");
+                assert!(wanted.is_none() || !is_held, "cancelled what is wanted");
             }
             Effect::Recall { slave, attempts } => {
                 self.counts.recalled += attempts.len() as u64;

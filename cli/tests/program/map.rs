@@ -129,7 +129,8 @@ fn memory_does_not_grow_with_the_input() {
             peaks.push(peak(map.id()));
         }
         writer.join().expect("no panic");
-        let grown = peaks[ROUNDS as usize - 1] - peaks[1];
+        // The kernel counts in batches: of two peaks the later may be less by some pages.
+        let grown = peaks[ROUNDS as usize - 1].saturating_sub(peaks[1]);
         eprintln!("{peaks:?}");
         assert!(grown < 24 << 10, "it grew by {grown} KiB: {peaks:?}");
     }

@@ -84,6 +84,12 @@ impl Seat {
         self.open.insert(attempt, Open { task, started: false, waiting: false, loading: false });
     }
 
+    /// An attempt has ended. That it was held says nothing of whether it still is.
+    pub(super) fn end(&mut self, attempt: AttemptId) -> Option<Open> {
+        self.lingering.remove(&attempt);
+        self.open.remove(&attempt)
+    }
+
     /// The attempts that are absent from what a slave holds for the second time.
     pub(super) fn hold(&mut self, upto: AttemptId, held: &[AttemptId]) -> Vec<AttemptId> {
         let is_absent = |attempt: &AttemptId| *attempt <= upto && !held.contains(attempt);
