@@ -38,6 +38,9 @@ const IN_FLIGHT: usize = 6;
 /// So many counts are merged by a task.
 const FAN_IN: usize = 4;
 
+/// A slave is killed when this part of the input has been counted, or as soon after as may be.
+const KILL_AFTER: u64 = 10;
+
 /// So many wait before they are merged when a slave is to be killed, for which all slaves
 /// have to be counting.
 const HELD_BACK: usize = 4 * FAN_IN;
@@ -120,7 +123,8 @@ pub(crate) async fn run(master: &Master, input: &Input, slaves: &mut Slaves) -> 
     let mut look = tokio::time::interval(kill::LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let is_time = killed.is_none() && job.counted * 2 >= input.files.bytes;
+        // Early, since on a busy machine all slaves are rarely counting at once.
+        let is_time = killed.is_none() && job.counted * KILL_AFTER >= input.files.bytes;
         job.dispatch(if is_time { HELD_BACK } else { FAN_IN })?;
         tokio::select! {
             landed = job.flights.next() => match landed {
