@@ -42,7 +42,7 @@ use tokio::io::AsyncRead;
 /// let program = Program::new(std::fs::read("hexyl.wasm")?)
 ///     .args(["--length", "32"])
 ///     .env("NO_COLOR", "1")
-///     .stdin(tokio::fs::File::open("image.png").await?);
+///     .stdin(tokio::io::stdin());
 /// let mut running = master.run(program);
 /// let mut stdout = running.stdout();
 /// tokio::io::copy(&mut stdout, &mut tokio::io::stdout()).await?;
