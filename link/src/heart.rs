@@ -70,7 +70,9 @@ impl Beat {
 impl Drop for Beat {
     fn drop(&mut self) {
         if let Some(heart) = HEART.get() {
-            heart.lock().remove(&self.0);
+            // Dropped behind the lock: what it says may hold what has other links in it.
+            let pulse = heart.lock().remove(&self.0);
+            drop(pulse);
         }
     }
 }
