@@ -1,32 +1,18 @@
 //! Two peers shake hands, or are told why not.
 
+#[path = "kit/hello.rs"]
+mod kit;
+
 use dpfw_link::{Link, LinkError, Stream};
-use dpfw_protocol::hello::{
-    Features, Hello, HelloError, Namespace, PREFACE, PeerLimits, Range, Role,
-};
-use dpfw_protocol::ids::{ConversationId, Incarnation, PeerId};
+use dpfw_protocol::hello::{HelloError, PREFACE, Range, Role};
+use dpfw_protocol::ids::ConversationId;
 use dpfw_protocol::limits::PROTOCOL;
 use dpfw_protocol::message::{self, Close, Progress, kind};
+use kit::hello;
 use std::error::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 type Outcome = Result<(), Box<dyn Error>>;
-
-fn hello(role: Role, protocol: Range) -> Result<Hello, Box<dyn Error>> {
-    Ok(Hello {
-        protocol,
-        role,
-        peer: PeerId::new(role.to_string())?,
-        incarnation: Incarnation(1),
-        serial: 0,
-        session: None,
-        features: Features::default(),
-        namespace: Namespace::default(),
-        limits: PeerLimits::default(),
-        slots: 1,
-        agent: "test".into(),
-    })
-}
 
 #[tokio::test]
 async fn a_master_and_a_slave_link_and_talk() -> Outcome {

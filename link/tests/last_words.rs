@@ -1,10 +1,14 @@
 //! A peer whose connection takes nothing any more is listened to to its end.
 
+#[path = "kit/hello.rs"]
+mod kit;
+
 use dpfw_link::{Inbox, Link, LinkError, Stream};
-use dpfw_protocol::hello::{Features, Hello, Namespace, PeerLimits, Role};
-use dpfw_protocol::ids::{ConversationId, Incarnation, PeerId};
+use dpfw_protocol::hello::Role;
+use dpfw_protocol::ids::ConversationId;
 use dpfw_protocol::limits::PROTOCOL;
 use dpfw_protocol::message::{Close, Heartbeat, close, decode, kind};
+use kit::hello;
 use std::error::Error;
 use std::io;
 use std::pin::Pin;
@@ -42,29 +46,13 @@ impl AsyncWrite for Fragile {
     }
 }
 
-fn hello(role: Role) -> Result<Hello, Box<dyn Error>> {
-    Ok(Hello {
-        protocol: PROTOCOL,
-        role,
-        peer: PeerId::new(role.to_string())?,
-        incarnation: Incarnation(1),
-        serial: 0,
-        session: None,
-        features: Features::default(),
-        namespace: Namespace::default(),
-        limits: PeerLimits::default(),
-        slots: 1,
-        agent: "test".into(),
-    })
-}
-
 /// A master's link to a slave, and the slave's end; nothing can be written to it any more.
 async fn reset() -> Result<(Link, Link), Box<dyn Error>> {
     let (near, far) = tokio::io::duplex(1 << 16);
     let reset = Arc::new(AtomicBool::new(false));
     let (reader, writer) = tokio::io::split(near);
     let near = Stream::new(reader, Fragile { writer, reset: Arc::clone(&reset) }, "a slave");
-    let (ours, theirs) = (hello(Role::Master)?, hello(Role::Slave)?);
+    let (ours, theirs) = (hello(Role::Master, PROTOCOL)?, hello(Role::Slave, PROTOCOL)?);
     let far = Stream::joined(far, "a master");
     let (near, far) =
         tokio::try_join!(Link::establish(near, &ours), Link::establish(far, &theirs))?;
@@ -127,7 +115,7 @@ async fn read_raw(mut far: tokio::io::DuplexStream) -> Result<Vec<u8>, io::Error
 #[tokio::test]
 async fn f17_a_link_that_is_dropped_says_goodbye() -> Outcome {
     let (near, far) = Stream::pair(1 << 16);
-    let (ours, theirs) = (hello(Role::Slave)?, hello(Role::Master)?);
+    let (ours, theirs) = (hello(Role::Slave, PROTOCOL)?, hello(Role::Master, PROTOCOL)?);
     let (near, mut far) =
         tokio::try_join!(Link::establish(near, &ours), Link::establish(far, &theirs))?;
     drop(near);
@@ -139,7 +127,7 @@ async fn f17_a_link_that_is_dropped_says_goodbye() -> Outcome {
 #[tokio::test]
 async fn f17_a_handshake_that_is_dropped_says_goodbye_behind_its_hello() -> Outcome {
     let (near, far) = tokio::io::duplex(1 << 16);
-    let ours = hello(Role::Slave)?;
+    let ours = hello(Role::Slave, PROTOCOL)?;
     let mut establish = Box::pin(Link::establish(Stream::joined(near, "a master"), &ours));
     let begun = std::future::poll_fn(|cx| Poll::Ready(establish.as_mut().poll(cx).is_pending()));
     assert!(begun.await, "nobody has answered");
