@@ -79,6 +79,12 @@ pub(crate) struct LimitOptions {
     /// How long a module's start and warm-up may take
     #[arg(long, value_name = "DURATION", default_value_t = Span(DEFAULTS.warm))]
     warm: Span,
+    /// How long an init may run, which is what an image is made by
+    #[arg(long, value_name = "DURATION", default_value_t = Span(DEFAULTS.image_time))]
+    image_time: Span,
+    /// Bytes of memory that an image may have; its tasks may have that of `--memory` beyond it
+    #[arg(long, value_name = "SIZE", default_value_t = Size(DEFAULTS.image_memory))]
+    image_memory: Size,
     /// Bytes of the keyed store
     #[arg(long, value_name = "SIZE", default_value_t = Size(DEFAULTS.store_bytes))]
     store: Size,
@@ -119,6 +125,8 @@ impl LimitOptions {
         limits.compile = self.compile.0;
         limits.data = self.data.0;
         limits.warm = self.warm.0;
+        limits.image_time = self.image_time.0;
+        limits.image_memory = self.image_memory.0;
         limits.store_bytes = self.store.0;
         limits.store_entries = self.store_entries;
         limits.queued = self.queued;

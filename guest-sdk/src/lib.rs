@@ -55,13 +55,14 @@ mod abi;
 mod warm;
 
 pub use bytes::Bytes;
-pub use dpfw_guest_macros::{Shape, task};
+pub use dpfw_guest_macros::{Shape, init, task};
 pub use progress::progress;
 pub use shape::Shape;
 
 #[cfg(not(target_family = "wasm"))]
 pub use dpfw_protocol::{
     call::{Call, Task},
+    image::Init,
     module::Module,
 };
 

@@ -7,6 +7,8 @@
 use crate::drain::{Named, Unended};
 use crate::entries::Entries;
 use crate::error::TaskError;
+use crate::image::Plan;
+use crate::images::{Images, key_of};
 use crate::inbox::{Change, Command, Inbox, ReserveOutcome, Room, Submission};
 use crate::link::{FromSlave, Standing};
 use crate::program::ports::Ports;
@@ -22,6 +24,7 @@ use dpfw_dispatch::{
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::{AttemptId, ConversationId, ModuleHash};
+use dpfw_protocol::image::ImageId;
 use dpfw_protocol::limits::{MAX_NAME, MAX_TEXT};
 use dpfw_protocol::message::{
     Cancel, Dispatch, Log, ModuleBytes, Recall, Release, Reserve, TaskFlags, Timing,
@@ -29,6 +32,7 @@ use dpfw_protocol::message::{
 use dpfw_protocol::module::Module;
 use dpfw_protocol::payload::Payload;
 use dpfw_protocol::signature::Signature;
+use dpfw_protocol::store::Key;
 use dpfw_protocol::task_limits::TaskLimits;
 use dpfw_protocol::text::printable;
 use std::collections::HashMap;
@@ -37,6 +41,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
+
+mod images;
 
 /// The slaves that are linked now, for everybody to see.
 pub(crate) type Registry = Arc<Mutex<Vec<Arc<Linked>>>>;
@@ -50,6 +56,8 @@ struct Entry {
     limits: Option<Box<TaskLimits>>,
     /// Of a program.
     ports: Option<Arc<Ports>>,
+    /// What it starts from; held until it has resolved.
+    image: Option<Arc<Plan>>,
     room: Room,
     sent: Option<Instant>,
 }
@@ -59,6 +67,14 @@ pub(crate) struct Kind {
     pub(crate) module: Module,
     pub(crate) name: Arc<str>,
     pub(crate) expects: Option<Signature>,
+    pub(crate) image: Option<KindImage>,
+}
+
+/// The image that a task starts from, as slaves are told of it.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct KindImage {
+    pub(crate) id: ImageId,
+    pub(crate) key: Option<Key>,
 }
 
 /// What the event being handled says of an attempt's end.
@@ -87,6 +103,9 @@ pub(crate) struct Driver {
     carried: Option<Carried>,
     /// Who waits until no task is unresolved.
     draining: Vec<oneshot::Sender<()>>,
+    images: Images,
+    /// Snapshots that slaves were asked for, by conversation.
+    fetches: HashMap<(SlaveId, ConversationId), ImageId>,
 }
 
 /// Whether the driver goes on.
@@ -114,6 +133,8 @@ impl Driver {
             unsent: Vec::new(),
             carried: None,
             draining: Vec::new(),
+            images: Images::default(),
+            fetches: HashMap::new(),
         }
     }
 
@@ -149,6 +170,7 @@ impl Driver {
             drop(batch);
             self.flush();
             if self.tasks.is_empty() {
+                self.images.sweep();
                 // Nobody may wait for it any more.
                 for waits in self.draining.drain(..) {
                     let _ = waits.send(());
@@ -193,6 +215,11 @@ impl Driver {
             Command::Release(reservation) => {
                 self.reserving.remove(&reservation);
                 self.handle(Event::Release { reservation });
+            }
+            Command::Everywhere(plan) => self.images.want_everywhere(&plan),
+            Command::Places(image, answer) => {
+                // Nobody may wait for it any more.
+                let _ = answer.send(self.places(image));
             }
             Command::Source(change) => self.source(change),
             Command::Stats(answer) => {
@@ -245,9 +272,13 @@ impl Driver {
 
     fn submit(&mut self, task: TaskId, submission: Submission) {
         let Submission { room, ticket, module, name, expects, flags, args, .. } = submission;
-        let Submission { calls, deadline, limits, placement, ports, .. } = submission;
-        let kind = self.kind(module, name, expects);
-        let entry = Entry { ticket, kind, flags, args, limits, ports, room, sent: None };
+        let Submission { calls, deadline, limits, placement, ports, image, .. } = submission;
+        let of_kind = image.as_ref().map(|plan| {
+            self.images.learn(plan);
+            KindImage { id: plan.recipe.id, key: plan.key.clone() }
+        });
+        let kind = self.kind(module, name, expects, of_kind);
+        let entry = Entry { ticket, kind, flags, args, limits, ports, image, room, sent: None };
         self.tasks.insert(task, entry);
         let since = |deadline: Instant| deadline.saturating_duration_since(self.start);
         let deadline = deadline.map(|deadline| Time::from(since(deadline)));
@@ -257,12 +288,19 @@ impl Driver {
 
     /// The number of a task function; a new one the first time. Bounded by the functions
     /// that the program calls.
-    fn kind(&mut self, module: Module, name: Arc<str>, expects: Option<Signature>) -> KindId {
+    fn kind(
+        &mut self,
+        module: Module,
+        name: Arc<str>,
+        expects: Option<Signature>,
+        image: Option<KindImage>,
+    ) -> KindId {
         let key = (module.hash(), Arc::clone(&name), expects.is_some());
         let known = self.kind_ids.entry(key).or_default();
         for &id in known.iter() {
             if let Some(kind) = self.kinds.get_mut(id.0 as usize)
                 && kind.expects == expects
+                && kind.image == image
             {
                 // A later call may carry the bytes that an earlier one lacked.
                 if kind.module.bytes().is_none() {
@@ -273,7 +311,7 @@ impl Driver {
         }
         let id = KindId(self.kinds.len() as u32);
         known.push(id);
-        self.kinds.push(Kind { module, name, expects });
+        self.kinds.push(Kind { module, name, expects, image });
         id
     }
 
@@ -283,6 +321,9 @@ impl Driver {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&linked));
         self.slaves.insert(slave, Told::new(linked));
         self.handle(Event::SlaveJoined { slave, slots, attempts });
+        for plan in self.images.wanted() {
+            self.have_built(slave, plan);
+        }
     }
 
     fn lost(&mut self, slave: SlaveId, loss: Loss) {
@@ -291,6 +332,10 @@ impl Driver {
         drop(registry);
         self.handle(Event::SlaveLost { slave, loss });
         self.slaves.remove(&slave);
+        self.fetches.retain(|(from, _), _| *from != slave);
+        for (image, answers) in self.images.lost(slave) {
+            self.give_image(image, answers);
+        }
     }
 
     fn hear(&mut self, slave: SlaveId, said: FromSlave) {
@@ -314,6 +359,18 @@ impl Driver {
                 }
             }
             FromSlave::NeedModule(module) => self.send_module(slave, module),
+            FromSlave::NeedImage(image) => self.need_image(slave, image),
+            FromSlave::ImageReady(ready) => {
+                let (image, key) = (ready.image, key_of(ready.image));
+                let answers = self.images.ready(slave, ready);
+                self.give_image(image, answers);
+                self.handle(Event::KeyAt { slave, key });
+            }
+            FromSlave::ImageGone(image) => {
+                self.images.gone(slave, image);
+                self.handle(Event::KeyGone { slave, key: key_of(image) });
+            }
+            FromSlave::Snapshot(conversation, said) => self.fetched(slave, conversation, said),
             FromSlave::Draining => self.handle(Event::SlaveDraining { slave }),
             FromSlave::Status(Standing { slots, taken, upto, running, held: attempts }) => {
                 self.handle(Event::SlaveStatus { slave, slots, taken, running });
@@ -342,6 +399,9 @@ impl Driver {
         end: End,
     ) {
         let task = self.core.task_of(slave, attempt);
+        if matches!(end, End::Failed { .. }) {
+            self.not_built(slave, task);
+        }
         self.carried = task.map(|task| Carried { task, timing, result });
         self.handle(Event::Finished { slave, attempt, end });
         self.carried = None;
@@ -354,6 +414,9 @@ impl Driver {
     /// What a task is called in errors and in the log.
     fn name_of<'a>(&'a self, entry: &'a Entry) -> &'a str {
         let of_kind = || self.kinds.get(entry.kind.0 as usize).map_or("?", |kind| &*kind.name);
+        if let Some(plan) = entry.image.as_ref().filter(|_| of_kind().is_empty()) {
+            return &plan.recipe.init;
+        }
         entry.ports.as_ref().map_or_else(of_kind, |ports| &*ports.name)
     }
 
@@ -461,7 +524,7 @@ impl Driver {
         };
         let mut modules = self.kinds.iter().map(|kind| &kind.module);
         let found = modules.find(|module| module.hash() == hash && module.bytes().is_some());
-        if found.is_some() && !told.may_ask(hash) {
+        if found.is_some() && !told.may_ask(*hash.as_bytes()) {
             return tracing::warn!(slave = %told.linked.hello.peer, module = %hash, "asked again");
         }
         let bytes = found.and_then(|module| module.bytes().cloned()).unwrap_or_default();
@@ -487,11 +550,16 @@ impl Driver {
         };
         let has_failed = matches!(outcome, Outcome::Failed { .. });
         let failed_at = has_failed.then(|| slave.clone()).flatten();
+        let at = match &outcome {
+            Outcome::Accepted { slave, .. } => Some(*slave),
+            Outcome::Failed { slave, .. } => *slave,
+        };
+        let image = at.and_then(|at| self.image_use(&entry, at));
         let receipt = carried.as_ref().zip(slave).map(|(carried, slave)| {
             let dispatched = entry.ticket.dispatched;
             let sent = entry.sent.unwrap_or(dispatched);
             let receipt = Receipt::new(slave, attempts.max(1), dispatched, sent, &carried.timing);
-            Box::new(receipt)
+            Box::new(Receipt { image, ..receipt })
         });
         let result = match (outcome, carried) {
             (Outcome::Accepted { .. }, Some(carried)) => Ok(carried.result),

@@ -5,12 +5,14 @@
 //! waits for; the rest by the number of links.
 
 use crate::drain::Unended;
+use crate::image::{ImageAt, Plan};
 use crate::link::FromSlave;
 use crate::program::ports::Ports;
 use crate::slave::Linked;
 use crate::source::First;
 use crate::ticket::Ticket;
 use dpfw_dispatch::{Loss, Placement, ReservationId, SlaveId, TaskId, Wait};
+use dpfw_protocol::image::ImageId;
 use dpfw_protocol::message::TaskFlags;
 use dpfw_protocol::module::Module;
 use dpfw_protocol::payload::Payload;
@@ -38,6 +40,8 @@ pub(crate) struct Submission {
     pub(crate) placement: Placement,
     /// Of a program.
     pub(crate) ports: Option<Arc<Ports>>,
+    /// What it starts from.
+    pub(crate) image: Option<Arc<Plan>>,
 }
 
 /// How a reservation was decided.
@@ -63,6 +67,10 @@ pub(crate) enum Command {
     /// Whoever waits for a slave is told when everything before it was heard: it is linked
     /// otherwise.
     Linked(First),
+    /// Every slave that comes is to have an image.
+    Everywhere(Arc<Plan>),
+    /// Asks where an image is.
+    Places(ImageId, oneshot::Sender<Vec<ImageAt>>),
     /// A source of links has come, or gone.
     Source(Change),
     Stats(oneshot::Sender<dpfw_dispatch::Stats>),

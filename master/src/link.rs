@@ -13,11 +13,12 @@ use dpfw_protocol::attempts::AttemptSet;
 use dpfw_protocol::error::{Cause, Limit};
 use dpfw_protocol::frame::{END, Frame};
 use dpfw_protocol::ids::{AttemptId, ConversationId, ModuleHash};
-use dpfw_protocol::limits::{MAX_PAYLOAD, WINDOW};
+use dpfw_protocol::image::ImageId;
+use dpfw_protocol::limits::{MAX_MODULE, MAX_PAYLOAD, WINDOW};
 use dpfw_protocol::message::{
-    self, Abandon, Close, Credit, Description, Done, Draining, Failed, Heartbeat, Loading, Log,
-    MessageError, NeedModule, Queued, Reserved, Returned, Started, Status, StoreReply, Timing,
-    Waiting, decode, kind,
+    self, Abandon, Close, Credit, Description, Done, Draining, Failed, Heartbeat, ImageGone,
+    ImageReady, Loading, Log, MessageError, NeedImage, NeedModule, Queued, Reserved, Returned,
+    Snapshot, Started, Status, StoreReply, Timing, Waiting, decode, kind,
 };
 use dpfw_protocol::receive::{ArrivalError, Arrivals, Step};
 use dpfw_protocol::recycle::Recycler;
@@ -40,6 +41,11 @@ pub(crate) enum FromSlave {
     Log(AttemptId, Log),
     Progress(AttemptId, Progress),
     NeedModule(ModuleHash),
+    NeedImage(ImageId),
+    ImageReady(ImageReady),
+    ImageGone(ImageId),
+    /// The answer in this conversation.
+    Snapshot(ConversationId, Result<Bytes, Cause>),
 }
 
 /// How a slave stands, as far as the policy wants to know.
@@ -60,10 +66,14 @@ pub(crate) struct Standing {
 enum Arriving {
     Result(Timing),
     Value(StoreReply),
+    Snapshot(Snapshot),
 }
 
 /// Bytes of results that may be arriving at once on one link.
 const MOST_ARRIVING: u64 = 4 << 30;
+
+/// The largest snapshot: a wasm module can have 1 GiB of data, and its code.
+const MOST_SNAPSHOT: u64 = MAX_PAYLOAD + MAX_MODULE;
 
 /// Bytes of what a slave has said that the driver need not have heard yet; beyond it the link
 /// is not read, which holds the slave up. All its attempts may have ended with results of a
@@ -230,6 +240,26 @@ impl Reader {
                 let module = decode::<NeedModule>(frame)?.0.module;
                 self.said.push(FromSlave::NeedModule(module));
             }
+            kind::NEED_IMAGE => {
+                let image = decode::<NeedImage>(frame)?.0.image;
+                self.said.push(FromSlave::NeedImage(image));
+            }
+            kind::IMAGE_READY => {
+                self.said.push(FromSlave::ImageReady(decode::<ImageReady>(frame)?.0));
+            }
+            kind::IMAGE_GONE => {
+                self.said.push(FromSlave::ImageGone(decode::<ImageGone>(frame)?.0.image));
+            }
+            kind::SNAPSHOT => {
+                let (snapshot, inline) = decode::<Snapshot>(frame)?;
+                let payload = snapshot.payload;
+                let arriving = Arriving::Snapshot(snapshot);
+                if payload > MOST_SNAPSHOT {
+                    let cause = Cause::Limit { limit: Limit::Result, allowed: MOST_SNAPSHOT };
+                    return self.refuse(conversation, arriving, cause);
+                }
+                return self.begin(conversation, payload, inline, last, arriving);
+            }
             kind::CREDIT => {
                 let bytes = decode::<Credit>(frame)?.0.bytes;
                 self.linked.outbox.credit(conversation, bytes);
@@ -290,6 +320,10 @@ impl Reader {
             Ok(Step::Complete(Arriving::Value(reply), bytes)) => {
                 self.linked.replies.answer(conversation, (reply, bytes));
             }
+            Ok(Step::Complete(Arriving::Snapshot(snapshot), bytes)) => {
+                let said = snapshot.failure.map_or(Ok(bytes), |failure| Err(failure.into()));
+                self.said.push(FromSlave::Snapshot(conversation, said));
+            }
             Ok(Step::More(Some(bytes))) => {
                 self.linked.outbox.grant(conversation, bytes)?;
             }
@@ -321,6 +355,9 @@ impl Reader {
         match arriving {
             Arriving::Result(timing) => {
                 self.said.push(FromSlave::Failed(conversation.attempt(), timing, cause));
+            }
+            Arriving::Snapshot(_) => {
+                self.said.push(FromSlave::Snapshot(conversation, Err(cause)));
             }
             Arriving::Value(mut reply) => {
                 reply.failure = Some(cause.into());

@@ -7,6 +7,7 @@
 use crate::error::TaskError;
 use crate::gather::Gathering;
 use crate::handle::Raw;
+use crate::image::{Image, Plan};
 use crate::inbox::Room;
 use crate::master::{Master, Terms};
 use dpfw_dispatch::Placement;
@@ -68,6 +69,7 @@ pub struct Map<S, T> {
     window: Option<usize>,
     timeout: Option<Duration>,
     limits: Option<Box<TaskLimits>>,
+    image: Option<Arc<Plan>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,6 +113,7 @@ impl<S: Stream<Item = Call<T>>, T: DeserializeOwned> Map<S, T> {
             window: None,
             timeout: None,
             limits: None,
+            image: None,
         }
     }
 
@@ -152,6 +155,12 @@ impl<S: Stream<Item = Call<T>>, T: DeserializeOwned> Map<S, T> {
     /// Each task may use less than its slave allows: a chunk of calls is one task.
     pub fn limits(mut self, limits: TaskLimits) -> Self {
         self.limits = Some(Box::new(limits));
+        self
+    }
+
+    /// Every call starts from this image.
+    pub fn image(mut self, image: &Image) -> Self {
+        self.image = Some(Arc::clone(image.plan()));
         self
     }
 
@@ -302,8 +311,8 @@ impl<S: Stream<Item = Call<T>>, T: DeserializeOwned> Map<S, T> {
             }
         }
         let (timeout, placement) = (self.timeout, Placement::Anywhere);
-        let limits = self.limits.clone();
-        let terms = Terms { flags, calls: items, timeout, limits, placement, ports: None };
+        let (limits, image) = (self.limits.clone(), self.image.clone());
+        let terms = Terms { flags, calls: items, timeout, limits, placement, ports: None, image };
         let handle = self.master.submit(&task, chunk.into_args(), terms, Some(room));
         let task = task.name().to_owned();
         self.out.push_back(Chunk { handle, task, items, outcome: None });

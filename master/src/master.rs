@@ -5,6 +5,8 @@ use crate::crew::Crew;
 use crate::driver::Registry;
 use crate::error::TaskError;
 use crate::handle::{Raw, TaskHandle};
+use crate::image::{self, Plan};
+use crate::images::key_of;
 use crate::inbox::{Command, Inbox, Room, Submission};
 use crate::map::Map;
 use crate::parallel::Calls;
@@ -108,14 +110,14 @@ impl Master {
     /// task or the call is declared `once` (at most once). Either way at most one result
     /// is accepted.
     pub fn dispatch<T>(&self, call: impl Into<Placed<T>>) -> TaskHandle<T> {
-        let Placed { call, placement, timeout, once, limits } = call.into();
+        let Placed { call, placement, timeout, once, limits, image } = call.into();
         let (task, args) = call.into_parts();
         let mut flags = task.flags();
         if once {
             flags = flags.with(TaskFlags::ONCE);
         }
         let name = task.shared_name();
-        let terms = Terms { flags, calls: 1, timeout, limits, placement, ports: None };
+        let terms = Terms { flags, calls: 1, timeout, limits, placement, ports: None, image };
         let raw = self.submit(&task, args, terms, self.0.inbox.take_room());
         TaskHandle::new(raw, name)
     }
@@ -144,11 +146,17 @@ impl Master {
             Ok(args) => args,
             Err(message) => return refuse(Cause::BadArguments { message }),
         };
+        if let Err(cause) = image::check(task, terms.image.as_deref()) {
+            return refuse(cause);
+        }
         let Some(room) = room else {
             let what = format!("{} tasks are queued in the master", inbox.most());
             return refuse(Cause::Busy { what });
         };
-        let Terms { flags, calls, timeout, limits, placement, ports } = terms;
+        let Terms { flags, calls, timeout, limits, mut placement, ports, image } = terms;
+        if let (Placement::Anywhere, Some(plan)) = (&placement, &image) {
+            placement = Placement::Near([key_of(plan.recipe.id)].into());
+        }
         let submission = Submission {
             room,
             ticket: Arc::clone(&ticket),
@@ -162,6 +170,7 @@ impl Master {
             limits,
             placement,
             ports,
+            image,
         };
         match inbox.submit(Box::new(submission)) {
             Ok(id) => Raw::new(ticket, Some::<TaskId>(id), inbox),
@@ -402,6 +411,7 @@ pub(crate) struct Terms {
     pub(crate) placement: Placement,
     /// Of a program.
     pub(crate) ports: Option<Arc<Ports>>,
+    pub(crate) image: Option<Arc<Plan>>,
 }
 
 /// When a task has to have ended that is dispatched now.

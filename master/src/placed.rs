@@ -1,10 +1,12 @@
 //! A call with where and until when.
 
+use crate::image::{Image, Plan};
 use crate::slave::Slave;
 use dpfw_dispatch::Placement;
 use dpfw_protocol::call::Call;
 use dpfw_protocol::task_limits::TaskLimits;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A call with where it is to run and how long it may take.
@@ -14,6 +16,7 @@ pub struct Placed<T> {
     pub(crate) timeout: Option<Duration>,
     pub(crate) once: bool,
     pub(crate) limits: Option<Box<TaskLimits>>,
+    pub(crate) image: Option<Arc<Plan>>,
 }
 
 /// Says where a call is to run, and until when.
@@ -43,6 +46,11 @@ pub trait CallExt<T>: Into<Placed<T>> + Sized {
         Placed { limits: Some(Box::new(limits)), ..self.into() }
     }
 
+    /// Starts from this image.
+    fn image(self, image: &Image) -> Placed<T> {
+        Placed { image: Some(Arc::clone(image.plan())), ..self.into() }
+    }
+
     /// Never tried again once it may have run.
     fn once(self) -> Placed<T> {
         Placed { once: true, ..self.into() }
@@ -61,7 +69,7 @@ impl<T> CallExt<T> for Placed<T> {}
 impl<T> From<Call<T>> for Placed<T> {
     fn from(call: Call<T>) -> Self {
         let placement = Placement::Anywhere;
-        Self { call, placement, timeout: None, once: false, limits: None }
+        Self { call, placement, timeout: None, once: false, limits: None, image: None }
     }
 }
 

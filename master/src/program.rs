@@ -151,7 +151,7 @@ impl Program {
         let task = Task::<()>::new(self.module, START);
         let (timeout, limits, placement) = (self.timeout, self.limits, self.placement);
         let ports = Some(Arc::clone(ports));
-        let terms = Terms { flags, calls: 1, timeout, limits, placement, ports };
+        let terms = Terms { flags, calls: 1, timeout, limits, placement, ports, image: None };
         let room = master.0.inbox.take_room();
         master.submit(&task, args, terms, room)
     }

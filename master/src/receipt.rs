@@ -1,5 +1,6 @@
 //! What a task cost, and where.
 
+use crate::image::ImageUse;
 use dpfw_protocol::ids::PeerId;
 use dpfw_protocol::message::Timing;
 use std::time::{Duration, Instant};
@@ -27,6 +28,8 @@ pub struct Receipt {
     pub executed: Duration,
     /// The guest's linear memory at the end, in bytes.
     pub memory_bytes: u64,
+    /// How the image that it started from came to the slave, if it started from one.
+    pub image: Option<ImageUse>,
 }
 
 impl Receipt {
@@ -50,6 +53,7 @@ impl Receipt {
             initialised: Duration::from_micros(timing.init_us),
             executed: Duration::from_micros(timing.run_us),
             memory_bytes: timing.memory,
+            image: None,
         }
     }
 

@@ -3,13 +3,13 @@
 //! Owns: the numbers that a link's tasks were given, how often the slave asked for a module,
 //! the wish for its slots, whether anything waits to be flushed. Does not: decide what a slave is told.
 
-use crate::driver::Kind;
+use crate::driver::{Kind, KindImage};
 use crate::slave::Linked;
 use dpfw_dispatch::{KindId, ReservationId, SlaveId};
 use dpfw_protocol::error::Cause;
-use dpfw_protocol::ids::{BindId, ConversationId, ModuleHash};
+use dpfw_protocol::ids::{BindId, ConversationId};
 use dpfw_protocol::limits::{HEARTBEAT, MAX_BINDS};
-use dpfw_protocol::message::{Bind, MessageError};
+use dpfw_protocol::message::{Bind, BindImage, MessageError};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -24,8 +24,8 @@ pub(crate) struct Told {
     /// By kind.
     binds: Vec<Option<BindId>>,
     bound: u32,
-    /// How often it asked for a module's bytes. Bounded by the modules there are.
-    asked: HashMap<ModuleHash, u32>,
+    /// How often it asked for a module or an image. Bounded by those that there are.
+    asked: HashMap<[u8; 32], u32>,
     /// For whom it was asked for its slots last. An earlier wish was answered or taken back.
     wish: Option<(ConversationId, ReservationId)>,
     /// When what it holds was last compared with what is believed to be there.
@@ -46,10 +46,9 @@ impl Told {
         }
     }
 
-    /// The slave asks for the bytes of a module that there is: whether it may have them once
-    /// more.
-    pub(crate) fn may_ask(&mut self, module: ModuleHash) -> bool {
-        let asked = self.asked.entry(module).or_default();
+    /// The slave asks for a module or an image that there is: whether it may have it once more.
+    pub(crate) fn may_ask(&mut self, what: [u8; 32]) -> bool {
+        let asked = self.asked.entry(what).or_default();
         *asked += 1;
         *asked <= OFFERS
     }
@@ -100,13 +99,20 @@ impl Told {
             return Err(rejected("the link has seen as many different tasks as it may"));
         }
         let bind = BindId(self.bound);
-        let message = Bind {
-            bind,
-            module: function.module.hash(),
-            task: function.name.to_string(),
-            expects: function.expects.clone(),
+        let (module, task) = (function.module.hash(), function.name.to_string());
+        let (expects, outbox) = (function.expects.clone(), &self.linked.outbox);
+        let said = match &function.image {
+            None => {
+                let message = Bind { bind, module, task, expects };
+                outbox.message(ConversationId::LINK, &message)
+            }
+            Some(KindImage { id, key }) => {
+                let (image, key) = (*id, key.clone());
+                let message = BindImage { bind, image, module, key, task, expects };
+                outbox.message(ConversationId::LINK, &message)
+            }
         };
-        self.linked.outbox.message(ConversationId::LINK, &message).map_err(unsendable)?;
+        said.map_err(unsendable)?;
         self.bound += 1;
         if self.binds.len() <= index {
             self.binds.resize(index + 1, None);

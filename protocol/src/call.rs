@@ -34,6 +34,8 @@ struct TaskInner {
     module: Module,
     name: Arc<str>,
     flags: TaskFlags,
+    /// The init of the image that it runs on.
+    needs: Option<Arc<str>>,
     expects: Option<Signature>,
 }
 
@@ -51,7 +53,8 @@ impl<T> Task<T> {
         let name: Arc<str> = name.into().into();
         let record = module.tasks().ok().and_then(|table| table.task(&name));
         let flags = record.map_or(TaskFlags::default(), |r| r.flags());
-        Self::from_inner(TaskInner { module, name, flags, expects: None })
+        let needs = record.and_then(|r| r.needs()).map(Arc::from);
+        Self::from_inner(TaskInner { module, name, flags, needs, expects: None })
     }
 
     fn from_inner(inner: TaskInner) -> Self {
@@ -68,7 +71,8 @@ impl<T> Task<T> {
             false => own.tasks().ok().and_then(|table| table.signature(&self.inner.name)),
         };
         let (name, flags) = (self.inner.name.clone(), self.inner.flags);
-        Self::from_inner(TaskInner { module, name, flags, expects })
+        let needs = self.inner.needs.clone();
+        Self::from_inner(TaskInner { module, name, flags, needs, expects })
     }
 
     /// A call with these arguments, which are encoded as MessagePack: a tuple or a
@@ -115,6 +119,11 @@ impl<T> Task<T> {
     /// Its module.
     pub fn module(&self) -> &Module {
         &self.inner.module
+    }
+
+    /// The init of the image that it runs on, if it needs one.
+    pub fn needs(&self) -> Option<&str> {
+        self.inner.needs.as_deref()
     }
 
     /// How it may be tried.
@@ -271,7 +280,14 @@ impl<'de, T> Deserialize<'de> for Call<T> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Kept { module, task, flags, expects, args } = Kept::deserialize(deserializer)?;
         let module = Module::known(module);
-        let task = Task::from_inner(TaskInner { module, name: task.into(), flags, expects });
+        let task = Task::from_inner(TaskInner {
+            module,
+            name: task.into(),
+            flags,
+            // The slave knows.
+            needs: None,
+            expects,
+        });
         Ok(Self { task, args: Ok(args.into()) })
     }
 }

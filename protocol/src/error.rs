@@ -126,6 +126,23 @@ pub enum Cause {
         /// Which rule.
         message: String,
     },
+    /// The init of the task's image failed. It is not run again for these arguments until a
+    /// master asks for it.
+    #[error("the image was not built: its init `{init}` failed: {message}")]
+    InitFailed {
+        /// The name of the init.
+        init: String,
+        /// How it failed.
+        message: String,
+    },
+    /// The task runs on an image of another init, or the call named none.
+    #[error("the task needs an image of `{init}`: {message}")]
+    NeedsImage {
+        /// The init that the task needs.
+        init: String,
+        /// What it was given instead.
+        message: String,
+    },
     /// The master was shut down.
     #[error("the master was shut down")]
     Shutdown,
@@ -279,6 +296,10 @@ words! {
         Locals = "locals",
         /// Milliseconds that loading a module may take.
         CompileTime = "compile time",
+        /// Milliseconds that an init may run.
+        ImageTime = "image time",
+        /// Bytes of memory that an image may have.
+        ImageMemory = "image memory",
         /// Bytes of data segments of a module.
         Data = "data segments",
         /// Bytes of log lines of a task.
@@ -296,7 +317,7 @@ impl Limit {
     /// An amount of what is limited, in words.
     pub fn amount(&self, allowed: u64) -> String {
         match self {
-            Self::Time | Self::CompileTime => format!("{allowed} ms"),
+            Self::Time | Self::CompileTime | Self::ImageTime => format!("{allowed} ms"),
             Self::Table => format!("{allowed} elements"),
             Self::Locals => format!("{allowed} locals"),
             Self::HostCalls => format!("{allowed} calls"),
@@ -338,6 +359,8 @@ impl Cause {
             Self::Shutdown => 19,
             Self::AttemptsExhausted { .. } => 20,
             Self::Exit { .. } => 21,
+            Self::InitFailed { .. } => 22,
+            Self::NeedsImage { .. } => 23,
             Self::Unknown { code, .. } => *code,
         }
     }
@@ -406,6 +429,10 @@ impl From<Cause> for Failure {
             Cause::Exit { code, stderr } => {
                 Self { number: u64::from(code), list: stderr, ..Self::default() }
             }
+            Cause::InitFailed { init: name, message }
+            | Cause::NeedsImage { init: name, message } => {
+                Self { name, message, ..Self::default() }
+            }
             Cause::MissingTask { name, known } => Self { name, list: known, ..Self::default() },
             Cause::SlaveLost { may_have_run } => {
                 Self { number: u64::from(may_have_run), ..Self::default() }
@@ -470,6 +497,8 @@ impl From<Failure> for Cause {
             19 => Self::Shutdown,
             20 => Self::AttemptsExhausted { attempts: count },
             21 => Self::Exit { code: count, stderr: list },
+            22 => Self::InitFailed { init: name, message },
+            23 => Self::NeedsImage { init: name, message },
             code => Self::Unknown { code, message },
         }
     }
@@ -509,6 +538,8 @@ mod tests {
             Cause::Shutdown,
             Cause::AttemptsExhausted { attempts: 3 },
             Cause::Exit { code: 2, stderr: vec!["no such file".into()] },
+            Cause::InitFailed { init: "build".into(), message: text() },
+            Cause::NeedsImage { init: "build".into(), message: text() },
             Cause::Unknown { code: 999, message: text() },
         ]
     }
@@ -520,7 +551,7 @@ mod tests {
             assert!(codes.insert(cause.code()), "{cause:?} shares its number");
             assert_eq!(Cause::from(Failure::from(cause.clone())), cause);
         }
-        assert!((1..=21).all(|code| codes.contains(&code)));
+        assert!((1..=23).all(|code| codes.contains(&code)));
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod error;
 pub mod frame;
 pub mod hello;
 pub mod ids;
+pub mod image;
 pub mod limits;
 pub mod message;
 pub mod module;

@@ -15,6 +15,12 @@ use crate::store::{EntryInfo, StoreOp};
 use crate::task_limits::TaskLimits;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+mod image;
+
+pub use image::{
+    BindImage, FetchImage, ImageBytes, ImageGone, ImageReady, NeedImage, Offer, Origin, Snapshot,
+};
+
 /// Properties of a task that change how it may be tried.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -29,6 +35,8 @@ impl TaskFlags {
     pub const BATCH: Self = Self(4);
     /// Each call of a batch gets a sandbox of its own.
     pub const ISOLATED: Self = Self(8);
+    /// What is remembered of a failure to build its image is forgotten first.
+    pub const AFRESH: Self = Self(16);
 
     /// Whether all of `other` are set.
     pub fn has(self, other: Self) -> bool {
@@ -388,6 +396,12 @@ pub mod kind {
     pub const DESCRIBE: u8 = 24;
     /// A message of this module, to a slave.
     pub const DRAIN: u8 = 25;
+    /// A message of this module, to a slave.
+    pub const BIND_IMAGE: u8 = 26;
+    /// A message of this module, to a slave.
+    pub const IMAGE_BYTES: u8 = 30;
+    /// A message of this module, to a slave.
+    pub const FETCH_IMAGE: u8 = 31;
     /// A message of this module, to a master.
     pub const NEED_MODULE: u8 = 32;
     /// A message of this module, to a master.
@@ -418,6 +432,14 @@ pub mod kind {
     pub const LOADING: u8 = 45;
     /// A message of this module, to a master.
     pub const QUEUED: u8 = 46;
+    /// A message of this module, to a master.
+    pub const NEED_IMAGE: u8 = 47;
+    /// A message of this module, to a master.
+    pub const IMAGE_READY: u8 = 48;
+    /// A message of this module, to a master.
+    pub const IMAGE_GONE: u8 = 51;
+    /// A message of this module, to a master.
+    pub const SNAPSHOT: u8 = 52;
 }
 
 /// A struct that is a frame's message.

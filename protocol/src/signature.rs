@@ -51,9 +51,17 @@ pub struct TaskRecord {
     /// The doc comment.
     #[serde(default)]
     pub doc: String,
+    /// The init of the image that it runs on; empty if it needs none.
+    #[serde(default)]
+    pub image: String,
 }
 
 impl TaskRecord {
+    /// The init of the image that it runs on, if it needs one.
+    pub fn needs(&self) -> Option<&str> {
+        (!self.image.is_empty()).then_some(&self.image)
+    }
+
     /// The flags that a dispatch of this task carries.
     pub fn flags(&self) -> TaskFlags {
         let mut flags = TaskFlags::default();
@@ -92,6 +100,7 @@ pub struct TypeRecord {
 #[serde(rename_all = "lowercase")]
 enum Record {
     Task(TaskRecord),
+    Init(TaskRecord),
     Type(TypeRecord),
 }
 
@@ -108,6 +117,7 @@ pub struct Signature {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TaskTable {
     tasks: BTreeMap<String, TaskRecord>,
+    inits: BTreeMap<String, TaskRecord>,
     types: BTreeMap<String, TypeRecord>,
 }
 
@@ -137,7 +147,7 @@ pub enum TableError {
         len: usize,
     },
     /// Two tasks have the same name.
-    #[error("two tasks are named `{0}`; give one of them another name")]
+    #[error("two tasks or two inits are named `{0}`; give one of them another name")]
     Twice(String),
 }
 
@@ -161,7 +171,7 @@ impl TaskTable {
 
     fn add(&mut self, record: Record, line: usize) -> Result<(), TableError> {
         let name = match &record {
-            Record::Task(task) => task.name.clone(),
+            Record::Task(task) | Record::Init(task) => task.name.clone(),
             Record::Type(ty) => ty.name.clone(),
         };
         if name.is_empty() || name.len() > MAX_NAME {
@@ -169,6 +179,10 @@ impl TaskTable {
         }
         match record {
             Record::Task(task) => match self.tasks.insert(name.clone(), task) {
+                None => Ok(()),
+                Some(_) => Err(TableError::Twice(name)),
+            },
+            Record::Init(init) => match self.inits.insert(name.clone(), init) {
                 None => Ok(()),
                 Some(_) => Err(TableError::Twice(name)),
             },
@@ -182,6 +196,11 @@ impl TaskTable {
     /// The tasks in the order of their names.
     pub fn tasks(&self) -> impl Iterator<Item = &TaskRecord> {
         self.tasks.values()
+    }
+
+    /// The inits in the order of their names.
+    pub fn inits(&self) -> impl Iterator<Item = &TaskRecord> {
+        self.inits.values()
     }
 
     /// The task of that name.

@@ -146,6 +146,7 @@ impl Builder {
         }?;
         let release = release(Arc::downgrade(&core));
         let (modules, loader) = Modules::start(engines, self.limits, cache, Arc::clone(&release))?;
+        modules.set_core(Arc::downgrade(&core));
         core.set_modules(modules, release);
         let mut identity = identity("slave");
         if let Some(name) = self.name {

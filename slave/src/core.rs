@@ -5,6 +5,8 @@ use crate::engine::Engines;
 use crate::helm::Helm;
 use crate::job::Job;
 use crate::limits::Limits;
+use crate::module::code::{CodeId, Wanted};
+use crate::module::image::Source;
 use crate::module::load::{Loaded, Modules, Release};
 use crate::pacer::{Pacer, TICK};
 use crate::program::Programs;
@@ -12,10 +14,9 @@ use crate::queue::{Queue, Released, Reservation, Wished};
 use crate::session::{Session, give_back, refuse, tell_reserved};
 use crate::store::Store;
 use crate::watch::{Seen, Watch};
-use dpfw_protocol::Bytes;
 use dpfw_protocol::attempts::AttemptSet;
 use dpfw_protocol::error::Cause;
-use dpfw_protocol::ids::{AttemptId, ConversationId, ModuleHash};
+use dpfw_protocol::ids::{AttemptId, ConversationId};
 use dpfw_protocol::message::{Draining, Started, Status};
 use dpfw_protocol::recycle::Recycler;
 use std::collections::HashSet;
@@ -165,16 +166,31 @@ impl Core {
         refuse(job, cause);
     }
 
-    /// A master sent a module's bytes, or they will not come.
-    pub(crate) fn module_offered(
-        &self,
-        from: &Arc<Session>,
-        module: ModuleHash,
-        bytes: Result<Bytes, Cause>,
-    ) {
+    /// A master sent what a module or an image is made of, or it will not come.
+    pub(crate) fn offered(&self, from: &Arc<Session>, code: CodeId, source: Result<Source, Cause>) {
         if let Some((modules, release)) = self.modules() {
-            modules.offered(from, module, bytes, release);
+            modules.offered(from, code, source, release);
         }
+    }
+
+    /// What this job needs may be made though it was refused before.
+    pub(crate) fn forgive(&self, job: &Job) {
+        if let Some((modules, _)) = self.modules() {
+            modules.forgive(job);
+        }
+    }
+
+    /// An image that a session's tasks may run on.
+    pub(crate) fn image(&self, wanted: &Wanted) -> Option<(CodeId, Arc<Loaded>)> {
+        self.modules()?.0.image(wanted)
+    }
+
+    /// The snapshot of an image.
+    pub(crate) fn snapshot(&self, code: CodeId, loaded: &Loaded) -> Result<Vec<u8>, Cause> {
+        let (Some(image), Some((modules, _))) = (&loaded.artifact.image, self.modules()) else {
+            return Err(Cause::Internal { message: "it is no image".into() });
+        };
+        modules.snapshot(code, image)
     }
 
     /// Stops an attempt: one that waits is dropped, one that runs is interrupted.

@@ -90,12 +90,21 @@ impl Engines {
         (memory, table, stack, module).hash(&mut hasher);
         let Limits { functions, function_size, locals, data, warm, .. } = self.limits;
         (functions, function_size, locals, data, warm).hash(&mut hasher);
+        self.limits.image_memory.hash(&mut hasher);
         Ok(hasher.finish())
     }
 
     /// An engine for one slot, with its pool.
     pub(crate) fn pooled(&self) -> Result<Engine, Cause> {
         self.engine(Allocation::Pooled(POOLED))
+    }
+
+    /// An engine that compiles images. They are laid out densely whatever there is in them, so
+    /// that they are mapped, and never copied.
+    pub(crate) fn of_images(&self) -> Result<Engine, Cause> {
+        let mut config = self.config(Allocation::OnDemand);
+        config.memory_guaranteed_dense_image_size(self.limits.image_memory);
+        make(&config)
     }
 
     /// The engine of programs, which all slots share, with a pool for as many as there may be.

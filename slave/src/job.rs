@@ -1,12 +1,13 @@
 //! An attempt on its way to a slot.
 
+use crate::module::code::Wanted;
 use crate::module::facts::Kind;
 use crate::module::load::Loaded;
 use crate::session::{Held, Session};
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::{AttemptId, ModuleHash};
-use dpfw_protocol::message::{Bind, TaskFlags};
+use dpfw_protocol::message::{Bind, BindImage, TaskFlags};
 use dpfw_protocol::signature::Signature;
 use dpfw_protocol::task_limits::TaskLimits;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -32,6 +33,8 @@ pub(crate) struct Job {
 #[derive(Debug)]
 pub(crate) struct Bound {
     pub(crate) module: ModuleHash,
+    /// The image that it runs on, if it does.
+    pub(crate) image: Option<Wanted>,
     pub(crate) task: String,
     expects: Option<Signature>,
     target: OnceLock<Result<Target, Cause>>,
@@ -47,15 +50,43 @@ pub(crate) struct Target {
     pub(crate) function: usize,
 }
 
+/// The function of a task that does nothing but need its image.
+pub(crate) const NOTHING: usize = usize::MAX;
+
 impl Bound {
     pub(crate) fn new(bind: Bind) -> Self {
         Self {
             module: bind.module,
+            image: None,
             task: bind.task,
             expects: bind.expects,
             target: OnceLock::new(),
             cost_us: AtomicU32::new(0),
         }
+    }
+
+    /// A task on an image, as a session declared it.
+    pub(crate) fn on_image(bind: BindImage, session: &Session) -> Self {
+        let BindImage { bind, image, module, key, task, expects } = bind;
+        let image = Some(Wanted::new(image, key, session));
+        Self { image, ..Self::new(Bind { bind, module, task, expects }) }
+    }
+
+    /// The same, as if it had never been called.
+    pub(crate) fn afresh(&self) -> Self {
+        Self {
+            module: self.module,
+            image: self.image.clone(),
+            task: self.task.clone(),
+            expects: self.expects.clone(),
+            target: OnceLock::new(),
+            cost_us: AtomicU32::new(self.cost_us.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// Whether its image has gone since it was last called.
+    pub(crate) fn is_stale(&self) -> bool {
+        matches!(self.target.get(), Some(Ok(target)) if target.module.is_gone())
     }
 
     /// The task, if its module has been there before.
@@ -73,6 +104,12 @@ impl Bound {
 
     fn function_in(&self, module: &Loaded) -> Result<usize, Cause> {
         let facts = module.facts();
+        if let Some(needed) = facts.needs(&self.task) {
+            self.check_image(module, needed)?;
+        }
+        if self.image.is_some() && self.task.is_empty() {
+            return Ok(NOTHING);
+        }
         let Ok(function) = facts.functions.binary_search(&self.task) else {
             let known = facts.functions.iter().take(KNOWN).cloned().collect();
             return Err(Cause::MissingTask { name: self.task.clone(), known });
@@ -84,6 +121,16 @@ impl Bound {
             expects.check(&actual)?;
         }
         Ok(function)
+    }
+
+    /// Whether it runs on the image that it needs.
+    fn check_image(&self, module: &Loaded, needed: &str) -> Result<(), Cause> {
+        let message = match &module.artifact.image {
+            Some(image) if image.init == needed => return Ok(()),
+            Some(image) => format!("`{}` was given one of `{}`", self.task, image.init),
+            None => format!("`{}` was dispatched without one", self.task),
+        };
+        Err(Cause::NeedsImage { init: needed.to_owned(), message })
     }
 
     /// What a run takes, as far as is known.

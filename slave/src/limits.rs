@@ -41,6 +41,11 @@ pub struct Limits {
     pub data: u64,
     /// How long a module's start and warm-up may take.
     pub warm: Duration,
+    /// `image time`: how long an init may run.
+    pub image_time: Duration,
+    /// `image memory`: bytes of memory that an image may have. Its tasks may have what `memory`
+    /// allows beyond what they begin with.
+    pub image_memory: u64,
     /// `quota`: bytes of the keyed store.
     pub store_bytes: u64,
     /// `entries of the store`: entries of the keyed store.
@@ -85,6 +90,10 @@ impl Default for Limits {
             // its compiled code, and, when it is copied, in the image of every sandbox.
             data: MAX_MODULE / 2,
             warm: Duration::from_secs(5),
+            // An index over gigabytes takes minutes; it is done once.
+            image_time: Duration::from_secs(600),
+            // A wasm module can hold no more data.
+            image_memory: 1 << 30,
             store_bytes: 1 << 30,
             store_entries: 1_000_000,
             queued: 64 * 1024,
@@ -108,6 +117,13 @@ pub(crate) struct Granted {
 }
 
 impl Limits {
+    /// What an image that was sent is held against: it is a module with more data in it.
+    pub(crate) fn of_images(&self) -> Self {
+        let most = self.image_memory;
+        let module = self.module.saturating_add(most);
+        Self { memory: most, data: self.data.saturating_add(most), module, ..*self }
+    }
+
     /// What an attempt may use whose caller allows this.
     pub(crate) fn granted(&self, task: Option<&TaskLimits>) -> Granted {
         let own = Granted {
@@ -155,6 +171,9 @@ const MOST_ELEMENTS: u64 = 10_000_000;
 /// Each has 6 GiB of addresses, of the 128 TiB that a process has.
 const MOST_PROGRAMS: u64 = 8 << 10;
 
+/// What a wasm module can hold.
+const MOST_IMAGE: u64 = 1 << 30;
+
 /// More descriptors than a process is ever given.
 const MOST_LINKS: u64 = 1 << 20;
 
@@ -179,6 +198,8 @@ impl Limits {
             ("function size", self.function_size, some.clone()),
             ("compile time", nanos(self.compile), some.clone()),
             ("warm-up", nanos(self.warm), some.clone()),
+            ("image time", nanos(self.image_time), some.clone()),
+            ("image memory", self.image_memory, 1..=MOST_IMAGE),
             ("queued attempts", self.queued as u64, some.clone()),
             ("programs", self.programs as u64, 1..=MOST_PROGRAMS),
             ("modules", self.modules as u64, some),

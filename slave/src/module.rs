@@ -1,8 +1,13 @@
-//! Modules: found out, warmed, compiled once, kept on disk, mapped into each slot's engine.
+//! Modules and images: found out, warmed or initialised, compiled once, kept on disk, mapped into
+//! each slot's engine.
 
 pub(crate) mod cache;
+mod cell;
+pub(crate) mod code;
 mod compile;
 pub(crate) mod facts;
+pub(crate) mod image;
 pub(crate) mod load;
 pub(crate) mod loader;
+pub(crate) mod snapshot;
 pub(crate) mod warm;

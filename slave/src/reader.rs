@@ -7,17 +7,20 @@
 use crate::core::Core;
 use crate::drain;
 use crate::job::{Bound, Job};
+use crate::module::code::{CodeId, Wanted};
+use crate::module::image::{Source, fetch};
 use crate::queue::Reservation;
 use crate::session::{MOST_HELD, Session};
 use dpfw_link::{Inbox, LinkError};
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::{Cause, Limit};
 use dpfw_protocol::frame::{END, Frame};
-use dpfw_protocol::ids::{AttemptId, ConversationId, Port};
+use dpfw_protocol::ids::{AttemptId, BindId, ConversationId, Port};
 use dpfw_protocol::limits::{MAX_BINDS, WINDOW};
 use dpfw_protocol::message::{
-    Abandon, Bind, Cancel, Close, Credit, Describe, Dispatch, Drain, Heartbeat, MessageError,
-    ModuleBytes, Recall, Release, Reserve, StoreReply, StoreRequest, decode, kind,
+    Abandon, Bind, BindImage, Cancel, Close, Credit, Describe, Dispatch, Drain, FetchImage,
+    Heartbeat, ImageBytes, MessageError, ModuleBytes, Offer, Recall, Release, Reserve, StoreReply,
+    StoreRequest, TaskFlags, decode, kind,
 };
 use dpfw_protocol::receive::{ArrivalError, Arrivals, Step};
 use std::sync::Arc;
@@ -28,13 +31,14 @@ use std::time::{Duration, Instant};
 enum Arriving {
     Args(Job),
     Module(ModuleBytes),
+    Image(ImageBytes),
     Value(StoreRequest),
 }
 
 /// Bytes that may be arriving at once in one session, and bytes of arguments that the slave
 /// holds for all: the largest arguments, twice.
 fn most_arriving(core: &Core) -> u64 {
-    core.limits.arguments.max(core.limits.module).saturating_mul(2)
+    core.limits.arguments.max(core.limits.of_images().module).saturating_mul(2)
 }
 
 /// The reading end of one session.
@@ -113,6 +117,7 @@ impl Reader {
                 self.arrived(conversation, step)
             }
             kind::BIND => self.bind(decode::<Bind>(frame)?.0),
+            kind::BIND_IMAGE => self.bind_image(decode::<BindImage>(frame)?.0),
             kind::CANCEL => {
                 decode::<Cancel>(frame)?;
                 self.cancel(conversation.attempt());
@@ -127,6 +132,15 @@ impl Reader {
             kind::MODULE_BYTES => {
                 let (offer, inline) = decode::<ModuleBytes>(frame)?;
                 self.module(conversation, offer, inline, last)
+            }
+            kind::IMAGE_BYTES => {
+                let (offer, inline) = decode::<ImageBytes>(frame)?;
+                self.image(conversation, offer, inline, last)
+            }
+            kind::FETCH_IMAGE => {
+                let image = decode::<FetchImage>(frame)?.0.image;
+                fetch::snapshot(&self.core, &self.session, conversation, image);
+                Ok(())
             }
             kind::STORE_REQUEST => {
                 let (request, inline) = decode::<StoreRequest>(frame)?;
@@ -199,11 +213,22 @@ impl Reader {
     }
 
     fn bind(&mut self, bind: Bind) -> Result<(), LinkError> {
-        if bind.bind.0 as usize != self.binds.len() || self.binds.len() >= MAX_BINDS {
-            return Err(LinkError::Broken(format!("task {} is bound out of turn", bind.bind)));
-        }
+        self.check_turn(bind.bind)?;
         self.binds.push(Arc::new(Bound::new(bind)));
         Ok(())
+    }
+
+    fn bind_image(&mut self, bind: BindImage) -> Result<(), LinkError> {
+        self.check_turn(bind.bind)?;
+        self.binds.push(Arc::new(Bound::on_image(bind, &self.session)));
+        Ok(())
+    }
+
+    fn check_turn(&self, bind: BindId) -> Result<(), LinkError> {
+        match bind.0 as usize == self.binds.len() && self.binds.len() < MAX_BINDS {
+            true => Ok(()),
+            false => Err(LinkError::Broken(format!("task {bind} is bound out of turn"))),
+        }
     }
 
     fn dispatch(
@@ -218,9 +243,13 @@ impl Reader {
             return Err(LinkError::Broken(format!("attempt {attempt} is stale")));
         }
         self.last = attempt;
-        let Some(bound) = self.binds.get(dispatch.bind.0 as usize) else {
+        let Some(bound) = self.binds.get_mut(dispatch.bind.0 as usize) else {
             return Err(LinkError::Broken(format!("task {} is not bound", dispatch.bind)));
         };
+        let afresh = dispatch.flags.has(TaskFlags::AFRESH);
+        if afresh || bound.is_stale() {
+            *bound = Arc::new(bound.afresh());
+        }
         let busy = || LinkError::Broken(format!("more than {MOST_HELD} attempts are under way"));
         let mut held = self.session.hold(&self.core.held).ok_or_else(busy)?;
         let has_room = held.take(dispatch.payload, most_arriving(&self.core));
@@ -236,6 +265,9 @@ impl Reader {
             arrived: now,
             deadline,
         };
+        if afresh {
+            self.core.forgive(&job);
+        }
         let allowed = self.core.limits.arguments;
         if dispatch.payload > allowed {
             self.core.refuse(&job, Cause::Limit { limit: Limit::Arguments, allowed });
@@ -268,6 +300,26 @@ impl Reader {
             return Ok(());
         }
         self.begin(conversation, offer.payload, inline, last, Arriving::Module(offer))
+    }
+
+    fn image(
+        &mut self,
+        conversation: ConversationId,
+        offer: ImageBytes,
+        inline: &[u8],
+        last: bool,
+    ) -> Result<(), LinkError> {
+        let limits = &self.core.limits;
+        let allowed = match &offer.offer {
+            Offer::Snapshot { .. } => limits.of_images().module,
+            Offer::Recipe { .. } | Offer::Nothing => limits.module.saturating_add(limits.arguments),
+        };
+        if offer.payload > allowed {
+            let cause = Cause::Limit { limit: Limit::Module, allowed };
+            self.refuse(conversation, Arriving::Image(offer), cause);
+            return Ok(());
+        }
+        self.begin(conversation, offer.payload, inline, last, Arriving::Image(offer))
     }
 
     fn store(
@@ -317,7 +369,11 @@ impl Reader {
                 self.batch.push(job);
             }
             Ok(Step::Complete(Arriving::Module(offer), bytes)) => {
-                self.core.module_offered(&self.session, offer.module, Ok(bytes));
+                let source = Source::module(offer.module, bytes);
+                self.core.offered(&self.session, CodeId::Module(offer.module), source);
+            }
+            Ok(Step::Complete(Arriving::Image(offer), bytes)) => {
+                self.offered(&offer, |offer| source_of(offer, bytes));
             }
             Ok(Step::Complete(Arriving::Value(request), value)) => {
                 let Session { namespace, principal, .. } = &*self.session;
@@ -350,9 +406,19 @@ impl Reader {
             Arriving::Args(job) => self.core.refuse(&job, cause),
             Arriving::Value(_) => self.reply(conversation, Err(cause)),
             Arriving::Module(offer) => {
-                self.core.module_offered(&self.session, offer.module, Err(cause));
+                self.core.offered(&self.session, CodeId::Module(offer.module), Err(cause));
             }
+            Arriving::Image(offer) => self.offered(&offer, |_| Err(cause)),
         }
+    }
+
+    fn offered(
+        &self,
+        offer: &ImageBytes,
+        source: impl FnOnce(&ImageBytes) -> Result<Source, Cause>,
+    ) {
+        let wanted = Wanted::new(offer.image, None, &self.session);
+        self.core.offered(&self.session, CodeId::Image(wanted.built), source(offer));
     }
 
     fn reply(&self, conversation: ConversationId, answer: Result<crate::store::Answer, Cause>) {
@@ -402,5 +468,25 @@ impl Reader {
         self.core.admit(&mut self.batch);
         let wish = Reservation { session: Arc::clone(&self.session), conversation };
         self.core.reserve(wish, wait);
+    }
+}
+
+/// What an image is made of, as it arrived.
+fn source_of(offer: &ImageBytes, bytes: Bytes) -> Result<Source, Cause> {
+    let ImageBytes { image: id, .. } = *offer;
+    match &offer.offer {
+        Offer::Nothing => {
+            let reason = "neither this slave nor the master has what the image is made of".into();
+            Err(Cause::Rejected { reason })
+        }
+        Offer::Recipe { init, module } => {
+            // It is no longer than the payload, or the message would not have been taken.
+            let (mut wasm, at) = (bytes, usize::try_from(*module).unwrap_or(usize::MAX));
+            let args = wasm.split_off(at.min(wasm.len()));
+            Source::recipe(id, init.clone(), wasm, args)
+        }
+        Offer::Snapshot { module, init_us } => {
+            Ok(Source::Snapshot { id, module: *module, wasm: bytes, init_us: *init_us })
+        }
     }
 }

@@ -45,6 +45,8 @@ pub(crate) struct Session {
     /// Set while the master does not take what it asked for.
     clogged: AtomicBool,
     clog: Notify,
+    /// Held while a snapshot is read for it.
+    fetching: Arc<()>,
 }
 
 /// Bytes of results and values that may wait for a master. While more wait, nothing of its
@@ -109,6 +111,7 @@ impl Session {
             arriving: Mutex::default(),
             clogged: AtomicBool::new(false),
             clog: Notify::new(),
+            fetching: Arc::default(),
         }
     }
 
@@ -131,6 +134,11 @@ impl Session {
     /// The last attempt that was taken in. Whoever looks where attempts are asks this first.
     pub(crate) fn upto(&self) -> AttemptId {
         AttemptId(self.upto.load(Ordering::Acquire))
+    }
+
+    /// The turn to read a snapshot, if nobody has it. The links' thread asks, and no other.
+    pub(crate) fn begin_fetch(&self) -> Option<Arc<()>> {
+        (Arc::strong_count(&self.fetching) == 1).then(|| Arc::clone(&self.fetching))
     }
 
     /// Whether the master does not take what it asked for.

@@ -5,7 +5,7 @@ mod batch;
 mod tests;
 
 use crate::core::Core;
-use crate::job::{Job, Target};
+use crate::job::{Job, NOTHING, Target};
 use crate::limits::Granted;
 use crate::module::facts::Kind;
 use crate::queue::{Entering, Freed, Next};
@@ -39,6 +39,9 @@ const LARGE: u64 = 1 << 20;
 
 /// Sandboxes of a slot that may wait for their results to be sent: half of its pool.
 const KEPT: usize = crate::engine::POOLED as usize / 2;
+
+/// `()`, encoded.
+const NIL: &[u8] = &[0xc0];
 
 /// A sandbox that has run.
 type Spent = Option<Sandbox>;
@@ -232,6 +235,9 @@ impl Slot {
             Some(Err(cause)) => return Err(cause.clone()),
             None => return Err(Cause::Internal { message: "its module is not there".into() }),
         };
+        if target.function == NOTHING {
+            return tell(job, *timing, NIL.into()).map(|()| None);
+        }
         let prepared = self.engines.prepare(&target.module)?;
         if !wasmtime::Engine::same(&prepared.engine, self.engines.engine()) {
             self.watch.move_to(&prepared.engine);
@@ -257,6 +263,13 @@ impl Slot {
         self.core.limits.granted(job.limits.as_deref())
     }
 
+    /// The same for its sandboxes: what an image brings along is not counted.
+    fn granted_on(&self, job: &Job, target: &Target) -> Granted {
+        let granted = self.granted(job);
+        let image = target.module.artifact.image.as_ref().map_or(0, |image| image.memory);
+        Granted { memory: granted.memory.saturating_add(image), ..granted }
+    }
+
     fn single(
         &self,
         job: &Job,
@@ -265,7 +278,8 @@ impl Slot {
         started: Instant,
         timing: &mut Timing,
     ) -> Result<Spent, Cause> {
-        let mut sandbox = self.sandbox(job, prepared, Allowance::of(&self.granted(job)))?;
+        let mut sandbox =
+            self.sandbox(job, prepared, Allowance::of(&self.granted_on(job, target)))?;
         let entered = Instant::now();
         timing.init_us = micros(entered - started);
         let ended = sandbox.call(target.function, &job.args);

@@ -133,6 +133,15 @@ impl Watch {
         self.stop_if(Stop::Cancelled, |c| Arc::ptr_eq(&c.session, session))
     }
 
+    /// Stops whatever runs here: its time is over.
+    pub(crate) fn expire(&self) {
+        let mut current = self.lock();
+        if let Some(current) = current.as_mut() {
+            let stop = Stop::Time(current.time);
+            self.stop(current, stop);
+        }
+    }
+
     /// Stops whatever runs here.
     pub(crate) fn shut_down(&self) -> bool {
         self.stop_if(Stop::Shutdown, |_| true)

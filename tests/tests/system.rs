@@ -24,6 +24,7 @@ mod system {
     mod guests;
     mod handles;
     mod hostile;
+    mod images;
     mod links;
     mod logs;
     mod losses;

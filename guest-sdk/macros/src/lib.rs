@@ -50,6 +50,8 @@ use proc_macro::TokenStream;
 /// - `once`: when its slave is lost after it may have run, the task is not tried again.
 ///   For tasks that change something outside.
 /// - `effect_free`: the task may be tried twice at once.
+/// - `image = build`: the task runs on an image of the `#[init]` of that name, and is refused
+///   without one before anything runs.
 /// - `name = "..."`: its name in the module. Names are unique in a module, wherever the
 ///   functions stand.
 ///
@@ -59,7 +61,47 @@ use proc_macro::TokenStream;
 /// that name) returns an error with `Display`, whose text reaches the caller.
 #[proc_macro_attribute]
 pub fn task(options: TokenStream, item: TokenStream) -> TokenStream {
-    task::expand(options.into(), item.into()).into()
+    task::expand(task::Role::Task, options.into(), item.into()).into()
+}
+
+/// Makes a function an init: what has to be done once on a slave, and not once for each task.
+///
+/// It runs in a sandbox of its own, and whatever it leaves in memory, in a `static` for
+/// instance, is there for every task that is dispatched against the image made by it; what
+/// such a task changes is its own. It logs, reads clocks and draws randomness as tasks do, but
+/// sees nothing of the keyed store: an image follows from its module and the init's arguments.
+///
+/// The function stays as it is. On the host a module of the same name appears beside it, in
+/// which `call(...)` takes the function's arguments and gives an `Init`, for `Master::init`.
+///
+/// ```standalone_crate
+/// use dpfw_guest::{init, task};
+/// use std::sync::OnceLock;
+/// # dpfw_guest::module!(b"\0asm\x01\0\0\0");
+///
+/// static WORDS: OnceLock<Vec<String>> = OnceLock::new();
+///
+/// /// Any arguments that a task can have; nothing, or an error, is returned.
+/// #[init]
+/// pub fn words(text: String) -> Result<(), String> {
+///     let words = text.split_whitespace().map(str::to_owned).collect();
+///     WORDS.set(words).map_err(|_| "there are words already".to_owned())
+/// }
+///
+/// #[task(image = words)]
+/// pub fn has(word: String) -> bool {
+///     WORDS.get().is_some_and(|words| words.contains(&word))
+/// }
+///
+/// fn main() {
+///     assert_eq!(words::call("to be".into()).to_string(), r#"words("to be")"#);
+///     words("to be".into()).expect("the first time");
+///     assert!(has("be".into())); // a plain function, as any task
+/// }
+/// ```
+#[proc_macro_attribute]
+pub fn init(options: TokenStream, item: TokenStream) -> TokenStream {
+    task::expand(task::Role::Init, options.into(), item.into()).into()
 }
 
 /// Tells the fields of a type, so that a caller and a module built from different

@@ -11,12 +11,14 @@ use quote::quote;
 const SECTION: &str = "dpfw.tasks";
 
 /// A name and a type, as written.
+#[derive(Clone)]
 pub(crate) struct Field {
     pub(crate) name: String,
     pub(crate) ty: String,
 }
 
 /// A task of the module.
+#[derive(Clone)]
 pub(crate) struct Task {
     pub(crate) name: String,
     pub(crate) args: Vec<Field>,
@@ -25,6 +27,10 @@ pub(crate) struct Task {
     pub(crate) once: bool,
     pub(crate) effect_free: bool,
     pub(crate) doc: String,
+    /// The name of the init that it needs; empty if none.
+    pub(crate) image: String,
+    /// Whether it is an init itself.
+    pub(crate) is_init: bool,
 }
 
 impl Task {
@@ -34,8 +40,13 @@ impl Task {
     }
 
     fn json(&self) -> String {
+        let role = if self.is_init { "init" } else { "task" };
+        let image = match self.image.as_str() {
+            "" => String::new(),
+            image => format!(r#","image":{}"#, text(image)),
+        };
         format!(
-            r#"{{"task":{{"name":{},"args":{},"returns":{},"fallible":{},"once":{},"effect_free":{},"doc":{}}}}}"#,
+            r#"{{"{role}":{{"name":{},"args":{},"returns":{},"fallible":{},"once":{},"effect_free":{},"doc":{}{image}}}}}"#,
             text(&self.name),
             fields(&self.args),
             text(&self.returns),
@@ -117,7 +128,13 @@ mod tests {
             once: false,
             effect_free: false,
             doc: "One.\nTwo\t\\.".into(),
+            image: String::new(),
+            is_init: false,
         };
+        let init = Task { image: "build".into(), is_init: true, ..task.clone() };
+        let json = init.json();
+        assert!(json.starts_with(r#"{"init":{"name":"a\"b","#), "{json}");
+        assert!(json.ends_with(r#","image":"build"}}"#), "{json}");
         assert_eq!(
             task.json(),
             r#"{"task":{"name":"a\"b","args":[{"name":"x","type":"Vec<u8>"}],"returns":"()","fallible":true,"once":false,"effect_free":false,"doc":"One.\nTwo\u0009\\."}}"#

@@ -1,4 +1,5 @@
-//! `#[task]`: a function becomes a task of the module and a typed call on the host.
+//! `#[task]` and `#[init]`: a function becomes a task of the module, or what its images are made
+//! by, and a typed call on the host.
 //!
 //! Owns: the order of things: read, check everything, then expand or report. Invariant:
 //! the function is given back as it came, whether or not it can be a task.
@@ -9,25 +10,64 @@ mod options;
 
 use crate::text;
 use options::Options;
-use proc_macro2::{Ident, TokenStream, TokenTree};
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::quote;
 use syn::parse::{Parse, ParseStream};
 use syn::{Attribute, Error, FnArg, Pat, PatType, ReturnType, Signature, Token, Type, Visibility};
 
+/// What a function becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Task,
+    Init,
+}
+
+impl Role {
+    /// The prefix of its export; `dpfw_protocol::signature::EXPORT_PREFIX` and
+    /// `dpfw_protocol::image::INIT_PREFIX`.
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Task => "dpfw:",
+            Self::Init => "dpfw-init:",
+        }
+    }
+
+    /// What is said of a task holds of an init.
+    fn reworded(self, error: Error) -> Error {
+        let said_of_init = |error: Error| {
+            let text = error.to_string();
+            let text = text.replace("`#[task]`", "`#[init]`").replace("a task", "an init");
+            Error::new(error.span(), text)
+        };
+        match self {
+            Self::Task => error,
+            Self::Init => {
+                let mut mistakes = Mistakes::default();
+                error.into_iter().map(said_of_init).for_each(|error| mistakes.add(error));
+                mistakes.0.unwrap_or_else(|| Error::new(Span::call_site(), "not an init"))
+            }
+        }
+    }
+}
+
 /// The function, followed by what belongs to it or by what is wrong with it.
-pub(crate) fn expand(options: TokenStream, item: TokenStream) -> TokenStream {
-    let beside = generate(options, &item).unwrap_or_else(|mistakes| mistakes.into_compile_error());
+pub(crate) fn expand(role: Role, options: TokenStream, item: TokenStream) -> TokenStream {
+    let beside = generate(role, options, &item)
+        .unwrap_or_else(|mistakes| role.reworded(mistakes).into_compile_error());
     quote! { #item #beside }
 }
 
-fn generate(options: TokenStream, item: &TokenStream) -> Result<TokenStream, Error> {
+fn generate(role: Role, options: TokenStream, item: &TokenStream) -> Result<TokenStream, Error> {
     let mut mistakes = Mistakes::default();
-    let options = Options::read(options, &mut mistakes);
+    let options = Options::read(role, options, &mut mistakes);
     match syn::parse2::<Function>(item.clone()) {
         Ok(function) => {
             check::function(&function, &options, &mut mistakes);
+            if role == Role::Init {
+                expand::check_init(&function, &mut mistakes);
+            }
             mistakes.finish()?;
-            Ok(expand::beside(&function, &options))
+            Ok(expand::beside(role, &function, &options))
         }
         Err(error) => {
             mistakes.add(error);

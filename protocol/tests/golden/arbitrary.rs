@@ -69,8 +69,8 @@ fn fields() -> impl Strategy<Value = Vec<Field>> {
 }
 
 fn task() -> impl Strategy<Value = TaskRecord> {
-    (text(), fields(), text(), any::<[bool; 3]>(), text()).prop_map(
-        |(name, args, returns, [fallible, once, effect_free], doc)| TaskRecord {
+    (text(), fields(), text(), any::<[bool; 3]>(), text(), text()).prop_map(
+        |(name, args, returns, [fallible, once, effect_free], doc, image)| TaskRecord {
             name,
             args,
             returns,
@@ -78,6 +78,7 @@ fn task() -> impl Strategy<Value = TaskRecord> {
             once,
             effect_free,
             doc,
+            image,
         },
     )
 }

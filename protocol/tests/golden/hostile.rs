@@ -12,10 +12,11 @@ use dpfw_protocol::limits::{
     INLINE, MAX_BACKTRACE, MAX_BODY, MAX_KEY, MAX_LISTED, MAX_NAME, MAX_TEXT,
 };
 use dpfw_protocol::message::{
-    Abandon, Bind, Cancel, Close, Credit, Describe, Description, Dispatch, Done, Drain, Draining,
-    Failed, Heartbeat, Loading, Log, Message, MessageError, ModuleBytes, NeedModule, Progress,
-    Queued, Recall, Release, Reserve, Reserved, Returned, Started, Status, StoreReply,
-    StoreRequest, Timing, Waiting, decode, encode as try_encode, kind,
+    Abandon, Bind, BindImage, Cancel, Close, Credit, Describe, Description, Dispatch, Done, Drain,
+    Draining, Failed, FetchImage, Heartbeat, ImageBytes, ImageGone, ImageReady, Loading, Log,
+    Message, MessageError, ModuleBytes, NeedImage, NeedModule, Progress, Queued, Recall, Release,
+    Reserve, Reserved, Returned, Snapshot, Started, Status, StoreReply, StoreRequest, Timing,
+    Waiting, decode, encode as try_encode, kind,
 };
 use dpfw_protocol::payload;
 use dpfw_protocol::receive::{ArrivalError, Arrivals};
@@ -70,6 +71,13 @@ fn read(kind: u8, body: &[u8]) -> Option<Result<(), String>> {
         Waiting,
         Loading,
         Queued,
+        BindImage,
+        ImageBytes,
+        FetchImage,
+        NeedImage,
+        ImageReady,
+        ImageGone,
+        Snapshot,
     ])
 }
 

@@ -3,10 +3,12 @@
 use dpfw_protocol::error::{Cause, Limit, Location};
 use dpfw_protocol::hello::{Features, Hello, Namespace, PeerLimits, Range, Role};
 use dpfw_protocol::ids::{AttemptId, BindId, Incarnation, ModuleHash, PeerId, SessionId};
+use dpfw_protocol::image::ImageId;
 use dpfw_protocol::message::{
-    Abandon, Bind, Close, Description, Dispatch, Done, Failed, Loading, Log, ModuleBytes,
-    NeedModule, Queued, Recall, Returned, Started, Status, StoreReply, StoreRequest, TaskFlags,
-    Timing, Waiting, close,
+    Abandon, Bind, BindImage, Close, Description, Dispatch, Done, Failed, FetchImage, ImageBytes,
+    ImageGone, ImageReady, Loading, Log, ModuleBytes, NeedImage, NeedModule, Offer, Origin, Queued,
+    Recall, Returned, Snapshot, Started, Status, StoreReply, StoreRequest, TaskFlags, Timing,
+    Waiting, close,
 };
 use dpfw_protocol::signature::{Field, Signature, TaskRecord, TypeRecord};
 use dpfw_protocol::store::{EntryInfo, EntryKind, Key, Principal, StoreOp};
@@ -78,10 +80,69 @@ pub(crate) fn bind_with_a_belief() -> Bind {
         once: true,
         effect_free: false,
         doc: "Finds.".into(),
+        image: "build".into(),
     };
     let types = vec![TypeRecord { name: "Query".into(), fields: vec![field("text", "String")] }];
     let expects = Some(Signature { task, types });
     Bind { bind: BindId(1), module: module(), task: "find".into(), expects }
+}
+
+fn image() -> ImageId {
+    ImageId::from_bytes([0x1f; 32])
+}
+
+pub(crate) fn bind_image() -> BindImage {
+    let key = Some(Key::new("index").expect("short"));
+    let (bind, task) = (BindId(2), "find".into());
+    BindImage { bind, image: image(), module: module(), key, task, expects: None }
+}
+
+pub(crate) fn need_image() -> NeedImage {
+    NeedImage { image: image() }
+}
+
+/// What the master has of an image: a module of 8 bytes, and arguments behind it.
+pub(crate) fn recipe() -> ImageBytes {
+    let offer = Offer::Recipe { init: "build".into(), module: 8 };
+    ImageBytes { image: image(), offer, payload: 10 }
+}
+
+pub(crate) fn no_recipe() -> ImageBytes {
+    ImageBytes { image: image(), offer: Offer::Nothing, payload: 0 }
+}
+
+pub(crate) fn image_sent() -> ImageBytes {
+    let offer = Offer::Snapshot { module: module(), init_us: 2_000_000 };
+    ImageBytes { image: image(), offer, payload: 8 }
+}
+
+pub(crate) fn image_ready() -> ImageReady {
+    ImageReady {
+        image: image(),
+        origin: Origin::Built,
+        hash: module(),
+        snapshot: 64 << 20,
+        memory: 65 << 20,
+        init_us: 2_000_000,
+        took_us: 2_670_000,
+    }
+}
+
+pub(crate) fn image_gone() -> ImageGone {
+    ImageGone { image: image() }
+}
+
+pub(crate) fn fetch_image() -> FetchImage {
+    FetchImage { image: image() }
+}
+
+pub(crate) fn snapshot() -> Snapshot {
+    Snapshot { failure: None, payload: 8 }
+}
+
+pub(crate) fn no_snapshot() -> Snapshot {
+    let cause = Cause::Busy { what: "the image is not here any more".into() };
+    Snapshot { failure: Some(cause.into()), payload: 0 }
 }
 
 pub(crate) fn dispatch() -> Dispatch {

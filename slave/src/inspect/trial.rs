@@ -87,7 +87,10 @@ fn within(
     prepared: &Arc<Prepared>,
     what: impl FnOnce(&mut Sandbox) -> Result<(), Cause>,
 ) -> Result<(), Cause> {
-    let bell = Bell::ring_after(&prepared.engine, PATIENCE);
+    let bell = {
+        let engine = prepared.engine.clone();
+        Bell::ring_after(PATIENCE, move || engine.increment_epoch())
+    };
     let outcome = local.sandbox(prepared).and_then(|mut sandbox| what(&mut sandbox));
     drop(bell);
     outcome

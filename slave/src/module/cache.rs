@@ -1,14 +1,17 @@
-//! Compiled modules on disk, kept between runs.
+//! Compiled modules and images on disk, kept between runs.
 //!
 //! Compiled code is code: whoever can write it can do what this process can. So the
 //! directory has to be this user's own and closed to others (mode 0700), and every file
 //! carries a keyed hash that only this user's slaves can make, over the module's name,
 //! what was found in it, and the code. What does not agree is deleted and compiled
-//! afresh. The cache is bounded, what other versions and configurations left behind
+//! afresh. The code of an image is as long as its memory, and is read again only if it is not
+//! the very file that was written, untouched since. The cache is bounded, what other versions and configurations left behind
 //! included; what was not used for longest goes first. A module that was given away stays
 //! whole whoever deletes its file: it is given as the open file.
 
+use super::code::CodeId;
 use super::facts::Facts;
+use super::image::ImageFacts;
 use dpfw_protocol::ids::ModuleHash;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use serde::{Deserialize, Serialize};
@@ -18,8 +21,9 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// The cache's size on disk; a compiled module takes about three times its wasm.
-const MOST: u64 = 2 << 30;
+/// The cache's size on disk. A compiled module takes about three times its wasm, an image twice
+/// its memory: what is mapped, and what can be sent.
+const MOST: u64 = 4 << 30;
 
 /// A directory of compiled modules.
 #[derive(Debug)]
@@ -43,15 +47,56 @@ pub(crate) struct Artifact {
     pub(crate) facts: Facts,
     /// Whether its memory is a snapshot: nothing is left to initialise.
     pub(crate) warmed: bool,
+    /// What it is an image of, if it is one.
+    pub(crate) image: Option<ImageFacts>,
 }
 
 /// What stands beside the code.
 #[derive(Serialize, Deserialize)]
-struct Label {
+pub(crate) struct Label {
     facts: Facts,
     warmed: bool,
+    image: Option<ImageFacts>,
     /// Of the code.
-    code: [u8; 32],
+    hash: [u8; 32],
+    /// The file that was written.
+    file: Option<Identity>,
+}
+
+impl Label {
+    /// What was found in code that is to be kept.
+    pub(crate) fn new(facts: Facts, warmed: bool, image: Option<ImageFacts>) -> Self {
+        Self { facts, warmed, image, hash: [0; 32], file: None }
+    }
+
+    fn into_artifact(self, code: fs::File) -> Artifact {
+        let Self { facts, warmed, image, .. } = self;
+        Artifact { code, facts, warmed, image }
+    }
+}
+
+/// A file, and when it was written to last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Identity {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Identity {
+    fn of(file: &fs::File) -> io::Result<Self> {
+        use std::os::unix::fs::MetadataExt;
+        let data = file.metadata()?;
+        Ok(Self {
+            device: data.dev(),
+            inode: data.ino(),
+            size: data.size(),
+            modified: (data.mtime(), data.mtime_nsec()),
+            changed: (data.ctime(), data.ctime_nsec()),
+        })
+    }
 }
 
 impl Cache {
@@ -96,76 +141,105 @@ impl Cache {
         Ok(Self { root, dir, most: MOST, key, _temporary: Some(temporary) })
     }
 
-    fn paths(&self, module: ModuleHash) -> (PathBuf, PathBuf) {
-        let name = module.to_hex();
-        (self.dir.join(format!("{name}.code")), self.dir.join(format!("{name}.label")))
+    fn path(&self, code: CodeId, part: Part) -> PathBuf {
+        self.dir.join(format!("{}.{}", code.file_name(), part.extension()))
     }
 
-    /// The compiled module, if it is there and true.
-    pub(crate) fn get(&self, module: ModuleHash) -> Option<Artifact> {
-        match self.find(module) {
+    /// The compiled code, if it is there and true.
+    pub(crate) fn get(&self, code: CodeId) -> Option<Artifact> {
+        match self.find(code) {
             Ok(found) => Some(found),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => {
-                tracing::warn!(%module, %error, "a compiled module is not trusted, and deleted");
-                self.remove(module);
+                tracing::warn!(%code, %error, "compiled code is not trusted, and deleted");
+                self.remove(code);
                 None
             }
         }
     }
 
-    fn find(&self, module: ModuleHash) -> io::Result<Artifact> {
-        let (code, label) = self.paths(module);
-        let bytes = fs::read(label)?;
+    fn find(&self, code: CodeId) -> io::Result<Artifact> {
+        let mut file = fs::File::open(self.path(code, Part::Label))?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
         let (mac, body) = bytes.split_first_chunk::<32>().ok_or(foreign("its label is cut off"))?;
-        if blake3::Hash::from_bytes(*mac) != self.mac(module, body) {
+        if blake3::Hash::from_bytes(*mac) != self.mac(code, body) {
             return Err(foreign("its label was not written by this user's slaves"));
         }
         let label: Label = rmp_serde::from_slice(body).map_err(io::Error::other)?;
         // What is looked at is what will be mapped, whatever then stands under its name.
-        let code = fs::File::open(code)?;
-        let mut hasher = blake3::Hasher::new();
-        hasher.update_reader(&code)?;
-        if hasher.finalize() != blake3::Hash::from_bytes(label.code) {
-            return Err(foreign("its code is not what was written"));
+        let mapped = fs::File::open(self.path(code, Part::Code))?;
+        let is_untouched = label.image.is_some() && label.file == Some(Identity::of(&mapped)?);
+        if !is_untouched {
+            let mut hasher = blake3::Hasher::new();
+            hasher.update_reader(&mapped)?;
+            if hasher.finalize() != blake3::Hash::from_bytes(label.hash) {
+                return Err(foreign("its code is not what was written"));
+            }
         }
         // Only the order of removal depends on it.
-        let _ = code.set_modified(SystemTime::now());
-        Ok(Artifact { code, facts: label.facts, warmed: label.warmed })
+        let _ = file.set_modified(SystemTime::now());
+        Ok(label.into_artifact(mapped))
     }
 
-    fn mac(&self, module: ModuleHash, body: &[u8]) -> blake3::Hash {
+    fn mac(&self, code: CodeId, body: &[u8]) -> blake3::Hash {
         let mut hasher = blake3::Hasher::new_keyed(&self.key);
-        hasher.update(module.as_bytes()).update(body).finalize()
+        let is_image = matches!(code, CodeId::Image(_));
+        hasher.update(&[u8::from(is_image)]).update(code.as_bytes()).update(body).finalize()
     }
 
-    /// Keeps a compiled module.
+    /// Keeps compiled code, and the snapshot that it was compiled from.
     ///
     /// # Errors
     /// An I/O error if it cannot be written: the disk is full.
     pub(crate) fn put(
         &self,
-        module: ModuleHash,
-        facts: Facts,
-        warmed: bool,
+        code: CodeId,
+        label: Label,
         compiled: &[u8],
+        snapshot: Option<&[u8]>,
     ) -> io::Result<Artifact> {
-        let (code, label) = self.paths(module);
+        if let Some(snapshot) = snapshot {
+            write_whole(&self.dir, &self.path(code, Part::Snapshot), &[snapshot])?;
+        }
         let hash = *blake3::hash(compiled).as_bytes();
-        let body = rmp_serde::to_vec(&Label { facts: facts.clone(), warmed, code: hash })
-            .map_err(io::Error::other)?;
-        let code = write_whole(&self.dir, &code, &[compiled])?;
-        write_whole(&self.dir, &label, &[self.mac(module, &body).as_bytes(), &body])?;
+        let file = write_whole(&self.dir, &self.path(code, Part::Code), &[compiled])?;
+        let label = Label { hash, file: Some(Identity::of(&file)?), ..label };
+        let body = rmp_serde::to_vec(&label).map_err(io::Error::other)?;
+        let path = self.path(code, Part::Label);
+        write_whole(&self.dir, &path, &[self.mac(code, &body).as_bytes(), &body])?;
         self.shrink();
-        Ok(Artifact { code, facts, warmed })
+        Ok(label.into_artifact(file))
     }
 
-    /// Forgets a compiled module.
-    pub(crate) fn remove(&self, module: ModuleHash) {
-        let (code, label) = self.paths(module);
-        // What is not there need not be removed; what cannot be is found out again.
-        let _ = fs::remove_file(label);
-        let _ = fs::remove_file(code);
+    /// Gives compiled code a file for as long as it is used, and no longer.
+    ///
+    /// # Errors
+    /// An I/O error if it cannot be written: the disk is full.
+    pub(crate) fn borrow(&self, label: Label, compiled: &[u8]) -> io::Result<Artifact> {
+        let mut file = tempfile::tempfile_in(&self.dir)?;
+        file.write_all(compiled)?;
+        Ok(label.into_artifact(file))
+    }
+
+    /// The snapshot of an image that was built here.
+    ///
+    /// # Errors
+    /// An I/O error if it is not there any more, or not what was written.
+    pub(crate) fn snapshot(&self, code: CodeId, image: &ImageFacts) -> io::Result<Vec<u8>> {
+        let snapshot = fs::read(self.path(code, Part::Snapshot))?;
+        match ModuleHash::of(&snapshot) == image.hash {
+            true => Ok(snapshot),
+            false => Err(foreign("it is not what was written")),
+        }
+    }
+
+    /// Forgets compiled code.
+    pub(crate) fn remove(&self, code: CodeId) {
+        for part in [Part::Label, Part::Code, Part::Snapshot] {
+            // What is not there need not be removed; what cannot be is found out again.
+            let _ = fs::remove_file(self.path(code, part));
+        }
     }
 
     /// Removes what was not used for longest, until the rest fits.
@@ -215,11 +289,31 @@ fn is_configuration(entry: &fs::DirEntry) -> bool {
     is_dir && number.is_some_and(|number| name.to_str() == Some(&directory(number)))
 }
 
-/// Code, a label, or what a slave was writing when it died.
+/// The files of one module or image.
+#[derive(Clone, Copy)]
+enum Part {
+    Code,
+    Label,
+    /// What an image's code was compiled from.
+    Snapshot,
+}
+
+impl Part {
+    fn extension(self) -> &'static str {
+        match self {
+            Self::Code => "code",
+            Self::Label => "label",
+            Self::Snapshot => "snapshot",
+        }
+    }
+}
+
+/// A part, or what a slave was writing when it died.
 fn is_part(entry: &fs::DirEntry) -> bool {
     let path = entry.path();
     let is_unfinished = entry.file_name().as_encoded_bytes().starts_with(UNFINISHED.as_bytes());
-    is_unfinished || path.extension().is_some_and(|ext| ext == "code" || ext == "label")
+    let parts = [Part::Code, Part::Label, Part::Snapshot].map(Part::extension);
+    is_unfinished || path.extension().is_some_and(|ext| parts.iter().any(|part| ext == *part))
 }
 
 /// How files are called that are being written.
@@ -312,13 +406,17 @@ mod tests {
 
     type Outcome = Result<(), Box<dyn std::error::Error>>;
 
-    const HASH: ModuleHash = ModuleHash::from_bytes([7; 32]);
+    const HASH: CodeId = CodeId::Module(ModuleHash::from_bytes([7; 32]));
 
     fn filled(dir: &Path) -> Result<Cache, Box<dyn std::error::Error>> {
         let cache = Cache::open(Some(dir), 1)?;
-        let facts = Facts::of(&wat::parse_str("(module)")?, &Limits::default())?;
-        cache.put(HASH, facts, true, b"code")?;
+        cache.put(HASH, label()?, b"code", None)?;
         Ok(cache)
+    }
+
+    fn label() -> Result<Label, Box<dyn std::error::Error>> {
+        let facts = Facts::of(&wat::parse_str("(module)")?, &Limits::default())?;
+        Ok(Label::new(facts, true, None))
     }
 
     fn content(artifact: &Artifact) -> io::Result<Vec<u8>> {
@@ -333,8 +431,7 @@ mod tests {
         let home = tempfile::tempdir()?;
         let dir = home.path().join("cache");
         let cache = filled(&dir)?;
-        let facts = Facts::of(&wat::parse_str("(module)")?, &Limits::default())?;
-        let put = cache.put(HASH, facts, true, b"code")?;
+        let put = cache.put(HASH, label()?, b"code", None)?;
         let got = cache.get(HASH).ok_or("not there")?;
         fs::remove_dir_all(&dir)?;
         assert_eq!((content(&put)?, content(&got)?), (b"code".to_vec(), b"code".to_vec()));
@@ -345,15 +442,15 @@ mod tests {
     fn all_configurations_together_are_bounded_and_the_oldest_goes_first() -> Outcome {
         let home = tempfile::tempdir()?;
         let dir = home.path().join("cache");
-        let facts = Facts::of(&wat::parse_str("(module)")?, &Limits::default())?;
-        let module = |n| ModuleHash::from_bytes([n; 32]);
+        let module = |n| CodeId::Module(ModuleHash::from_bytes([n; 32]));
         let long_ago = SystemTime::UNIX_EPOCH;
         let caches: Vec<_> =
             (0..3).map(|n| Cache::open(Some(&dir), n)).collect::<io::Result<_>>()?;
         for (n, cache) in caches.iter().enumerate() {
-            let put = cache.put(module(n as u8), facts.clone(), true, &[1; 1000])?;
+            let put = cache.put(module(n as u8), label()?, &[1; 1000], None)?;
             put.code.set_modified(long_ago + std::time::Duration::from_secs(n as u64))?;
-            let label = fs::File::options().append(true).open(cache.paths(module(n as u8)).1)?;
+            let path = cache.path(module(n as u8), Part::Label);
+            let label = fs::File::options().append(true).open(path)?;
             label.set_modified(long_ago)?;
         }
         // The one that is oldest is used.
@@ -366,7 +463,7 @@ mod tests {
         for path in [&others.join("a.code"), &unfinished] {
             fs::File::create(path)?.set_modified(long_ago)?;
         }
-        last.put(module(3), facts, true, &[1; 1000])?;
+        last.put(module(3), label()?, &[1; 1000], None)?;
         let left: Vec<bool> =
             caches.iter().enumerate().map(|(n, c)| c.get(module(n as u8)).is_some()).collect();
         assert_eq!(left, [true, false, true]);
@@ -394,7 +491,7 @@ mod tests {
         for change in ["code", "label"] {
             let home = tempfile::tempdir()?;
             let cache = filled(&home.path().join("cache"))?;
-            let (code, label) = cache.paths(HASH);
+            let [code, label] = [Part::Code, Part::Label].map(|part| cache.path(HASH, part));
             let path = if change == "code" { &code } else { &label };
             let mut bytes = fs::read(path)?;
             bytes[0] ^= 1;
@@ -409,10 +506,10 @@ mod tests {
     fn a_label_of_another_module_is_not_taken() -> Outcome {
         let home = tempfile::tempdir()?;
         let cache = filled(&home.path().join("cache"))?;
-        let other = ModuleHash::from_bytes([8; 32]);
-        let ((code, label), (code2, label2)) = (cache.paths(HASH), cache.paths(other));
-        fs::copy(code, code2)?;
-        fs::copy(label, label2)?;
+        let other = CodeId::Module(ModuleHash::from_bytes([8; 32]));
+        for part in [Part::Code, Part::Label] {
+            fs::copy(cache.path(HASH, part), cache.path(other, part))?;
+        }
         assert!(cache.get(other).is_none());
         Ok(())
     }

@@ -7,11 +7,12 @@
 //! one pass takes is bounded by the limit on a function's size. Invariants: no session has more
 //! than its share of what is compiled at once; a module that ends late is refused in time.
 
+use crate::watch::Watch;
 use cranelift_codegen::timing::{Pass, Profiler, set_thread_profiler};
 use std::any::Any;
 use std::panic::resume_unwind;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Modules that are compiled at once. Each has as many threads as there are cores, so more
@@ -32,6 +33,8 @@ const NICE: i32 = 5;
 pub(super) struct Clock {
     until: Instant,
     stopped: AtomicBool,
+    /// Of the init that runs.
+    watch: Mutex<Option<Arc<Watch>>>,
 }
 
 /// Ends a thread's compiling; the unwinding's payload.
@@ -42,12 +45,24 @@ impl Clock {
         let now = Instant::now();
         // A limit that no clock can show is none.
         let until = now.checked_add(time).unwrap_or(now + Duration::from_secs(1 << 32));
-        Self { until, stopped: AtomicBool::new(false) }
+        Self { until, stopped: AtomicBool::new(false), watch: Mutex::default() }
     }
 
     /// It is not needed any more.
     pub(super) fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
+        if let Some(watch) = &*self.watch.lock().unwrap_or_else(PoisonError::into_inner) {
+            watch.shut_down();
+        }
+    }
+
+    /// An init runs, which is to be stopped as well.
+    pub(super) fn watch(&self, watch: &Arc<Watch>) {
+        let mut current = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        *current = Some(Arc::clone(watch));
+        if self.is_stopped() {
+            watch.shut_down();
+        }
     }
 
     pub(super) fn is_stopped(&self) -> bool {

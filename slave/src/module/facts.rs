@@ -3,6 +3,7 @@
 use crate::engine::fits_pool;
 use crate::limits::Limits;
 use dpfw_protocol::error::{Cause, Limit};
+use dpfw_protocol::image::INIT_PREFIX;
 use dpfw_protocol::program::START;
 use dpfw_protocol::signature::{EXPORT_PREFIX, TaskTable};
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,9 @@ pub struct Facts {
     pub kind: Kind,
     /// Its tasks (without the prefix), or a plain module's functions; sorted.
     pub functions: Vec<String>,
+    /// Its inits, without the prefix; sorted.
+    #[serde(default)]
+    pub inits: Vec<String>,
     /// What it imports.
     pub imports: Vec<(String, String)>,
     /// Bytes that its memories begin with.
@@ -52,6 +56,9 @@ pub struct Facts {
     pub warm: bool,
     /// The section that describes its tasks, as it stands there.
     pub section: String,
+    /// The tasks that run on images, each with the init of its image.
+    #[serde(default)]
+    pub needs: Vec<(String, String)>,
 }
 
 impl Facts {
@@ -75,6 +82,13 @@ impl Facts {
             })?;
         }
         seen.into_facts(wasm, limits)
+    }
+
+    /// The init of the image that a task runs on, if it needs one.
+    pub(crate) fn needs(&self, task: &str) -> Option<&str> {
+        // Few tasks need one.
+        let (_, init) = self.needs.iter().find(|(name, _)| name == task)?;
+        Some(init)
     }
 
     /// The tasks that the module describes.
@@ -210,8 +224,18 @@ impl Seen {
             Kind::Program => vec![START.to_owned()],
         };
         functions.sort_unstable();
+        let exported = self.exports.iter().filter(|(_, kind)| *kind == ExternalKind::Func);
+        let mut inits: Vec<_> = exported
+            .filter_map(|(name, _)| name.strip_prefix(INIT_PREFIX))
+            .map(str::to_owned)
+            .collect();
+        inits.sort_unstable();
         let table = dpfw_protocol::module::task_table(wasm);
-        table.map_err(|e| rejected(e.to_string()))?;
+        let table = table.map_err(|e| rejected(e.to_string()))?;
+        let needs = table
+            .tasks()
+            .filter_map(|task| task.needs().map(|init| (task.name.clone(), init.to_owned())));
+        let needs = needs.collect();
         let section = dpfw_protocol::module::custom_sections(wasm)
             .filter(|(name, _)| *name == dpfw_protocol::signature::SECTION)
             .map(|(_, data)| String::from_utf8_lossy(data).into_owned() + "\n")
@@ -225,7 +249,9 @@ impl Seen {
             initialize: kind != Kind::Program && (function("_initialize") || self.start),
             warm: kind != Kind::Program && function("dpfw_warm"),
             imports: self.imports,
+            inits,
             section,
+            needs,
         })
     }
 }

@@ -1,129 +1,79 @@
-//! Loading modules: each once, away from the slots and the links.
+//! Loading modules and images: each once, away from the slots and the links.
 //!
-//! Owns: which modules are known, being fetched, being compiled, ready or refused, and the
-//! jobs that wait for them. Invariants: a module is asked for once and compiled once,
-//! however many need it; a refusal is remembered; a waiting job is handed on exactly once.
+//! Owns: which are known, being fetched, being made, ready or refused, and the jobs that wait
+//! for them. Invariants: a module or an image is asked for once and made once, however many
+//! need it; a refusal is remembered; a waiting job is handed on exactly once.
 
 use super::cache::{Artifact, Cache};
+use super::cell::{Asked, PATIENCE, Room, State, its};
+use super::code::{CodeId, Wanted};
 use super::facts::Facts;
+use super::image::{self, ImageFacts, Source};
 use super::loader::{Loader, Maker};
+use crate::core::Core;
 use crate::engine::{Engines, HOST_STACK};
 use crate::job::Job;
 use crate::limits::Limits;
 use crate::session::{Session, tell_of};
-use dpfw_protocol::Bytes;
-use dpfw_protocol::error::Cause;
-use dpfw_protocol::ids::{AttemptId, ConversationId, ModuleHash};
-use dpfw_protocol::message::{Loading, NeedModule, Queued};
+use dpfw_protocol::error::{Cause, Limit};
+use dpfw_protocol::ids::AttemptId;
+use dpfw_protocol::message::{Loading, Origin, Queued};
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
 
-/// A module that tasks can run.
+/// A module or an image that tasks can run.
 #[derive(Debug)]
 pub(crate) struct Loaded {
     /// Counted from 0, so that slots find their own part of it by index.
     pub(crate) number: usize,
     pub(crate) artifact: Artifact,
+    /// Whether it was let go: who has it may go on with it, who comes next may not.
+    gone: AtomicBool,
 }
 
 impl Loaded {
+    pub(crate) fn new(number: usize, artifact: Artifact) -> Self {
+        Self { number, artifact, gone: AtomicBool::new(false) }
+    }
+
     /// What was found in it.
     pub(crate) fn facts(&self) -> &Facts {
         &self.artifact.facts
     }
+
+    /// Whether it was let go.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn let_go(&self) {
+        self.gone.store(true, Ordering::Relaxed);
+    }
 }
 
-/// All modules of a slave.
+/// All modules and images of a slave.
 #[derive(Debug)]
 pub(crate) struct Modules {
-    cells: Mutex<HashMap<ModuleHash, State>>,
+    cells: Mutex<HashMap<CodeId, State>>,
     loader: Mutex<Option<SyncSender<Work>>>,
     ready: AtomicUsize,
     /// Counts what was given to be made.
     loads: AtomicU64,
-    /// Bytes of modules that are being made, or wait for it.
+    /// Bytes of what is being made, or waits for it.
     held: Arc<AtomicU64>,
     limits: Limits,
-}
-
-#[derive(Debug)]
-enum State {
-    /// The cache is being asked.
-    Looking(Vec<Job>),
-    /// Masters are being asked for the bytes, one after the other.
-    Asked(Asked),
-    /// It is being compiled, or waits for that, as the load of this number.
-    Loading(u64, Vec<Job>),
-    Ready(Arc<Loaded>),
-    Refused(Cause),
-}
-
-/// Who was asked for a module's bytes, and who waits for them.
-#[derive(Debug)]
-struct Asked {
-    /// Those who have not answered, the last asked last.
-    whom: Vec<Arc<Session>>,
-    since: Instant,
-    waiting: Vec<Job>,
-}
-
-/// When a master has not sent a module in this time, another one is asked as well, so that
-/// its silence holds up nobody's tasks but its own.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-impl Asked {
-    /// Asks the first of those whose attempts wait and who were not asked before. Whether
-    /// anybody has been asked who may still answer.
-    fn ask(&mut self, hash: ModuleHash) -> bool {
-        let is_new = |session: &Arc<Session>| {
-            session.is_open() && !self.whom.iter().any(|asked| Arc::ptr_eq(asked, session))
-        };
-        let next = self.waiting.iter().map(|job| &job.session).find(|s| is_new(s)).cloned();
-        if let Some(session) = next {
-            // It always fits a frame.
-            let _ = session.outbox.message(ConversationId::LINK, &NeedModule { module: hash });
-            session.outbox.flush();
-            self.whom.push(session);
-        }
-        self.since = Instant::now();
-        !self.whom.is_empty()
-    }
-
-    /// A session does not answer any more; its attempts.
-    fn without(&mut self, session: &Arc<Session>) -> Vec<Job> {
-        self.whom.retain(|asked| !Arc::ptr_eq(asked, session));
-        self.waiting.extract_if(.., |job| Arc::ptr_eq(&job.session, session)).collect()
-    }
-}
-
-impl State {
-    /// Tells the master of the last attempt that waits, if the module will take its time: one
-    /// that is in the cache is there in a moment.
-    fn tell_of_last(&self) {
-        let waiting = match self {
-            Self::Asked(asked) => &asked.waiting,
-            Self::Loading(_, waiting) => waiting,
-            Self::Looking(_) | Self::Ready(_) | Self::Refused(_) => return,
-        };
-        tell_of(waiting.last().map(its).into_iter(), |attempts| Loading { attempts });
-    }
-
-    fn waiting(&mut self) -> Option<&mut Vec<Job>> {
-        match self {
-            Self::Looking(waiting) | Self::Loading(_, waiting) => Some(waiting),
-            Self::Asked(asked) => Some(&mut asked.waiting),
-            Self::Ready(_) | Self::Refused(_) => None,
-        }
-    }
+    /// What has the store, and what inits see of a slave.
+    core: OnceLock<Weak<Core>>,
+    pub(super) cache: Arc<Cache>,
 }
 
 /// What the loader is to do.
 #[derive(Debug)]
 pub(super) enum Work {
-    Look(ModuleHash),
+    Look(CodeId),
     Load(Load),
     /// A load has come to its end.
     Made(u64, Result<Artifact, Cause>),
@@ -131,42 +81,19 @@ pub(super) enum Work {
     Stop,
 }
 
-/// A module that is to be made of its bytes.
+/// What is to be made of bytes.
 #[derive(Debug)]
 pub(super) struct Load {
-    pub(super) hash: ModuleHash,
-    /// Tells it from an earlier one of the same module.
+    pub(super) code: CodeId,
+    /// Tells it from an earlier one of the same name.
     pub(super) number: u64,
-    pub(super) wasm: Bytes,
+    pub(super) source: Source,
     /// Who sent the bytes.
     pub(super) whose: Arc<Session>,
-    pub(super) held: Held,
+    /// The attempt in whose name an init logs: the first that waits.
+    pub(super) attempt: AttemptId,
+    pub(super) room: Room,
 }
-
-/// The bytes of a module are counted for as long as this lives.
-#[derive(Debug)]
-pub(super) struct Held {
-    total: Arc<AtomicU64>,
-    bytes: u64,
-}
-
-impl Held {
-    /// Counts them, if there is room: for any module if there is no other.
-    fn take(total: &Arc<AtomicU64>, bytes: u64) -> Option<Self> {
-        let held = Self { total: Arc::clone(total), bytes };
-        let before = total.fetch_add(bytes, Ordering::Relaxed);
-        (before == 0 || before.saturating_add(bytes) <= MOST_HELD).then_some(held)
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.total.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
-
-/// Bytes of modules that may wait to be made.
-const MOST_HELD: u64 = 1 << 30;
 
 /// Work that may wait for the loader: few for each module.
 const QUEUE: usize = 2048;
@@ -196,9 +123,11 @@ impl Modules {
             loads: AtomicU64::new(0),
             held: Arc::default(),
             limits,
+            core: OnceLock::new(),
+            cache: Arc::new(cache),
         });
         let mut loader = Loader {
-            maker: Maker { engines, limits, cache: Arc::new(cache), done: sender },
+            maker: Maker { engines, limits, cache: Arc::clone(&modules.cache), done: sender },
             modules: Arc::clone(&modules),
             release,
             // A guest's start runs on it, and the compiler.
@@ -210,6 +139,52 @@ impl Modules {
             .name("dpfw-loader".into())
             .spawn(move || loader.run(&receiver))?;
         Ok((modules, thread))
+    }
+
+    /// Learns what has the store, and what inits see of a slave.
+    pub(crate) fn set_core(&self, core: Weak<Core>) {
+        // Once, by the builder.
+        let _ = self.core.set(core);
+    }
+
+    pub(super) fn core(&self) -> Option<Arc<Core>> {
+        self.core.get()?.upgrade()
+    }
+
+    /// An image becomes an entry of the store, in the name of the first that waits for it.
+    fn keep(&self, code: CodeId, loaded: Arc<Loaded>) -> Result<Arc<Loaded>, Cause> {
+        if loaded.artifact.image.is_none() {
+            return Ok(loaded);
+        }
+        let first = self.lock().get(&code).and_then(|state| {
+            let job = state.waiting()?.first()?;
+            Some((Arc::clone(&job.session), Arc::clone(&job.bound)))
+        });
+        match (first, self.core()) {
+            (Some((session, bound)), Some(core)) => image::keep(&core, &session, &bound, loaded),
+            _ => Ok(loaded),
+        }
+    }
+
+    /// An image that a session's tasks may run on, if it is ready.
+    pub(crate) fn image(&self, wanted: &Wanted) -> Option<(CodeId, Arc<Loaded>)> {
+        let cells = self.lock();
+        [wanted.sent, wanted.built].map(CodeId::Image).into_iter().find_map(|code| {
+            match cells.get(&code) {
+                Some(State::Ready(loaded)) if !loaded.is_gone() => Some((code, Arc::clone(loaded))),
+                _ => None,
+            }
+        })
+    }
+
+    /// The snapshot of an image that was built here.
+    ///
+    /// # Errors
+    /// [`Cause::Busy`] if it is not on the disk any more.
+    pub(crate) fn snapshot(&self, code: CodeId, image: &ImageFacts) -> Result<Vec<u8>, Cause> {
+        self.cache.snapshot(code, image).map_err(|error| Cause::Busy {
+            what: format!("the snapshot of the image is not at hand: {error}"),
+        })
     }
 
     /// Modules that tasks can run. None is ever forgotten.
@@ -224,7 +199,7 @@ impl Modules {
         let _ = loader.map(|loader| loader.try_send(Work::Stop));
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<ModuleHash, State>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<CodeId, State>> {
         self.cells.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -238,37 +213,47 @@ impl Modules {
         loader.as_ref().ok_or(Cause::Draining)?.try_send(work).map_err(|_| busy())
     }
 
-    /// Has a module made of its bytes; gives the number of the load.
-    fn load(&self, hash: ModuleHash, wasm: Bytes, from: &Arc<Session>) -> Result<u64, Cause> {
+    /// Has code made of what a session sent; gives the number of the load.
+    fn load(
+        &self,
+        code: CodeId,
+        source: Source,
+        from: &Arc<Session>,
+        attempt: AttemptId,
+    ) -> Result<u64, Cause> {
         let busy = || Cause::Busy { what: "too many bytes of modules wait to be loaded".into() };
-        let held = Held::take(&self.held, wasm.len() as u64).ok_or_else(busy)?;
+        let bytes = source.len();
+        let room = Room::take(&self.held, bytes).ok_or_else(busy)?;
         let number = self.loads.fetch_add(1, Ordering::Relaxed);
         let whose = Arc::clone(from);
-        tracing::debug!(module = %hash, bytes = wasm.len(), "a module has come");
-        self.give(Work::Load(Load { hash, number, wasm, whose, held }))?;
+        tracing::debug!(%code, bytes, "its bytes have come");
+        self.give(Work::Load(Load { code, number, source, whose, attempt, room }))?;
         Ok(number)
     }
 
     /// Whether an attempt waits for this load.
-    pub(super) fn is_wanted(&self, hash: ModuleHash, load: u64) -> bool {
+    pub(super) fn is_wanted(&self, code: CodeId, load: u64) -> bool {
         let is_wanted = |state: &State| match state {
             State::Loading(number, waiting) => *number == load && !waiting.is_empty(),
             _ => false,
         };
-        self.lock().get(&hash).is_some_and(is_wanted)
+        self.lock().get(&code).is_some_and(is_wanted)
     }
 
-    /// The module if it is ready. Otherwise the job waits, or fails.
+    /// The code if it is ready. Otherwise the job waits, or fails.
     pub(crate) fn find(&self, job: Job, release: &Release) {
         let mut cells = self.lock();
-        let hash = job.bound.module;
-        let decided = match cells.get(&hash) {
-            Some(State::Ready(loaded)) => Ok(Arc::clone(loaded)),
+        let code = choose(&mut cells, &job);
+        let decided = match cells.get(&code) {
+            Some(State::Ready(loaded)) => {
+                image::tell_ready(loaded, [&job.session], Origin::There, Duration::ZERO);
+                Ok(Arc::clone(loaded))
+            }
             Some(State::Refused(cause)) => Err(cause.clone()),
-            Some(_) | None => match self.wait(&mut cells, hash, &job.session) {
+            Some(_) | None => match self.wait(&mut cells, code, &job.session) {
                 Ok(waiting) => {
                     waiting.push(job);
-                    if let Some(state) = cells.get(&hash) {
+                    if let Some(state) = cells.get(&code) {
                         state.tell_of_last();
                     }
                     return;
@@ -280,77 +265,125 @@ impl Modules {
         release(job, decided);
     }
 
-    /// Where a job waits for a module that is not decided.
+    /// Forgets that what this job needs was refused.
+    pub(crate) fn forgive(&self, job: &Job) {
+        let mut cells = self.lock();
+        let code = choose(&mut cells, job);
+        if matches!(cells.get(&code), Some(State::Refused(_))) {
+            cells.remove(&code);
+        }
+    }
+
+    /// Where a job waits for code that is not decided.
     fn wait<'a>(
         &self,
-        cells: &'a mut HashMap<ModuleHash, State>,
-        hash: ModuleHash,
+        cells: &'a mut HashMap<CodeId, State>,
+        code: CodeId,
         session: &Arc<Session>,
     ) -> Result<&'a mut Vec<Job>, Cause> {
         let busy = |what: String| Cause::Busy { what };
-        let waiting: usize = cells.values_mut().filter_map(|c| c.waiting().map(|w| w.len())).sum();
+        let waiting: usize = cells.values().filter_map(|c| c.waiting().map(Vec::len)).sum();
         if waiting >= self.limits.queued {
             return Err(busy(format!("{waiting} attempts wait for modules")));
         }
-        if !cells.contains_key(&hash) {
+        if !cells.contains_key(&code) {
             if undecided(cells, session) >= MOST_UNDECIDED {
                 return Err(busy(format!("{MOST_UNDECIDED} modules of this master are awaited")));
             }
             if cells.len() >= self.limits.modules && !make_room(cells) {
                 return Err(busy(format!("{} modules are in use", self.limits.modules)));
             }
-            self.give(Work::Look(hash))?;
+            self.give(Work::Look(code))?;
         }
-        let cell = cells.entry(hash).or_insert_with(|| State::Looking(Vec::new()));
-        cell.waiting().ok_or_else(|| busy("the module is being decided".into()))
+        let cell = cells.entry(code).or_insert_with(|| State::Looking(Vec::new()));
+        cell.waiting_mut().ok_or_else(|| busy("the module is being decided".into()))
     }
 
-    /// A master sent the bytes, or says that it has none; or it cannot send them. What is
-    /// wrong with the answer is told to that master's attempts alone; others are asked next.
+    /// A master sent what was asked for, or says that it has none; or it cannot send it. What
+    /// is wrong with the answer is told to that master's attempts alone; others are asked next.
     pub(crate) fn offered(
         &self,
         from: &Arc<Session>,
-        hash: ModuleHash,
-        bytes: Result<Bytes, Cause>,
+        code: CodeId,
+        source: Result<Source, Cause>,
         release: &Release,
     ) {
         let mut cells = self.lock();
-        // Bytes that were asked of nobody, or of somebody else, are not looked at.
-        let Some(State::Asked(asked)) = cells.get_mut(&hash) else {
+        // What was asked of nobody, or of somebody else, is not looked at.
+        let Some(State::Asked(asked)) = cells.get_mut(&code) else {
             return;
         };
-        if !asked.whom.iter().any(|whom| Arc::ptr_eq(whom, from)) {
+        if !asked.has_asked(from) {
             return;
         }
-        let outcome = bytes.and_then(|bytes| genuine(bytes, hash));
-        let cause = match outcome.and_then(|bytes| self.load(hash, bytes, from)) {
-            Ok(number) => {
-                let waiting = std::mem::take(&mut asked.waiting);
-                cells.insert(hash, State::Loading(number, waiting));
-                return;
-            }
+        let first = asked.waiting.iter().find(|job| Arc::ptr_eq(&job.session, from));
+        let first = first.map_or(AttemptId(0), |job| job.attempt);
+        let cause = match source {
+            Ok(source) if source.is_sent() => return self.sent(cells, from, code, source, release),
+            Ok(source) => match self.load(code, source, from, first) {
+                Ok(number) => {
+                    let waiting = std::mem::take(&mut asked.waiting);
+                    cells.insert(code, State::Loading(number, waiting));
+                    return;
+                }
+                Err(cause) => cause,
+            },
             Err(cause) => cause,
         };
         // Only what was found out of the module itself is remembered.
         let failed = asked.without(from);
-        if asked.whom.is_empty() && !asked.ask(hash) {
-            cells.remove(&hash);
+        if asked.whom.is_empty() && !asked.ask() {
+            cells.remove(&code);
         }
         drop(cells);
         failed.into_iter().for_each(|job| release(job, Err(cause.clone())));
     }
 
+    /// A master sent an image whole: it is for its own tasks alone. Others go on waiting for
+    /// what it is made of.
+    fn sent(
+        &self,
+        mut cells: MutexGuard<'_, HashMap<CodeId, State>>,
+        from: &Arc<Session>,
+        code: CodeId,
+        source: Source,
+        release: &Release,
+    ) {
+        let Some(State::Asked(asked)) = cells.get_mut(&code) else {
+            return;
+        };
+        let jobs = asked.take_of(from);
+        if asked.waiting.is_empty() || (asked.whom.is_empty() && !asked.ask()) {
+            cells.remove(&code);
+        }
+        let wanted = jobs.iter().find_map(|job| job.bound.image.as_ref().map(|w| (w, job)));
+        let Some((code, attempt)) = wanted.map(|(w, job)| (CodeId::Image(w.sent), job.attempt))
+        else {
+            return;
+        };
+        match self.load(code, source, from, attempt) {
+            Ok(number) => {
+                cells.insert(code, State::Loading(number, jobs));
+            }
+            Err(cause) => {
+                drop(cells);
+                jobs.into_iter().for_each(|job| release(job, Err(cause.clone())));
+            }
+        }
+    }
+
     /// A session is gone: its waiting jobs with it; others are asked.
     pub(crate) fn session_gone(&self, gone: &Arc<Session>) -> Vec<Job> {
         let mut dropped = Vec::new();
-        self.lock().retain(|hash, state| match state {
+        self.lock().retain(|_, state| match state {
             State::Asked(asked) => {
                 dropped.extend(asked.without(gone));
-                !asked.whom.is_empty() || asked.ask(*hash)
+                !asked.whom.is_empty() || asked.ask()
             }
             other => {
                 let is_gone = |job: &mut Job| Arc::ptr_eq(&job.session, gone);
-                dropped.extend(other.waiting().into_iter().flat_map(|w| w.extract_if(.., is_gone)));
+                let waiting = other.waiting_mut().into_iter();
+                dropped.extend(waiting.flat_map(|w| w.extract_if(.., is_gone)));
                 true
             }
         });
@@ -359,8 +392,8 @@ impl Modules {
 
     /// The session's attempts that wait for a module.
     pub(crate) fn attempts(&self, session: &Arc<Session>) -> Vec<AttemptId> {
-        let mut cells = self.lock();
-        let waiting = cells.values_mut().filter_map(State::waiting).flat_map(|jobs| jobs.iter());
+        let cells = self.lock();
+        let waiting = cells.values().filter_map(State::waiting).flatten();
         let its = waiting.filter(|job| Arc::ptr_eq(&job.session, session));
         its.map(|job| job.attempt).collect()
     }
@@ -368,22 +401,22 @@ impl Modules {
     /// Takes waiting jobs out for which `is_meant` holds.
     pub(crate) fn take(&self, mut is_meant: impl FnMut(&Job) -> bool) -> Vec<Job> {
         let mut taken = Vec::new();
-        for waiting in self.lock().values_mut().filter_map(State::waiting) {
+        for waiting in self.lock().values_mut().filter_map(State::waiting_mut) {
             taken.extend(waiting.extract_if(.., |job| is_meant(job)));
         }
         taken
     }
 
     /// The loader looked in the cache and found nothing.
-    pub(super) fn not_cached(&self, hash: ModuleHash) {
+    pub(super) fn not_cached(&self, code: CodeId) {
         let mut cells = self.lock();
-        let Some(State::Looking(waiting)) = cells.remove(&hash) else {
+        let Some(State::Looking(waiting)) = cells.remove(&code) else {
             return;
         };
-        let mut asked = Asked { whom: Vec::new(), since: Instant::now(), waiting };
-        if asked.ask(hash) {
+        let mut asked = Asked::new(waiting);
+        if asked.ask() {
             tell_of(asked.waiting.iter().map(its), |attempts| Loading { attempts });
-            cells.insert(hash, State::Asked(asked));
+            cells.insert(code, State::Asked(asked));
         }
     }
 
@@ -392,12 +425,12 @@ impl Modules {
     pub(super) fn ask_others(&self) -> Option<Duration> {
         let mut cells = self.lock();
         let mut next = None;
-        for (hash, state) in cells.iter_mut() {
+        for state in cells.values_mut() {
             let State::Asked(asked) = state else {
                 continue;
             };
             if asked.since.elapsed() >= PATIENCE {
-                asked.ask(*hash);
+                asked.ask();
             }
             let left = PATIENCE.saturating_sub(asked.since.elapsed());
             next = Some(next.map_or(left, |next: Duration| next.min(left)));
@@ -405,17 +438,23 @@ impl Modules {
         next
     }
 
-    /// The loader is done with a module: it was looked for, or the load of this number has
-    /// come to its end. One that was decided before stays as it is.
+    /// The loader is done: code was looked for, or the load of this number has come to its
+    /// end. What was decided before stays as it is.
     pub(super) fn decided(
-        &self,
-        hash: ModuleHash,
+        self: &Arc<Self>,
+        code: CodeId,
         load: Option<u64>,
         outcome: Result<Artifact, Cause>,
         release: &Release,
     ) {
+        let loaded = outcome.map(|artifact| {
+            let number = self.ready.fetch_add(1, Ordering::Relaxed);
+            Arc::new(Loaded::new(number, artifact))
+        });
+        // Not under the lock: the store may let others go for it.
+        let outcome = loaded.and_then(|loaded| self.keep(code, loaded));
         let mut cells = self.lock();
-        let waiting = match (cells.get_mut(&hash), load) {
+        let waiting = match (cells.get_mut(&code), load) {
             (Some(State::Looking(waiting)), None) => std::mem::take(waiting),
             (Some(State::Loading(number, waiting)), Some(load)) if *number == load => {
                 let waiting = std::mem::take(waiting);
@@ -426,18 +465,23 @@ impl Modules {
             }
             _ => return,
         };
-        let outcome = outcome.map(|artifact| {
-            let number = self.ready.fetch_add(1, Ordering::Relaxed);
-            Arc::new(Loaded { number, artifact })
-        });
+        if let Ok(loaded) = &outcome {
+            let since = waiting.iter().map(|job| job.arrived).min();
+            let took = since.map_or(Duration::ZERO, |since| since.elapsed());
+            let origin = match load {
+                Some(_) => loaded.artifact.image.as_ref().map_or(Origin::Built, |i| i.origin),
+                None => Origin::Kept,
+            };
+            image::tell_ready(loaded, waiting.iter().map(|job| &job.session), origin, took);
+        }
         let state = match &outcome {
             Ok(loaded) => State::Ready(Arc::clone(loaded)),
             Err(cause) => State::Refused(cause.clone()),
         };
-        cells.insert(hash, state);
+        cells.insert(code, state);
         // What does not follow from the module itself may go better next time.
         if matches!(&outcome, Err(cause) if !is_lasting(cause)) {
-            cells.remove(&hash);
+            cells.remove(&code);
         }
         // Under the lock: an attempt is here until it is in the queue, so that whoever looks
         // for it here and then there finds it.
@@ -446,49 +490,49 @@ impl Modules {
     }
 }
 
-/// Whose attempt a job is, and which.
-fn its(job: &Job) -> (&Arc<Session>, AttemptId) {
-    (&job.session, job.attempt)
+/// What a job needs: an image that its own master sent goes before one that was built here.
+/// What was let go is forgotten.
+fn choose(cells: &mut HashMap<CodeId, State>, job: &Job) -> CodeId {
+    let Some(wanted) = &job.bound.image else {
+        return CodeId::Module(job.bound.module);
+    };
+    let both = [CodeId::Image(wanted.sent), CodeId::Image(wanted.built)];
+    for code in both {
+        if matches!(cells.get(&code), Some(State::Ready(loaded)) if loaded.is_gone()) {
+            cells.remove(&code);
+        }
+    }
+    let [sent, built] = both;
+    if cells.contains_key(&sent) { sent } else { built }
 }
 
 /// Modules of one session that are not decided: one that names modules and does not send
 /// them must not keep others from having theirs.
 const MOST_UNDECIDED: usize = 64;
 
-/// Modules that are looked for or loaded on behalf of a session.
-fn undecided(cells: &mut HashMap<ModuleHash, State>, session: &Arc<Session>) -> usize {
-    let is_its = |waiting: &&mut Vec<Job>| {
-        waiting.first().is_some_and(|job| Arc::ptr_eq(&job.session, session))
-    };
-    cells.values_mut().filter_map(State::waiting).filter(is_its).count()
+/// What is looked for or loaded on behalf of a session.
+fn undecided(cells: &HashMap<CodeId, State>, session: &Arc<Session>) -> usize {
+    let is_its =
+        |waiting: &&Vec<Job>| waiting.first().is_some_and(|job| Arc::ptr_eq(&job.session, session));
+    cells.values().filter_map(State::waiting).filter(is_its).count()
 }
 
 /// Forgets a module that nobody needs: a refusal, or one that no session has declared. Its
 /// code stays in the cache. Whether there was one.
-fn make_room(cells: &mut HashMap<ModuleHash, State>) -> bool {
+fn make_room(cells: &mut HashMap<CodeId, State>) -> bool {
     let refused = |state: &State| matches!(state, State::Refused(_));
     let unused = |state: &State| matches!(state, State::Ready(it) if Arc::strong_count(it) == 1);
     let find = |is_meant: &dyn Fn(&State) -> bool| {
-        cells.iter().find(|(_, state)| is_meant(state)).map(|(hash, _)| *hash)
+        cells.iter().find(|(_, state)| is_meant(state)).map(|(code, _)| *code)
     };
-    let Some(hash) = find(&refused).or_else(|| find(&unused)) else {
+    let Some(code) = find(&refused).or_else(|| find(&unused)) else {
         return false;
     };
-    cells.remove(&hash).is_some()
+    cells.remove(&code).is_some()
 }
 
 fn is_lasting(cause: &Cause) -> bool {
-    !cause.is_recoverable() && !matches!(cause, Cause::Internal { .. })
-}
-
-/// The bytes, if they are the module's.
-fn genuine(bytes: Bytes, hash: ModuleHash) -> Result<Bytes, Cause> {
-    let reason = match () {
-        () if bytes.is_empty() => {
-            format!("neither this slave nor the master has the bytes of module {hash}")
-        }
-        () if ModuleHash::of(&bytes) != hash => "its bytes do not have its hash".into(),
-        () => return Ok(bytes),
-    };
-    Err(Cause::Rejected { reason })
+    // Over quota: what is there may go.
+    let of_store = matches!(cause, Cause::Limit { limit: Limit::Quota | Limit::Entries, .. });
+    !cause.is_recoverable() && !matches!(cause, Cause::Internal { .. }) && !of_store
 }

@@ -5,18 +5,21 @@
 //! [`Modules`]. Invariants: it compiles nothing itself, so that it is never long away; a panic
 //! while a module is made is that module's error.
 
-use super::cache::{Artifact, Cache};
+use super::cache::{Artifact, Cache, Label};
+use super::code::CodeId;
 use super::compile::{self, Clock};
 use super::facts::Facts;
+use super::image::Source;
+use super::image::build::Builder;
 use super::load::{Load, Modules, Release, Work};
 use super::warm::{Warmed, warm};
+use crate::core::Core;
 use crate::engine::Engines;
 use crate::limits::Limits;
 use crate::session::Session;
 use crate::slot::internal;
 use crate::{sandbox, scarce};
 use dpfw_protocol::error::{Cause, Limit};
-use dpfw_protocol::ids::ModuleHash;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -48,15 +51,20 @@ pub(super) struct Maker {
 
 /// A module that is being made.
 pub(super) struct Running {
-    hash: ModuleHash,
+    code: CodeId,
     number: u64,
     whose: Arc<Session>,
     clock: Arc<Clock>,
+    /// Whether a guest runs meanwhile.
+    has_init: bool,
     /// Whether its tasks were refused, though its threads have not ended.
     is_late: bool,
     /// Its threads; they end when they are done.
     _pool: rayon::ThreadPool,
 }
+
+/// How often the loader looks whether anybody wants what an init makes.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// How long the end of a slave waits for compilers, which look up at every pass.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -84,7 +92,7 @@ impl Loader {
         let compiler = self.maker.engines.pooled();
         while let Some(work) = self.next(work).filter(|_| !self.modules.has_stopped()) {
             match work {
-                Work::Look(hash) => self.look(hash),
+                Work::Look(code) => self.look(code),
                 Work::Load(load) => self.waiting.push_back(load),
                 Work::Made(number, outcome) => self.made(number, outcome),
                 Work::Stop => {}
@@ -94,19 +102,19 @@ impl Loader {
         self.end(work);
     }
 
-    fn look(&self, hash: ModuleHash) {
-        match catch_unwind(AssertUnwindSafe(|| self.maker.cache.get(hash))) {
-            Ok(None) => self.modules.not_cached(hash),
-            Ok(Some(artifact)) => self.modules.decided(hash, None, Ok(artifact), &self.release),
-            Err(panic) => self.decide(hash, None, Err(internal(&*panic))),
+    fn look(&self, code: CodeId) {
+        match catch_unwind(AssertUnwindSafe(|| self.maker.cache.get(code))) {
+            Ok(None) => self.modules.not_cached(code),
+            Ok(Some(artifact)) => self.modules.decided(code, None, Ok(artifact), &self.release),
+            Err(panic) => self.decide(code, None, Err(internal(&*panic))),
         }
     }
 
-    fn decide(&self, hash: ModuleHash, number: Option<u64>, outcome: Result<Artifact, Cause>) {
+    fn decide(&self, code: CodeId, number: Option<u64>, outcome: Result<Artifact, Cause>) {
         if let Err(cause) = &outcome {
-            tracing::info!(module = %hash, %cause, "a module is refused");
+            tracing::info!(%code, %cause, "refused");
         }
-        self.modules.decided(hash, number, outcome, &self.release);
+        self.modules.decided(code, number, outcome, &self.release);
     }
 
     /// Begins to make the next module that waits; whether there was one that may be begun.
@@ -120,33 +128,37 @@ impl Loader {
             }
             return false;
         };
-        if !self.modules.is_wanted(load.hash, load.number) {
+        if !self.modules.is_wanted(load.code, load.number) {
             let what = "nobody waited for the module any more".into();
-            self.modules.decided(load.hash, Some(load.number), Err(busy(what)), &self.release);
+            self.modules.decided(load.code, Some(load.number), Err(busy(what)), &self.release);
             return true;
         }
-        let (hash, number) = (load.hash, load.number);
+        let (code, number) = (load.code, load.number);
         if let Err(cause) = self.start(load, compiler) {
-            self.decide(hash, Some(number), Err(cause));
+            self.decide(code, Some(number), Err(cause));
         }
         true
     }
 
     fn start(&mut self, load: Load, compiler: &Result<Engine, Cause>) -> Result<(), Cause> {
         let compiler = compiler.clone()?;
-        let clock = Arc::new(Clock::new(self.maker.limits.compile));
-        let pool = compile::threads(&clock, load.wasm.len(), self.stack)
+        let clock = Arc::new(Clock::new(self.maker.time(&load.source)));
+        let pool = compile::threads(&clock, load.source.wasm_len(), self.stack)
             .map_err(|e| busy(format!("there are no threads to compile with: {e}")))?;
-        let Load { hash, number, wasm, whose, held } = load;
+        let (code, number, whose) = (load.code, load.number, Arc::clone(&load.whose));
+        let has_init = matches!(load.source, Source::Recipe { .. });
+        let core = self.modules.core();
         let (maker, its_clock) = (self.maker.clone(), Arc::clone(&clock));
         pool.spawn(move || {
-            let made = catch_unwind(AssertUnwindSafe(|| maker.make(&compiler, hash, &wasm)));
+            let make = || maker.make(&compiler, &load, core.as_ref(), &its_clock);
+            let made = catch_unwind(AssertUnwindSafe(make));
             let outcome = made.unwrap_or_else(|panic| Err(maker.ended(&*panic, &its_clock)));
-            drop((wasm, held));
+            drop((load, core));
             // There is nobody to be told if the slave has ended.
             let _ = maker.done.send(Work::Made(number, outcome));
         });
-        self.running.push(Running { hash, number, whose, clock, is_late: false, _pool: pool });
+        let running = Running { code, number, whose, clock, has_init, is_late: false, _pool: pool };
+        self.running.push(running);
         Ok(())
     }
 
@@ -154,9 +166,9 @@ impl Loader {
         let Some(at) = self.running.iter().position(|running| running.number == number) else {
             return;
         };
-        let Running { hash, is_late, .. } = self.running.swap_remove(at);
+        let Running { code, is_late, .. } = self.running.swap_remove(at);
         if !is_late {
-            self.decide(hash, Some(number), outcome);
+            self.decide(code, Some(number), outcome);
         }
     }
 
@@ -168,19 +180,28 @@ impl Loader {
             let left = running.clock.left();
             running.is_late = left.is_zero();
             match running.is_late {
-                true => late.push((running.hash, running.number)),
-                false => next = Some(next.map_or(left, |next: Duration| next.min(left))),
+                true => late.push((running.code, running.number)),
+                false => {
+                    // Whether anybody still wants an init is asked while it runs.
+                    let left = if running.has_init { left.min(LOOK) } else { left };
+                    next = Some(next.map_or(left, |next: Duration| next.min(left)));
+                }
             }
         }
-        for (hash, number) in late {
-            self.decide(hash, Some(number), Err(too_slow(&self.maker.limits)));
+        for (code, number) in late {
+            self.decide(code, Some(number), Err(too_slow(&self.maker.limits)));
+        }
+        for running in self.running.iter().filter(|running| running.has_init) {
+            if !self.modules.is_wanted(running.code, running.number) {
+                running.clock.stop();
+            }
         }
         next
     }
 
     /// What is made for nobody ends, so that what somebody waits for can begin.
     fn let_unwanted_give_way(&self) {
-        let unwanted = self.running.iter().find(|r| !self.modules.is_wanted(r.hash, r.number));
+        let unwanted = self.running.iter().find(|r| !self.modules.is_wanted(r.code, r.number));
         if let Some(running) = unwanted {
             running.clock.stop();
         }
@@ -198,7 +219,7 @@ impl Loader {
             }
         }
         for running in &self.running {
-            tracing::warn!(module = %running.hash, "a compiler still works; it ends after a pass");
+            tracing::warn!(code = %running.code, "a compiler still works; it ends after a pass");
         }
     }
 }
@@ -213,8 +234,29 @@ fn too_slow(limits: &Limits) -> Cause {
 }
 
 impl Maker {
-    fn make(&self, compiler: &Engine, hash: ModuleHash, wasm: &[u8]) -> Result<Artifact, Cause> {
-        build(&self.engines, &self.limits, &self.cache, compiler, hash, wasm)
+    fn make(
+        &self,
+        compiler: &Engine,
+        load: &Load,
+        core: Option<&Arc<Core>>,
+        clock: &Clock,
+    ) -> Result<Artifact, Cause> {
+        let Self { engines, limits, cache, .. } = self;
+        if let Source::Module(wasm) = &load.source {
+            return build(engines, limits, cache, compiler, load.code, wasm);
+        }
+        let (session, attempt) = (&load.whose, load.attempt);
+        let core = Arc::clone(core.ok_or(Cause::Draining)?);
+        Builder { engines, limits, cache, core, clock, session, attempt }
+            .make(load.code, &load.source)
+    }
+
+    /// How long it may take.
+    fn time(&self, source: &Source) -> Duration {
+        match source {
+            Source::Module(_) | Source::Snapshot { .. } => self.limits.compile,
+            Source::Recipe { .. } => self.limits.compile.saturating_add(self.limits.image_time),
+        }
     }
 
     /// Why the making of a module was unwound.
@@ -238,7 +280,7 @@ pub(crate) fn build(
     limits: &Limits,
     cache: &Cache,
     compiler: &Engine,
-    hash: ModuleHash,
+    code: CodeId,
     wasm: &[u8],
 ) -> Result<Artifact, Cause> {
     let started = Instant::now();
@@ -248,17 +290,17 @@ pub(crate) fn build(
         Warmed::Snapshot(snapshot) => (compile(compiler, &snapshot)?, true),
         Warmed::Nothing => (compile(compiler, wasm)?, true),
         Warmed::Not(why) => {
-            tracing::warn!(module = %hash, why, "a module is not warmed: its tasks start slower");
+            tracing::warn!(%code, why, "a module is not warmed: its tasks start slower");
             (compile(compiler, wasm)?, false)
         }
     };
-    let stored = cache.put(hash, facts, warmed, &compiled);
+    let stored = cache.put(code, Label::new(facts, warmed, None), &compiled, None);
     let elapsed = started.elapsed();
-    tracing::info!(module = %hash, bytes = wasm.len(), ?elapsed, warmed, "module loaded");
+    tracing::info!(%code, bytes = wasm.len(), ?elapsed, warmed, "module loaded");
     stored.map_err(|error| scarce::cause_of_io("compiled code cannot be kept", &error))
 }
 
-fn compile(engine: &Engine, wasm: &[u8]) -> Result<Vec<u8>, Cause> {
+pub(super) fn compile(engine: &Engine, wasm: &[u8]) -> Result<Vec<u8>, Cause> {
     engine.precompile_module(wasm).map_err(|error| match scarce::is_scarce(&error) {
         true => scarce::cause("it does not compile", &error),
         false => Cause::Rejected { reason: format!("it does not compile: {error:#}") },

@@ -7,16 +7,12 @@
 
 use crate::engine::Engines;
 use crate::limits::Limits;
-use crate::module::compile::has_expired;
 use crate::module::facts::Facts;
+use crate::module::snapshot::{Takeable, contained};
 use crate::sandbox::limiter::Limiter;
 use dpfw_protocol::error::Cause;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::pin::pin;
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-use wasmtime::{Engine, Extern, ExternType, Func, Instance, Module, Store, Val};
-use wasmtime_wizer::{InstanceState, SnapshotVal, ValType, Wizer};
+use wasmtime::{Extern, ExternType, Func, Instance, Module, Store};
 
 /// What runs before the first call, in this order, where a module exports it.
 pub(crate) const RUN_ONCE: [&str; 2] = ["_initialize", "dpfw_warm"];
@@ -44,15 +40,10 @@ pub(crate) fn warm(
     if !facts.initialize && !facts.warm {
         return Ok(Warmed::Nothing);
     }
-    // Wizer asserts what it does not support.
-    let outcome = catch_unwind(AssertUnwindSafe(|| snapshot(engines, wasm, facts, limits)));
-    match outcome {
+    match contained("the snapshot", || Ok(snapshot(engines, wasm, facts, limits))) {
         Ok(Ok(snapshot)) => Ok(Warmed::Snapshot(snapshot)),
-        Ok(Err(Failed::Unfit(why))) => Ok(Warmed::Not(why)),
+        Ok(Err(Failed::Unfit(why))) | Err(why) => Ok(Warmed::Not(why)),
         Ok(Err(Failed::Guest(cause))) => Err(cause),
-        // Whoever makes the module knows that its time is over.
-        Err(panic) if has_expired(&*panic) => resume_unwind(panic),
-        Err(_) => Ok(Warmed::Not("the snapshot failed".into())),
     }
 }
 
@@ -73,15 +64,16 @@ fn snapshot(
     facts: &Facts,
     limits: &Limits,
 ) -> Result<Vec<u8>, Failed> {
-    let mut wizer = Wizer::new();
-    wizer.init_func("dpfw_warm");
-    let (context, instrumented) = wizer.instrument(wasm).map_err(unfit)?;
+    let takeable = Takeable::new(wasm).map_err(unfit)?;
     let engine = engines.warming().map_err(Failed::Guest)?;
-    let module = Module::new(&engine, &instrumented).map_err(unfit)?;
+    let module = Module::new(&engine, &takeable.wasm).map_err(unfit)?;
     let mut store = Store::new(&engine, Limiter::new(limits.memory, limits.table));
     store.limiter(|limiter| limiter);
     store.set_epoch_deadline(1);
-    let bell = Bell::ring_after(&engine, limits.warm);
+    let bell = {
+        let engine = engine.clone();
+        Bell::ring_after(limits.warm, move || engine.increment_epoch())
+    };
     let imports = refuse_all(&mut store, &module);
     let run = |store: &mut Store<Limiter>| -> wasmtime::Result<Instance> {
         let instance = Instance::new(&mut *store, &module, &imports)?;
@@ -95,13 +87,7 @@ fn snapshot(
     let outcome = run(&mut store);
     drop(bell);
     let instance = outcome.map_err(|error| guest_failed(&error, facts, limits))?;
-    let mut state = State { store: &mut store, instance };
-    let mut taking = pin!(wizer.snapshot(&context, &mut state));
-    // Nothing in it waits: the state is at hand.
-    match taking.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(snapshot) => snapshot.map_err(unfit),
-        Poll::Pending => Err(Failed::Unfit("the snapshot waited for something".into())),
-    }
+    takeable.take(&mut store, instance).map_err(unfit)
 }
 
 /// A guest that calls the host may do better in a task; one that fails by itself will not.
@@ -141,21 +127,20 @@ fn refuse_all(store: &mut Store<Limiter>, module: &Module) -> Vec<Extern> {
         .collect()
 }
 
-/// Interrupts an engine's guest after a time, unless it is dropped before.
+/// Does something after a time, unless it is dropped before.
 pub(crate) struct Bell {
     quiet: Option<std::sync::mpsc::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Bell {
-    pub(crate) fn ring_after(engine: &Engine, time: Duration) -> Self {
+    pub(crate) fn ring_after(time: Duration, ring: impl FnOnce() + Send + 'static) -> Self {
         // Nothing is ever sent: the sender's end is the message.
         let (quiet, wait) = std::sync::mpsc::channel::<()>();
-        let engine = engine.clone();
         let thread = std::thread::Builder::new().name("dpfw-bell".into()).spawn(move || {
             let ended = wait.recv_timeout(time);
             if ended == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-                engine.increment_epoch();
+                ring();
             }
         });
         Self { quiet: Some(quiet), thread: thread.ok() }
@@ -168,34 +153,6 @@ impl Drop for Bell {
         if let Some(thread) = self.thread.take() {
             // It ends as soon as the sender is gone.
             let _ = thread.join();
-        }
-    }
-}
-
-/// What wizer reads of the instance.
-struct State<'a> {
-    store: &'a mut Store<Limiter>,
-    instance: Instance,
-}
-
-impl InstanceState for State<'_> {
-    async fn global_get(&mut self, name: &str, _: ValType) -> SnapshotVal {
-        let global = self.instance.get_global(&mut *self.store, name);
-        match global.map(|g| g.get(&mut *self.store)) {
-            Some(Val::I32(x)) => SnapshotVal::I32(x),
-            Some(Val::I64(x)) => SnapshotVal::I64(x),
-            Some(Val::F32(x)) => SnapshotVal::F32(x),
-            Some(Val::F64(x)) => SnapshotVal::F64(x),
-            Some(Val::V128(x)) => SnapshotVal::V128(x.as_u128()),
-            // Contained where the module is warmed; wizer's contract leaves no other way.
-            _ => panic!("a global of a type that wizer had refused"),
-        }
-    }
-
-    async fn memory_contents(&mut self, name: &str, contents: impl FnOnce(&[u8]) + Send) {
-        match self.instance.get_memory(&mut *self.store, name) {
-            Some(memory) => contents(memory.data(&*self.store)),
-            None => contents(&[]),
         }
     }
 }

@@ -28,6 +28,8 @@ pub(crate) struct Host {
     pub(crate) attempt: AttemptId,
     /// The answer to the guest's last request to the keyed store.
     pub(crate) reply: Reply,
+    /// Whether it is an init's: what it makes may not depend on what is in the store.
+    pub(crate) is_init: bool,
     /// What it was made with.
     allowance: Allowance,
     calls: Calls,
@@ -132,6 +134,7 @@ impl Host {
             session: Arc::clone(session),
             attempt,
             reply: Reply::default(),
+            is_init: false,
             calls: left.calls,
             panic: None,
             exit: None,
@@ -139,6 +142,16 @@ impl Host {
             next_progress: left.progress,
             progress: None,
         }
+    }
+
+    /// For an init, which runs in the name of the first attempt that needs its image.
+    pub(crate) fn of_init(
+        lent: &Arc<Lent>,
+        session: &Arc<Session>,
+        attempt: AttemptId,
+        left: Allowance,
+    ) -> Self {
+        Self { is_init: true, ..Self::new(lent, session, attempt, left) }
     }
 
     /// Charges the guest for a call of the host: each begins with this, also the cheap ones.

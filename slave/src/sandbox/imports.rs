@@ -287,6 +287,10 @@ fn list(
 }
 
 fn apply(host: &mut Host, op: StoreOp, value: Bytes) -> u32 {
+    if host.is_init {
+        let message = "an init sees nothing of the store: an image follows from its arguments";
+        return failed(host, &Cause::GuestAbi { message: message.into() });
+    }
     let store = &host.lent.core.store;
     match store.apply(&host.session.namespace, &host.session.principal, op, value) {
         Ok(answer) => {

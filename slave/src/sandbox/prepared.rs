@@ -9,6 +9,7 @@ use crate::module::load::Loaded;
 use crate::module::warm::RUN_ONCE;
 use crate::{raw, scarce};
 use dpfw_protocol::error::Cause;
+use dpfw_protocol::image::INIT_PREFIX;
 use dpfw_protocol::signature::EXPORT_PREFIX;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -46,7 +47,7 @@ pub(crate) struct SlotEngines {
     prepared: HashMap<usize, (Weak<Loaded>, Arc<Prepared>)>,
 }
 
-fn with_linker(engine: Engine) -> Result<(Engine, Linker<Host>), Cause> {
+pub(crate) fn with_linker(engine: Engine) -> Result<(Engine, Linker<Host>), Cause> {
     let mut linker = Linker::new(&engine);
     imports::link(&mut linker).map_err(internal)?;
     Ok((engine, linker))
@@ -96,6 +97,27 @@ impl SlotEngines {
 }
 
 impl Prepared {
+    /// An init of a module, as the one function there is.
+    pub(crate) fn of_init(
+        engine: &Engine,
+        linker: &Linker<Host>,
+        module: &Module,
+        init: &str,
+    ) -> Result<Self, Cause> {
+        let instances = linker.instantiate_pre(module).map_err(|e| rejected(format!("{e:#}")))?;
+        let (memory, alloc) = abi_exports(module)?;
+        let functions = vec![function(module, &format!("{INIT_PREFIX}{init}"), true)?];
+        Ok(Self {
+            engine: engine.clone(),
+            instances,
+            kind: Kind::Task,
+            before: RUN_ONCE.iter().filter_map(|name| module.get_export_index(name)).collect(),
+            memory: Some(memory),
+            alloc: Some(alloc),
+            functions,
+        })
+    }
+
     fn new(engine: &Engine, linker: &Linker<Host>, loaded: &Loaded) -> Result<Self, Cause> {
         let facts = loaded.facts();
         let module = raw::map(engine, &loaded.artifact).map_err(internal)?;
@@ -123,19 +145,21 @@ fn rejected(reason: impl Into<String>) -> Cause {
 
 /// The module's tasks or functions, in the order of their names.
 fn functions(module: &Module, facts: &Facts) -> Result<Vec<Function>, Cause> {
-    let prefix = if facts.kind == Kind::Task { EXPORT_PREFIX } else { "" };
-    let find = |name: &String| {
-        let name = format!("{prefix}{name}");
-        let export = module.get_export_index(&name);
-        let function = export.zip(function_type(module, &name));
-        let (export, ty) = function.ok_or_else(|| rejected(format!("it lost its `{name}`")))?;
-        let is_task = has_type(&ty, &[ValType::I32, ValType::I32], &[ValType::I64]);
-        match facts.kind == Kind::Task && !is_task {
-            true => Err(rejected(format!("its export `{name}` is no (i32, i32) -> i64"))),
-            false => Ok(Function { export, ty }),
-        }
-    };
-    facts.functions.iter().map(find).collect()
+    let is_task = facts.kind == Kind::Task;
+    let prefix = if is_task { EXPORT_PREFIX } else { "" };
+    let names = facts.functions.iter();
+    names.map(|name| function(module, &format!("{prefix}{name}"), is_task)).collect()
+}
+
+/// An exported function; one that is called with bytes has the type for it.
+fn function(module: &Module, name: &str, takes_bytes: bool) -> Result<Function, Cause> {
+    let export = module.get_export_index(name);
+    let function = export.zip(function_type(module, name));
+    let (export, ty) = function.ok_or_else(|| rejected(format!("it lost its `{name}`")))?;
+    match takes_bytes && !has_type(&ty, &[ValType::I32, ValType::I32], &[ValType::I64]) {
+        true => Err(rejected(format!("its export `{name}` is no (i32, i32) -> i64"))),
+        false => Ok(Function { export, ty }),
+    }
 }
 
 /// The memory and the allocator that every task module exports.

@@ -7,6 +7,7 @@ use super::plain;
 use super::prepared::Prepared;
 use super::trap;
 use crate::module::facts::Kind;
+use crate::module::snapshot::Takeable;
 use crate::watch::Stop;
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
@@ -206,6 +207,14 @@ impl Sandbox {
     /// the attempt may still send from another sandbox.
     pub(crate) fn finish(&mut self) -> Allowance {
         self.store.data_mut().finish()
+    }
+
+    /// The module that starts where this sandbox is.
+    ///
+    /// # Errors
+    /// Why it cannot be taken.
+    pub(crate) fn taken(&mut self, takeable: &Takeable<'_>) -> wasmtime::Result<Vec<u8>> {
+        takeable.take(&mut self.store, self.instance)
     }
 
     /// Bytes of linear memory.

@@ -35,7 +35,7 @@ impl Slot {
         timing: &mut Timing,
     ) -> Result<(), Cause> {
         let isolated = job.flags.has(TaskFlags::ISOLATED);
-        let mut left = Allowance::of(&self.granted(job));
+        let mut left = Allowance::of(&self.granted_on(job, target));
         let mut outcomes = Vec::new();
         let mut shared: Option<Sandbox> = None;
         let mut calls = 0u32;

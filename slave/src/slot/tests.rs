@@ -5,6 +5,7 @@ use crate::engine::{Engines, Scan};
 use crate::job::Bound;
 use crate::limits::Limits;
 use crate::module::cache::Cache;
+use crate::module::code::CodeId;
 use crate::module::load::Loaded;
 use crate::module::loader::build;
 use dpfw_link::{Outbox, identity};
@@ -61,8 +62,9 @@ impl Alone {
         let core = &self.slot.core;
         let (wasm, engine) = (wat::parse_str(text)?, core.engines.pooled()?);
         let hash = ModuleHash::of(&wasm);
-        let artifact = build(&core.engines, &core.limits, &self.cache, &engine, hash, &wasm)?;
-        Ok(Arc::new(Loaded { number: 0, artifact }))
+        let artifact =
+            build(&core.engines, &core.limits, &self.cache, &engine, CodeId::Module(hash), &wasm)?;
+        Ok(Arc::new(Loaded::new(0, artifact)))
     }
 }
 

@@ -6,7 +6,7 @@
 //! only exports it again. Bounds on the user's types stand in `where` clauses made of the
 //! user's tokens: what they do not fulfil is reported once, at the type.
 
-use super::{Function, Options};
+use super::{Function, Mistakes, Options, Role};
 use crate::record::{Field, Task};
 use crate::text;
 use proc_macro2::{Ident, TokenStream};
@@ -16,10 +16,30 @@ use syn::spanned::Spanned;
 use syn::{GenericArgument, PathArguments, Type, VisRestricted, Visibility, parse_quote};
 
 /// Everything but the function itself.
-pub(super) fn beside(function: &Function, options: &Options) -> TokenStream {
-    let task = Described::new(function, options);
-    let (export, call, record) = (task.export(), task.call(), task.record().section());
+pub(super) fn beside(role: Role, function: &Function, options: &Options) -> TokenStream {
+    let task = Described::new(role, function, options);
+    let (export, record) = (task.export(), task.record().section());
+    let call = match role {
+        Role::Task => task.call(),
+        Role::Init => task.init(),
+    };
     quote! { #export #call #record }
+}
+
+/// An init leaves what it makes in memory, and gives back nothing but an error.
+pub(super) fn check_init(function: &Function, mistakes: &mut Mistakes) {
+    let Some(ty) = function.returned() else { return };
+    let value = Returns::of(Some(ty)).value;
+    let is_unit = matches!(&value, Type::Tuple(tuple) if tuple.elems.is_empty());
+    // An alias of `Result` cannot be seen through.
+    let is_alias = result_arguments(ty).is_some_and(|arguments| arguments.is_empty());
+    if !is_unit && !is_alias {
+        mistakes.add(syn::Error::new_spanned(
+            ty,
+            "an init returns nothing, or `Result<(), E>`: what it makes stays in memory, in a \
+             `static` for instance",
+        ));
+    }
 }
 
 /// What a function returns.
@@ -78,6 +98,7 @@ fn result_arguments(ty: &Type) -> Option<Vec<Type>> {
 
 /// A task with all that the expansion needs of it.
 struct Described<'a> {
+    role: Role,
     function: &'a Function,
     options: &'a Options,
     ident: &'a Ident,
@@ -89,13 +110,14 @@ struct Described<'a> {
 }
 
 impl<'a> Described<'a> {
-    fn new(function: &'a Function, options: &'a Options) -> Self {
+    fn new(role: Role, function: &'a Function, options: &'a Options) -> Self {
         let ident = &function.signature.ident;
         let name = match &options.name {
             Some(name) => name.value(),
             None => ident.unraw().to_string(),
         };
         Self {
+            role,
             function,
             options,
             ident,
@@ -119,12 +141,21 @@ impl<'a> Described<'a> {
             once: self.options.once,
             effect_free: self.options.effect_free,
             doc: self.function.docs(),
+            image: self.image().map(|(_, name)| name).unwrap_or_default(),
+            is_init: self.role == Role::Init,
         }
+    }
+
+    /// The init that it needs, and its name.
+    fn image(&self) -> Option<(&syn::Path, String)> {
+        let path = self.options.image.as_ref()?;
+        let last = path.segments.last()?;
+        Some((path, last.ident.unraw().to_string()))
     }
 
     /// The export `dpfw:NAME`, in the module only.
     fn export(&self) -> TokenStream {
-        let (ident, export) = (self.ident, format!("dpfw:{}", self.name));
+        let (ident, export) = (self.ident, format!("{}{}", self.role.prefix(), self.name));
         let (types, bounds) = (&self.types, self.bounds());
         let written = self.names.iter().zip(types);
         let written = written.map(|(name, ty)| format!("{}: {}", name.unraw(), text::of(ty)));
@@ -173,7 +204,12 @@ impl<'a> Described<'a> {
             (&self.function.visibility, one_deeper(&self.function.visibility));
         let (doc, doc_call, doc_task) = self.host_docs();
         let host = quote!(#[cfg(not(target_family = "wasm"))]);
+        let needs = self
+            .image()
+            .map(|(init, _)| quote_spanned!(init.span()=> #host const _: &str = #init::INIT;));
         quote! {
+            #needs
+
             // A task that only slaves call is not unused.
             #host
             const _: () = { let _: fn(#(#types),*) #output = #ident; };
@@ -210,6 +246,63 @@ impl<'a> Described<'a> {
             #visibility mod #ident {
                 #[doc(inline)]
                 #inner use super::{#call as call, #task as task};
+            }
+        }
+    }
+
+    /// The typed call of an init, on the host only.
+    fn init(&self) -> TokenStream {
+        let (ident, name) = (self.ident, &self.name);
+        let plain = ident.unraw();
+        let [statik, call, konst] =
+            ["static", "call", "INIT"].map(|part| format_ident!("__dpfw_{part}_{plain}"));
+        let (names, types) = (&self.names, &self.types);
+        let arguments = match names.is_empty() {
+            true => quote!([(); 0]),
+            false => quote!((#(#names,)*)),
+        };
+        let (bounds, whole) = (self.bounds(), self.function.returned());
+        let output = whole.map(|ty| quote!(-> #ty));
+        let (visibility, inner) =
+            (&self.function.visibility, one_deeper(&self.function.visibility));
+        let docs = self.function.docs();
+        let doc = if docs.is_empty() { format!("The init `{name}`.") } else { docs };
+        let doc_call = format!("A call of the init `{name}`, for a master to make an image by.");
+        let host = quote!(#[cfg(not(target_family = "wasm"))]);
+        quote! {
+            #host
+            const _: () = { let _: fn(#(#types),*) #output = #ident; };
+
+            #host
+            #[doc(hidden)]
+            #[allow(non_upper_case_globals, dead_code)]
+            static #statik: ::dpfw_guest::__private::StaticTask<()> =
+                ::dpfw_guest::__private::StaticTask::new(crate::__dpfw_guest_module, #name);
+
+            #host
+            #[doc = "Its name in the module."]
+            #[doc(hidden)]
+            #[allow(non_upper_case_globals, dead_code)]
+            #visibility const #konst: &str = #name;
+
+            #host
+            #[doc = #doc_call]
+            #[doc(hidden)]
+            #[allow(dead_code, private_interfaces, private_bounds, non_snake_case)]
+            #[allow(clippy::too_many_arguments)]
+            #[must_use = "an init does nothing until a master is given it"]
+            #visibility fn #call(#(#names: #types),*) -> ::dpfw_guest::Init
+            #bounds
+            {
+                ::dpfw_guest::Init::new(#statik.call(&#arguments))
+            }
+
+            #host
+            #[doc = #doc]
+            #[allow(unused_imports, non_snake_case)]
+            #visibility mod #ident {
+                #[doc(inline)]
+                #inner use super::{#call as call, #konst as INIT};
             }
         }
     }

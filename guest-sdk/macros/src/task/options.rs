@@ -3,10 +3,10 @@
 //! Owns: their spelling. Invariant: each mistake is reported at its option, and the
 //! options around it are still read.
 
-use super::Mistakes;
+use super::{Mistakes, Role};
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use syn::parse::{Parse, ParseStream};
-use syn::{Error, LitStr, Token, ext::IdentExt};
+use syn::{Error, LitStr, Path, Token, ext::IdentExt};
 
 /// What is said about a task.
 #[derive(Default)]
@@ -14,12 +14,18 @@ pub(super) struct Options {
     pub(super) once: bool,
     pub(super) effect_free: bool,
     pub(super) name: Option<LitStr>,
+    /// The init of the image that it runs on.
+    pub(super) image: Option<Path>,
 }
 
 impl Options {
     /// Reads all options that can be read.
-    pub(super) fn read(tokens: TokenStream, mistakes: &mut Mistakes) -> Self {
+    pub(super) fn read(role: Role, tokens: TokenStream, mistakes: &mut Mistakes) -> Self {
         let mut options = Self::default();
+        if role == Role::Init && !tokens.is_empty() {
+            mistakes.add(Error::new_spanned(tokens, "an init takes no options"));
+            return options;
+        }
         let mut seen = Vec::new();
         for tokens in split(tokens) {
             let option = match syn::parse2::<Given>(tokens) {
@@ -41,9 +47,10 @@ impl Options {
     fn take(&mut self, option: Given, seen: &[String]) -> Result<(), Error> {
         let key = option.key.unraw().to_string();
         let at = |message: String| Err(Error::new(option.key.span(), message));
-        if !["once", "effect_free", "name"].contains(&key.as_str()) {
+        if !["once", "effect_free", "name", "image"].contains(&key.as_str()) {
             return at(format!(
-                "unknown option `{key}`: a task takes `once`, `effect_free` and `name = \"...\"`"
+                "unknown option `{key}`: a task takes `once`, `effect_free`, `name = \"...\"` and \
+                 `image = INIT`"
             ));
         }
         if seen.contains(&key) {
@@ -52,7 +59,11 @@ impl Options {
         match (key.as_str(), option.value) {
             ("name", Some(Value::Text(text))) => self.name = Some(text),
             ("name", _) => return at("write `name = \"...\"`".to_owned()),
-            (_, Some(Value::Text(_) | Value::Other)) => {
+            ("image", Some(Value::Path(path))) => self.image = Some(path),
+            ("image", _) => {
+                return at("write `image = build`, where `build` is an `#[init]`".to_owned());
+            }
+            (_, Some(Value::Text(_) | Value::Path(_) | Value::Other)) => {
                 return at(format!("`{key}` takes no value"));
             }
             ("once", None) => self.once = true,
@@ -75,16 +86,21 @@ struct Given {
 
 enum Value {
     Text(LitStr),
+    Path(Path),
     Other,
 }
 
 impl Parse for Given {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
         let key = input.call(Ident::parse_any).map_err(|e| {
-            Error::new(e.span(), "expected `once`, `effect_free` or `name = \"...\"`")
+            let known = "expected `once`, `effect_free`, `name = \"...\"` or `image = INIT`";
+            Error::new(e.span(), known)
         })?;
         let text = match input.parse::<Option<Token![=]>>()? {
             Some(_) if input.peek(LitStr) => Some(Value::Text(input.parse()?)),
+            Some(_) if input.peek(Token![::]) || input.peek(syn::Ident::peek_any) => {
+                Some(Value::Path(Path::parse_mod_style(input)?))
+            }
             Some(_) => Some(Value::Other),
             None => None,
         };

@@ -1,0 +1,141 @@
+//! What the driver does about images.
+
+use super::{Driver, Entry};
+use crate::image::{ImageAt, ImageUse, NOTHING, Plan};
+use crate::images::Answer;
+use crate::inbox::Submission;
+use crate::ticket::Ticket;
+use dpfw_dispatch::{Placement, SlaveId, TaskId};
+use dpfw_protocol::Bytes;
+use dpfw_protocol::error::Cause;
+use dpfw_protocol::ids::ConversationId;
+use dpfw_protocol::image::ImageId;
+use dpfw_protocol::message::{FetchImage, ImageBytes, Offer, Origin, TaskFlags};
+use dpfw_protocol::payload::Payload;
+use std::sync::Arc;
+use std::time::Duration;
+
+impl Driver {
+    /// A slave lacks an image that it was told of.
+    pub(super) fn need_image(&mut self, slave: SlaveId, image: ImageId) {
+        let Some(told) = self.slaves.get_mut(&slave) else {
+            return;
+        };
+        if !told.may_ask(*image.as_bytes()) {
+            return tracing::warn!(slave = %told.linked.hello.peer, %image, "asked again");
+        }
+        let answer = self.images.asked(slave, image);
+        self.give_image(image, vec![(slave, answer)]);
+    }
+
+    /// Tells slaves what they get that asked for an image.
+    pub(super) fn give_image(&mut self, image: ImageId, answers: Vec<(SlaveId, Answer)>) {
+        for (slave, answer) in answers {
+            match answer {
+                Answer::Bytes(offer, payload) => self.offer_image(slave, image, offer, payload),
+                Answer::Fetch(from) => {
+                    let Some(told) = self.slaves.get(&from) else { continue };
+                    let conversation = told.linked.conversation();
+                    self.fetches.insert((from, conversation), image);
+                    self.tell(from, conversation, &FetchImage { image });
+                }
+                Answer::Later => {}
+            }
+        }
+    }
+
+    fn offer_image(&mut self, slave: SlaveId, image: ImageId, offer: Offer, payload: Payload) {
+        let Some(told) = self.slaves.get_mut(&slave) else {
+            return;
+        };
+        let message = ImageBytes { image, offer, payload: payload.len() as u64 };
+        let conversation = told.linked.conversation();
+        if let Err(error) = told.linked.outbox.message_with(conversation, &message, payload) {
+            tracing::error!(%error, "an image cannot be sent");
+        }
+        told.mark(slave, &mut self.dirty);
+    }
+
+    /// A task has failed where its image is not: others do not wait for that any more.
+    pub(super) fn not_built(&mut self, slave: SlaveId, task: Option<TaskId>) {
+        let entry = task.and_then(|task| self.tasks.get(&task));
+        let Some(image) = entry.and_then(|entry| Some(entry.image.as_ref()?.recipe.id)) else {
+            return;
+        };
+        if self.images.standing(slave, image).is_none() {
+            let answers = self.images.built(slave, image);
+            self.give_image(image, answers);
+        }
+    }
+
+    /// A slave that was asked for a snapshot has answered.
+    pub(super) fn fetched(
+        &mut self,
+        from: SlaveId,
+        conversation: ConversationId,
+        said: Result<Bytes, Cause>,
+    ) {
+        let Some(image) = self.fetches.remove(&(from, conversation)) else {
+            return;
+        };
+        if let Err(cause) = &said {
+            tracing::info!(%image, %cause, "an image is built again, for it cannot be had");
+        }
+        let answers = self.images.fetched(from, image, said.ok());
+        self.give_image(image, answers);
+    }
+
+    /// A slave that has come is to have an image.
+    pub(super) fn have_built(&self, slave: SlaveId, plan: Arc<Plan>) {
+        let Some(room) = self.inbox.take_room() else {
+            return tracing::warn!(image = %plan.recipe.id, "no room to ask a new slave for it");
+        };
+        let submission = Submission {
+            room,
+            ticket: Arc::new(Ticket::new()),
+            module: plan.recipe.module.clone(),
+            name: "".into(),
+            expects: None,
+            flags: TaskFlags::default(),
+            args: NOTHING.into(),
+            calls: 1,
+            deadline: None,
+            limits: None,
+            placement: Placement::On(slave),
+            ports: None,
+            image: Some(plan),
+        };
+        // If the master ends, nobody needs it.
+        let _ = self.inbox.submit(Box::new(submission));
+    }
+
+    /// How the image of a task came to its slave.
+    pub(super) fn image_use(&self, entry: &Entry, slave: SlaveId) -> Option<ImageUse> {
+        let image = entry.image.as_ref()?.recipe.id;
+        let standing = self.images.standing(slave, image)?;
+        // It was there if its slave had said so before the task was sent.
+        match entry.sent.is_some_and(|sent| sent > standing.heard) {
+            true => Some(ImageUse { origin: Origin::There, took: Duration::ZERO }),
+            false => {
+                let took = Duration::from_micros(standing.ready.took_us);
+                Some(ImageUse { origin: standing.ready.origin, took })
+            }
+        }
+    }
+
+    pub(super) fn places(&self, image: ImageId) -> Vec<ImageAt> {
+        let at = |(slave, standing): (SlaveId, &crate::image::Standing)| {
+            let slave = self.slaves.get(&slave)?.linked.hello.peer.clone();
+            let ready = &standing.ready;
+            Some(ImageAt {
+                slave,
+                origin: ready.origin,
+                hash: ready.hash,
+                memory_bytes: ready.memory,
+                init: Duration::from_micros(ready.init_us),
+                took: Duration::from_micros(ready.took_us),
+            })
+        };
+        self.images.standings(image).filter_map(at).collect()
+    }
+}

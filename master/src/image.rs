@@ -1,0 +1,303 @@
+//! Images: memory that was initialised once, and the tasks that start from it.
+//!
+//! Owns: the handle of an image, and how one is asked for. Does not: know where it is; the
+//! driver does.
+
+use crate::error::TaskError;
+use crate::handle::{Raw, TaskHandle};
+use crate::inbox::Command;
+use crate::map::Map;
+use crate::master::{Master, Terms};
+use crate::placed::{CallExt, Placed};
+use crate::slave::Slave;
+use dpfw_dispatch::Placement;
+use dpfw_protocol::call::{Call, Task};
+use dpfw_protocol::error::Cause;
+use dpfw_protocol::ids::{ModuleHash, PeerId};
+use dpfw_protocol::image::{ImageId, Init, Recipe};
+use dpfw_protocol::message::{ImageReady, Origin, TaskFlags};
+use dpfw_protocol::payload::Payload;
+use dpfw_protocol::store::Key;
+use futures_core::Stream;
+use futures_core::future::BoxFuture;
+use futures_util::future::try_join_all;
+use serde::de::DeserializeOwned;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// How an image comes to a slave that has not built it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transfer {
+    /// It is sent where that is estimated to be quicker than the init was, and built otherwise.
+    /// The estimate goes by the last image that was fetched; 100 MB/s before the first.
+    #[default]
+    WhenQuicker,
+    /// It is sent, once one slave has built it.
+    Always,
+    /// Every slave builds its own.
+    Never,
+}
+
+/// What an image is made of, and how it is to be had.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) recipe: Recipe,
+    pub(crate) key: Option<Key>,
+    pub(crate) transfer: Transfer,
+}
+
+/// An image at a slave, as the driver knows it.
+#[derive(Clone, Debug)]
+pub(crate) struct Standing {
+    pub(crate) ready: ImageReady,
+    pub(crate) heard: Instant,
+}
+
+impl Standing {
+    /// Whether the slave has made it itself, and can give it away.
+    pub(crate) fn is_own(&self) -> bool {
+        matches!(self.ready.origin, Origin::Built | Origin::Kept)
+    }
+}
+
+/// How an image came to the slave of a task, and what that cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ImageUse {
+    /// Whether it was there, or built, or sent, or kept on the slave's disk.
+    pub origin: Origin,
+    /// What it took until it was ready, from the first task that needed it; nothing if it was
+    /// there.
+    pub took: Duration,
+}
+
+/// An image at a slave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ImageAt {
+    /// The slave.
+    pub slave: PeerId,
+    /// How it came there.
+    pub origin: Origin,
+    /// BLAKE3 of the snapshot: the same wherever it was made, if the init used neither clock
+    /// nor randomness.
+    pub hash: ModuleHash,
+    /// Bytes of memory that tasks begin with.
+    pub memory_bytes: u64,
+    /// What the init took, where it ran.
+    pub init: Duration,
+    /// What it took until it was ready there.
+    pub took: Duration,
+}
+
+/// The memory of a module after its init ran: what tasks start from, on any slave.
+///
+/// A slave builds it when the first task needs it, or is sent it, and keeps it. Cloning names
+/// the same image. Dropping the last name of it stops nothing: tasks that were dispatched end as
+/// always, and the slaves keep it as long as they have room.
+#[derive(Clone)]
+pub struct Image {
+    master: Master,
+    plan: Arc<Plan>,
+}
+
+impl Image {
+    /// What it is called.
+    pub fn id(&self) -> ImageId {
+        self.plan.recipe.id
+    }
+
+    /// Dispatches a task that starts from it, as [`Master::dispatch`] does.
+    pub fn dispatch<T>(&self, call: impl Into<Placed<T>>) -> TaskHandle<T> {
+        self.master.dispatch(call.into().image(self))
+    }
+
+    /// Maps a task that starts from it over inputs, as [`Master::map`] does.
+    pub fn map<I, A, T>(
+        &self,
+        inputs: I,
+        call: impl FnMut(A) -> Call<T>,
+    ) -> Map<impl Stream<Item = Call<T>>, T>
+    where
+        I: IntoIterator<Item = A>,
+        T: DeserializeOwned,
+    {
+        self.master.map(inputs, call).image(self)
+    }
+
+    /// Where it is, as far as this master has heard.
+    pub async fn places(&self) -> Vec<ImageAt> {
+        let (answer, answered) = oneshot::channel();
+        self.master.0.inbox.tell(Command::Places(self.id(), answer));
+        answered.await.unwrap_or_default()
+    }
+
+    pub(crate) fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+}
+
+impl PartialEq for Image {
+    fn eq(&self, other: &Self) -> bool {
+        self.id() == other.id()
+    }
+}
+
+impl Eq for Image {}
+
+impl fmt::Debug for Image {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Recipe { id, init, .. } = &self.plan.recipe;
+        write!(f, "Image({id} by {init})")
+    }
+}
+
+/// An image that is asked for; it does nothing until it is awaited.
+///
+/// It resolves when one slave has the image, to the image or to why it could not be built; with
+/// [`everywhere`](Self::everywhere), when all slaves that are linked have it.
+#[derive(Debug)]
+#[must_use = "an image is made when this is awaited"]
+pub struct Initialise {
+    master: Master,
+    init: Init,
+    key: Option<String>,
+    transfer: Transfer,
+    everywhere: bool,
+    afresh: bool,
+    timeout: Option<Duration>,
+}
+
+impl Initialise {
+    /// Keeps it under this key of each slave's store.
+    pub fn named(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// Has every slave build it at once: those that are linked, and those that come as long as
+    /// the image, or a clone of it, is held.
+    pub fn everywhere(mut self) -> Self {
+        self.everywhere = true;
+        self
+    }
+
+    /// Whether it is built or sent, where it is not.
+    pub fn transfer(mut self, transfer: Transfer) -> Self {
+        self.transfer = transfer;
+        self
+    }
+
+    /// Runs the init again where it failed before.
+    pub fn afresh(mut self) -> Self {
+        self.afresh = true;
+        self
+    }
+
+    /// How long it may take until it is ready. The slaves' own limit on an init's time holds
+    /// as well.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    async fn make(self) -> Result<Image, TaskError> {
+        let name = self.init.name().to_owned();
+        let failed = |cause| TaskError::new(&name, None, 0, cause);
+        let recipe = self.init.recipe().map_err(failed)?;
+        let key = self.key.map(Key::new).transpose().map_err(failed)?;
+        let plan = Arc::new(Plan { recipe, key, transfer: self.transfer });
+        let image = Image { master: self.master, plan };
+        let flags = if self.afresh { TaskFlags::AFRESH } else { TaskFlags::default() };
+        let slaves = match self.everywhere {
+            true => {
+                image.master.0.inbox.tell(Command::Everywhere(Arc::clone(&image.plan)));
+                image.master.slaves()
+            }
+            false => Vec::new(),
+        };
+        let places: Vec<_> = match slaves.is_empty() {
+            true => vec![Placement::Anywhere],
+            false => slaves.iter().map(Slave::id).map(Placement::On).collect(),
+        };
+        let probes = places.into_iter().map(|at| image.probe(at, flags, self.timeout));
+        try_join_all(probes.collect::<Vec<_>>()).await?;
+        Ok(image)
+    }
+}
+
+impl Image {
+    /// A task that does nothing but need the image.
+    fn probe(
+        &self,
+        placement: Placement,
+        flags: TaskFlags,
+        timeout: Option<Duration>,
+    ) -> TaskHandle<()> {
+        let recipe = &self.plan.recipe;
+        let task = Task::<()>::new(recipe.module.clone(), "");
+        let image = Some(Arc::clone(&self.plan));
+        let terms = Terms { flags, calls: 1, timeout, limits: None, placement, ports: None, image };
+        let room = self.master.0.inbox.take_room();
+        let raw: Raw = self.master.submit(&task, Ok(Payload::from(NOTHING)), terms, room);
+        TaskHandle::new(raw, Arc::clone(&recipe.init))
+    }
+}
+
+/// No arguments.
+pub(crate) const NOTHING: &[u8] = &[0x90];
+
+impl IntoFuture for Initialise {
+    type Output = Result<Image, TaskError>;
+    type IntoFuture = BoxFuture<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.make())
+    }
+}
+
+impl Master {
+    /// Makes an image: the memory of a module after this init ran.
+    ///
+    /// One slave builds it now; others when the first task that needs it comes to them. What
+    /// it is made of is held here as long as the image, or a task of it, is.
+    ///
+    /// # Errors
+    /// [`Cause::InitFailed`] if the init returned an error, panicked or trapped, and
+    /// [`Cause::Limit`] if it took more time or memory than the slave allows an image. Neither is
+    /// tried again until [`Initialise::afresh`] asks for it.
+    pub fn init(&self, init: Init) -> Initialise {
+        Initialise {
+            master: self.clone(),
+            init,
+            key: None,
+            transfer: Transfer::default(),
+            everywhere: false,
+            afresh: false,
+            timeout: None,
+        }
+    }
+}
+
+/// Why a task cannot run on the image that it was given, or without one.
+pub(crate) fn check<T>(task: &Task<T>, plan: Option<&Plan>) -> Result<(), Cause> {
+    let needs = |init: &str, message| Err(Cause::NeedsImage { init: init.to_owned(), message });
+    match (task.needs(), plan.map(|plan| &plan.recipe)) {
+        (Some(init), None) => needs(init, format!("`{}` was dispatched without one", task.name())),
+        (Some(init), Some(recipe)) if *recipe.init != *init => {
+            needs(init, format!("`{}` was given one of `{}`", task.name(), recipe.init))
+        }
+        (_, Some(recipe)) if recipe.module != *task.module() => {
+            let reason = format!(
+                "`{}` is a task of module {}, and the image is of module {}",
+                task.name(),
+                task.module(),
+                recipe.module
+            );
+            Err(Cause::Rejected { reason })
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,226 @@
+//! Building an image: the init is run, the memory is taken, and what starts from it compiled.
+//!
+//! Invariant: an image follows from its module and the init's arguments. So an init sees
+//! nothing of the store; clocks and randomness it may have, and then two images of one recipe
+//! may differ.
+
+use super::{ImageFacts, Source};
+use crate::engine::Engines;
+use crate::limits::{Granted, Limits};
+use crate::module::cache::{Artifact, Cache, Label};
+use crate::module::code::CodeId;
+use crate::module::compile::Clock;
+use crate::module::facts::Facts;
+use crate::module::snapshot::{Takeable, contained};
+use crate::module::warm::Bell;
+use crate::sandbox::host::{Allowance, Host, Lent};
+use crate::sandbox::imports;
+use crate::sandbox::prepared::{Prepared, with_linker};
+use crate::sandbox::run::{Ended, Sandbox};
+use crate::session::Session;
+use crate::slot::micros;
+use crate::watch::Watch;
+use crate::{core::Core, scarce};
+use dpfw_protocol::error::{Cause, Limit};
+use dpfw_protocol::ids::{AttemptId, ModuleHash};
+use dpfw_protocol::image::ImageId;
+use dpfw_protocol::message::Origin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use wasmtime::Module;
+
+/// What it takes to make images.
+pub(in crate::module) struct Builder<'a> {
+    pub(in crate::module) engines: &'a Engines,
+    pub(in crate::module) limits: &'a Limits,
+    pub(in crate::module) cache: &'a Cache,
+    pub(in crate::module) core: Arc<Core>,
+    pub(in crate::module) clock: &'a Clock,
+    /// In whose name an init logs.
+    pub(in crate::module) session: &'a Arc<Session>,
+    pub(in crate::module) attempt: AttemptId,
+}
+
+/// The memory after an init.
+struct Initialised {
+    snapshot: Vec<u8>,
+    memory: u64,
+    took: Duration,
+}
+
+impl Builder<'_> {
+    /// Makes an image of a recipe, or takes one that was sent.
+    ///
+    /// # Errors
+    /// The [`Cause`] that those who wait for it get.
+    pub(in crate::module) fn make(&self, code: CodeId, source: &Source) -> Result<Artifact, Cause> {
+        let started = Instant::now();
+        let made = match source {
+            Source::Module(_) => {
+                return Err(Cause::Internal { message: "a module is no image".into() });
+            }
+            Source::Recipe { id, init, wasm, args } => self.build(code, *id, init, wasm, args),
+            Source::Snapshot { id, module, wasm, init_us } => {
+                self.take(code, *id, *module, wasm, *init_us)
+            }
+        };
+        if let Ok(Artifact { image: Some(image), .. }) = &made {
+            let (elapsed, init) = (started.elapsed(), &image.init);
+            let ImageFacts { id, memory, origin, .. } = image;
+            tracing::info!(image = %id, init, memory, ?origin, ?elapsed, "an image is ready");
+        }
+        made
+    }
+
+    fn build(
+        &self,
+        code: CodeId,
+        id: ImageId,
+        init: &str,
+        wasm: &[u8],
+        args: &[u8],
+    ) -> Result<Artifact, Cause> {
+        let facts = Facts::of(wasm, self.limits)?;
+        imports::check(&facts)?;
+        if facts.inits.binary_search_by(|known| known.as_str().cmp(init)).is_err() {
+            let known = facts.inits.iter().take(20).cloned().collect::<Vec<_>>();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            let message = format!("the module has no init of this name; it has {known}");
+            return Err(failed(init, message));
+        }
+        let Initialised { snapshot, memory, took } = self.initialise(init, wasm, args)?;
+        let image = ImageFacts {
+            id,
+            module: ModuleHash::of(wasm),
+            init: init.to_owned(),
+            origin: Origin::Built,
+            hash: ModuleHash::of(&snapshot),
+            snapshot: snapshot.len() as u64,
+            memory,
+            init_us: micros(took),
+        };
+        let facts = Facts { memory, ..facts };
+        self.compile(code, facts, image, &snapshot)
+    }
+
+    /// Takes an image that was made elsewhere. It is a module like any other, and held against
+    /// what an image may be.
+    fn take(
+        &self,
+        code: CodeId,
+        id: ImageId,
+        module: ModuleHash,
+        wasm: &[u8],
+        init_us: u64,
+    ) -> Result<Artifact, Cause> {
+        let facts = Facts::of(wasm, &self.limits.of_images())?;
+        imports::check(&facts)?;
+        let init = facts.needs.first().map(|(_, init)| init.clone()).unwrap_or_default();
+        let image = ImageFacts {
+            id,
+            module,
+            init,
+            origin: Origin::Sent,
+            hash: ModuleHash::of(wasm),
+            snapshot: wasm.len() as u64,
+            memory: facts.memory,
+            init_us,
+        };
+        self.compile(code, facts, image, wasm)
+    }
+
+    /// Runs the init in a sandbox of its own and takes its memory.
+    fn initialise(&self, init: &str, wasm: &[u8], args: &[u8]) -> Result<Initialised, Cause> {
+        let unfit = |why: String| {
+            failed(init, format!("the memory of its module cannot be taken as an image: {why}"))
+        };
+        let takeable = contained("preparing it", || Takeable::new(wasm)).map_err(unfit)?;
+        let (engine, linker) = with_linker(self.engines.on_demand()?)?;
+        let module = Module::new(&engine, &takeable.wasm).map_err(|e| unfit(format!("{e:#}")))?;
+        let prepared = Arc::new(Prepared::of_init(&engine, &linker, &module, init)?);
+        let watch = Arc::new(Watch::default());
+        let time = self.limits.image_time;
+        watch.enter(self.session, self.attempt, &engine, Instant::now(), None, time);
+        self.clock.watch(&watch);
+        let bell = {
+            let watch = Arc::clone(&watch);
+            Bell::ring_after(time, move || watch.expire())
+        };
+        let begun = Instant::now();
+        let lent = Arc::new(Lent { core: Arc::clone(&self.core), watch: Arc::clone(&watch) });
+        let ran = self.run(&prepared, &lent, args);
+        drop(bell);
+        watch.leave();
+        let took = begun.elapsed();
+        let mut sandbox = ran.map_err(|cause| self.explained(init, cause))?;
+        let memory = sandbox.memory_bytes();
+        let snapshot = contained("taking it", || sandbox.taken(&takeable)).map_err(unfit)?;
+        Ok(Initialised { snapshot, memory, took })
+    }
+
+    /// Calls the init; gives the sandbox in which it was.
+    fn run(
+        &self,
+        prepared: &Arc<Prepared>,
+        lent: &Arc<Lent>,
+        args: &[u8],
+    ) -> Result<Sandbox, Cause> {
+        let granted = Granted { memory: self.limits.image_memory, ..self.limits.granted(None) };
+        let host = Host::of_init(lent, self.session, self.attempt, Allowance::of(&granted));
+        let stop = || lent.watch.stop_of();
+        let mut sandbox = Sandbox::new(prepared, host, stop)?;
+        let ended = sandbox.call(0, args);
+        sandbox.finish();
+        match ended {
+            Ended::Returned(returned) => {
+                sandbox.result(&returned).map(drop)?;
+                Ok(sandbox)
+            }
+            Ended::Broken(error) => Err(sandbox.cause(&error, stop())),
+            Ended::Refused(cause) => Err(cause),
+        }
+    }
+
+    /// What a caller is told of an init that did not end well.
+    fn explained(&self, init: &str, cause: Cause) -> Cause {
+        match cause {
+            Cause::Limit { limit: Limit::Memory, allowed } => {
+                Cause::Limit { limit: Limit::ImageMemory, allowed }
+            }
+            Cause::Limit { limit: Limit::Time, allowed } => {
+                Cause::Limit { limit: Limit::ImageTime, allowed }
+            }
+            Cause::Failed { message } => failed(init, message),
+            Cause::Panic { .. } | Cause::Trap { .. } | Cause::GuestAbi { .. } => {
+                failed(init, cause.to_string())
+            }
+            Cause::Cancelled | Cause::Draining => {
+                Cause::Busy { what: "nobody waited for the image while it was built".into() }
+            }
+            other => other,
+        }
+    }
+
+    fn compile(
+        &self,
+        code: CodeId,
+        facts: Facts,
+        image: ImageFacts,
+        snapshot: &[u8],
+    ) -> Result<Artifact, Cause> {
+        let compiler = self.engines.of_images()?;
+        let compiled = super::super::loader::compile(&compiler, snapshot)?;
+        let is_built = image.origin == Origin::Built;
+        let label = Label::new(facts, true, Some(image));
+        let stored = match is_built {
+            true => self.cache.put(code, label, &compiled, Some(snapshot)),
+            // The sender's word is not kept for another day.
+            false => self.cache.borrow(label, &compiled),
+        };
+        stored.map_err(|error| scarce::cause_of_io("a compiled image cannot be kept", &error))
+    }
+}
+
+fn failed(init: &str, message: String) -> Cause {
+    Cause::InitFailed { init: init.to_owned(), message }
+}

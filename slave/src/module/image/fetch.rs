@@ -1,0 +1,55 @@
+//! Giving the snapshot of an image away.
+//!
+//! Invariants: a session gets one at a time; the links' thread does not read the disk.
+
+use crate::core::Core;
+use crate::module::code::Wanted;
+use crate::session::Session;
+use dpfw_protocol::error::Cause;
+use dpfw_protocol::ids::ConversationId;
+use dpfw_protocol::image::ImageId;
+use dpfw_protocol::message::Snapshot;
+use std::sync::Arc;
+
+/// Sends a session the snapshot of an image, or why there is none.
+pub(crate) fn snapshot(
+    core: &Arc<Core>,
+    session: &Arc<Session>,
+    conversation: ConversationId,
+    image: ImageId,
+) {
+    let Some(turn) = session.begin_fetch() else {
+        let what = "another image is being fetched".into();
+        return answer(session, conversation, Err(Cause::Busy { what }));
+    };
+    let (core, session) = (Arc::clone(core), Arc::clone(session));
+    // It ends with the runtime of the links, which is the slave's.
+    drop(core.helm.handle().clone().spawn_blocking(move || {
+        let found = find(&core, &session, image);
+        answer(&session, conversation, found);
+        drop(turn);
+    }));
+}
+
+fn find(core: &Core, session: &Session, image: ImageId) -> Result<Vec<u8>, Cause> {
+    if session.is_clogged() {
+        let what = "the master does not take what it asked for".into();
+        return Err(Cause::Busy { what });
+    }
+    let gone = || Cause::Busy { what: "the image is not here any more".into() };
+    let (code, loaded) = core.image(&Wanted::new(image, None, session)).ok_or_else(gone)?;
+    core.snapshot(code, &loaded)
+}
+
+fn answer(session: &Session, conversation: ConversationId, found: Result<Vec<u8>, Cause>) {
+    let (bytes, failure) = match found {
+        Ok(bytes) => (bytes, None),
+        Err(cause) => (Vec::new(), Some(cause.into())),
+    };
+    let snapshot = Snapshot { failure, payload: bytes.len() as u64 };
+    if let Err(error) = session.outbox.message_with(conversation, &snapshot, bytes.into()) {
+        tracing::error!(%error, "a snapshot cannot be sent");
+    }
+    session.look_for_clog();
+    session.outbox.flush();
+}

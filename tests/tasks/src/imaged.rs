@@ -1,0 +1,106 @@
+//! Inits, and tasks on their images.
+
+use dpfw_guest::store;
+use dpfw_guest::{init, progress, task};
+use std::collections::HashMap;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+static WORDS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+static LARGE: OnceLock<Vec<u64>> = OnceLock::new();
+static NUMBERS: OnceLock<HashMap<u64, u64>> = OnceLock::new();
+
+/// Keeps the words of a text.
+///
+/// # Errors
+/// If there are none.
+#[init]
+pub fn words(text: String) -> Result<(), String> {
+    let mut words = WORDS.lock().unwrap_or_else(PoisonError::into_inner);
+    words.extend(text.split_whitespace().map(str::to_owned));
+    if words.is_empty() { Err("there is no word in it".to_owned()) } else { Ok(()) }
+}
+
+/// One of the words.
+#[task(image = words)]
+pub fn word(n: u32) -> Option<String> {
+    WORDS.lock().unwrap_or_else(PoisonError::into_inner).get(n as usize).cloned()
+}
+
+/// Adds a word; gives how many there are then.
+#[task(image = words)]
+pub fn add_word(word: String) -> u32 {
+    let mut words = WORDS.lock().unwrap_or_else(PoisonError::into_inner);
+    words.push(word);
+    words.len() as u32
+}
+
+/// How many words there are, on an image or without one.
+#[task]
+pub fn count_words() -> u32 {
+    WORDS.lock().unwrap_or_else(PoisonError::into_inner).len() as u32
+}
+
+/// Words of 8 bytes in a page of 4 KiB.
+const PAGE: usize = 512;
+
+/// Fills so many MiB: every `stride`th page of 4 KiB, with its number.
+#[init]
+pub fn large(mib: u32, stride: u32) {
+    let mut words = vec![0u64; (mib as usize) << 17];
+    for (n, page) in words.chunks_mut(PAGE).enumerate().step_by(stride.max(1) as usize) {
+        page.fill(n as u64 + 1);
+    }
+    // Once in an instance.
+    let _ = LARGE.set(words);
+}
+
+/// The sum of all of it.
+#[task(image = large)]
+pub fn sum() -> u64 {
+    LARGE.get().map_or(0, |words| words.iter().fold(0, |sum, word| sum.wrapping_add(*word)))
+}
+
+/// Never returns.
+#[init]
+pub fn init_for_ever(word: String) {
+    log::info!("{word}");
+    loop {
+        std::hint::black_box(0);
+    }
+}
+
+/// Takes all the memory that it is given.
+#[init]
+pub fn init_without_end(mib: u32) {
+    let taken: Vec<Vec<u8>> = (0..mib).map(|n| vec![n as u8 | 1; 1 << 20]).collect();
+    std::hint::black_box(&taken);
+    std::mem::forget(taken);
+}
+
+/// Panics.
+#[init]
+pub fn init_that_panics(why: String) {
+    progress(1, 2);
+    panic!("{why}");
+}
+
+/// Asks the store.
+///
+/// # Errors
+/// What that says.
+#[init]
+pub fn init_that_asks_the_store() -> Result<(), store::StoreError> {
+    store::put("from an init", &1).map(drop)
+}
+
+/// Needs randomness: a map's keys are hashed with a seed.
+#[init]
+pub fn numbers(count: u64) {
+    let _ = NUMBERS.set((0..count).map(|n| (n, n * n)).collect());
+}
+
+/// Looks a number up.
+#[task(image = numbers)]
+pub fn square(n: u64) -> Option<u64> {
+    NUMBERS.get()?.get(&n).copied()
+}
