@@ -5,6 +5,7 @@ use super::limiter::Limiter;
 use crate::core::Core;
 use crate::limits::Granted;
 use crate::session::Session;
+use crate::store::Drafts;
 use crate::watch::Watch;
 use dpfw_protocol::error::{Cause, Limit, Location};
 use dpfw_protocol::ids::AttemptId;
@@ -28,6 +29,8 @@ pub(crate) struct Host {
     pub(crate) attempt: AttemptId,
     /// The answer to the guest's last request to the keyed store.
     pub(crate) reply: Reply,
+    /// The values that the guest is writing in pieces.
+    pub(crate) drafts: Drafts,
     /// What it was made with.
     allowance: Allowance,
     calls: Calls,
@@ -132,6 +135,7 @@ impl Host {
             session: Arc::clone(session),
             attempt,
             reply: Reply::default(),
+            drafts: Drafts::default(),
             calls: left.calls,
             panic: None,
             exit: None,
