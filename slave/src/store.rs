@@ -84,8 +84,8 @@ enum Tried<'a> {
     Done(Answer),
     /// The present entry is not as it has to be.
     Not(Version),
-    /// There is no room, and what would be needed.
-    NoRoom(Write<'a>, Cause, Option<(u64, bool)>),
+    /// There is no room; what the old entry was charged, and whether it is in a line.
+    NoRoom(Write<'a>, Option<(u64, bool)>),
 }
 
 impl Store {
@@ -270,22 +270,24 @@ impl Store {
 
     /// Writes if the present version (0 for none) is as it has to be.
     fn write(&self, mut write: Write<'_>, may: impl Fn(Version) -> bool) -> Result<Answer, Cause> {
+        let mut step = 0;
         loop {
-            let (refused, cause, old) = match self.try_write(write, &may)? {
+            step += 1;
+            let (refused, old) = match self.try_write(write, &may)? {
                 Tried::Done(answer) => return Ok(answer),
                 Tried::Not(version) => return Ok(Answer { version, ..Answer::default() }),
-                Tried::NoRoom(write, cause, old) => (write, cause, old),
+                Tried::NoRoom(write, old) => (write, old),
             };
             write = refused;
             let need = Need {
                 writer: write.writer,
-                key: &write.key,
+                key: Some(&write.key),
                 new: entry::cost(&write.key, &write.content, write.terms),
                 old: old.map(|(cost, _)| cost),
                 old_is_lined: old.is_some_and(|(_, is_lined)| is_lined),
             };
-            if !self.make_room(&need, write.go_on)? {
-                return Err(cause);
+            if !self.make_room(&need, step, write.go_on)? {
+                return Err(self.ledger.lack(&need));
             }
         }
     }
@@ -313,11 +315,11 @@ impl Store {
         }
         let kind = content.kind();
         let owner = match self.ledger.take(writer, cost, old.map(|old| (&*old.owner, old.cost))) {
-            Ok(owner) => owner,
-            Err(cause) => {
+            Some(owner) => owner,
+            None => {
                 let old = old.map(|old| (old.cost, old.is_lined()));
                 let write = Write { key: slot.into_key(), writer, content, terms, go_on };
-                return Ok(Tried::NoRoom(write, cause, old));
+                return Ok(Tried::NoRoom(write, old));
             }
         };
         match old {

@@ -82,12 +82,14 @@ impl Drafts {
         go_on: &dyn Fn() -> bool,
     ) -> Result<(), Cause> {
         let place = self.place(number)?;
-        let Draft { key, bytes, charged, .. } = &mut self.drafts[place].1;
+        let Draft { bytes, charged, .. } = &mut self.drafts[place].1;
         // It is no entry yet: a place among the entries is not needed.
-        let need = Need { writer, key, new: more, old: Some(0), old_is_lined: false };
-        while let Err(cause) = store.ledger.take_bytes(more, 0) {
-            if !store.make_room(&need, go_on)? {
-                return Err(cause);
+        let need = Need { writer, key: None, new: more, old: Some(0), old_is_lined: false };
+        let mut step = 0;
+        while !store.ledger.take_bytes(more, 0) {
+            step += 1;
+            if !store.make_room(&need, step, go_on)? {
+                return Err(store.ledger.quota());
             }
         }
         charged.bytes += more;
