@@ -4,6 +4,7 @@
 //! A number that this version does not know becomes [`Cause::Unknown`] and keeps its text.
 
 use crate::limits::{MAX_BACKTRACE, MAX_TEXT};
+use crate::store::EntryKind;
 use crate::text::printable;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -142,6 +143,14 @@ pub enum Cause {
         init: String,
         /// What it was given instead.
         message: String,
+    },
+    /// The key holds something else than what was asked for.
+    #[error("`{key}` holds no value: its entry is of the kind `{kind}`")]
+    WrongKind {
+        /// The key.
+        key: String,
+        /// What its entry is.
+        kind: EntryKind,
     },
     /// The master was shut down.
     #[error("the master was shut down")]
@@ -361,6 +370,7 @@ impl Cause {
             Self::Exit { .. } => 21,
             Self::InitFailed { .. } => 22,
             Self::NeedsImage { .. } => 23,
+            Self::WrongKind { .. } => 24,
             Self::Unknown { code, .. } => *code,
         }
     }
@@ -433,6 +443,9 @@ impl From<Cause> for Failure {
             | Cause::NeedsImage { init: name, message } => {
                 Self { name, message, ..Self::default() }
             }
+            Cause::WrongKind { key, kind } => {
+                Self { message: key, name: kind.as_str().into(), ..Self::default() }
+            }
             Cause::MissingTask { name, known } => Self { name, list: known, ..Self::default() },
             Cause::SlaveLost { may_have_run } => {
                 Self { number: u64::from(may_have_run), ..Self::default() }
@@ -499,6 +512,10 @@ impl From<Failure> for Cause {
             21 => Self::Exit { code: count, stderr: list },
             22 => Self::InitFailed { init: name, message },
             23 => Self::NeedsImage { init: name, message },
+            24 => match EntryKind::of(&name) {
+                Some(kind) => Self::WrongKind { key: message, kind },
+                None => Self::Unknown { code, message },
+            },
             code => Self::Unknown { code, message },
         }
     }
@@ -540,6 +557,7 @@ mod tests {
             Cause::Exit { code: 2, stderr: vec!["no such file".into()] },
             Cause::InitFailed { init: "build".into(), message: text() },
             Cause::NeedsImage { init: "build".into(), message: text() },
+            Cause::WrongKind { key: "k".into(), kind: EntryKind::Image },
             Cause::Unknown { code: 999, message: text() },
         ]
     }

@@ -6,7 +6,7 @@ use crate::helm::Helm;
 use crate::job::Job;
 use crate::limits::Limits;
 use crate::module::code::{CodeId, Wanted};
-use crate::module::image::Source;
+use crate::module::image::{self, Source};
 use crate::module::load::{Loaded, Modules, Release};
 use crate::pacer::{Pacer, TICK};
 use crate::program::Programs;
@@ -130,7 +130,12 @@ impl Core {
         }
         for job in batch.drain(..) {
             match (job.bound.target(), self.modules()) {
-                (Some(Ok(_)), _) => self.enqueue(job),
+                (Some(Ok(target)), _) => {
+                    if job.bound.image.is_some() {
+                        image::used(self, &target.module);
+                    }
+                    self.enqueue(job);
+                }
                 (Some(Err(cause)), _) => {
                     let cause = cause.clone();
                     self.refuse(&job, cause);

@@ -10,6 +10,7 @@ use crate::job::Job;
 use crate::queue::Reservation;
 use crate::reader::Reader;
 use crate::slot::fail;
+use crate::watches::Watches;
 use dpfw_link::{Link, LinkError, Outbox};
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::hello::{Hello, Identity, Namespace};
@@ -47,6 +48,7 @@ pub(crate) struct Session {
     clog: Notify,
     /// Held while a snapshot is read for it.
     fetching: Arc<()>,
+    pub(crate) watches: Watches,
 }
 
 /// Bytes of results and values that may wait for a master. While more wait, nothing of its
@@ -112,6 +114,7 @@ impl Session {
             clogged: AtomicBool::new(false),
             clog: Notify::new(),
             fetching: Arc::default(),
+            watches: Watches::default(),
         }
     }
 
@@ -200,7 +203,11 @@ pub(crate) async fn serve(core: Arc<Core>, link: Link) -> LinkError {
     tracing::info!(master = %theirs.peer, %peer, "a master is linked");
     heart.say({
         let (core, session) = (Arc::clone(&core), Arc::clone(&session));
-        move || core.tell_status(&session)
+        move || {
+            // Somebody has to; who is not linked sees nothing of it.
+            core.store.sweep();
+            core.tell_status(&session);
+        }
     });
     let pump = tokio::spawn({
         let outbox = outbox.clone();
@@ -211,6 +218,7 @@ pub(crate) async fn serve(core: Arc<Core>, link: Link) -> LinkError {
         error = reader.read(&mut inbox) => error,
         error = pump => error.unwrap_or(LinkError::Ended),
         error = session.unclog(&core) => error,
+        never = session.watches.tell(&core, &session) => match never {},
     };
     session.open.store(false, Ordering::Release);
     // First, so that a master that still hears is not told that its attempts were cancelled.
@@ -218,6 +226,7 @@ pub(crate) async fn serve(core: Arc<Core>, link: Link) -> LinkError {
         Some((code, reason)) => session.outbox.close(code, &reason),
         None => session.outbox.shut(),
     }
+    session.watches.clear();
     core.leave(&session);
     tracing::info!(master = %theirs.peer, %error, "a master is gone");
     error

@@ -14,9 +14,11 @@ use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::{ConversationId, ModuleHash};
 use dpfw_protocol::image::ImageId;
-use dpfw_protocol::message::{ImageReady, Origin};
+use dpfw_protocol::message::{ImageGone, ImageReady, Origin};
+use dpfw_protocol::store::{FullKey, Key};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 /// What is known of an image beyond what is known of a module.
@@ -103,6 +105,57 @@ impl Source {
     }
 }
 
+/// Where an image is in the store, and who was told that it is ready.
+#[derive(Debug, Default)]
+pub(crate) struct Standing {
+    key: OnceLock<FullKey>,
+    /// Bounded by the links there are.
+    told: Mutex<Vec<Weak<Session>>>,
+    /// When the store was told last that it is used, in milliseconds of its life.
+    used: AtomicU64,
+}
+
+/// The store learns of uses this often: it evicts what was not used for longest.
+const USED: Duration = Duration::from_secs(1);
+
+impl Standing {
+    fn told(&self) -> MutexGuard<'_, Vec<Weak<Session>>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An image as an entry of the store.
+struct Kept(Arc<Loaded>);
+
+impl Drop for Kept {
+    /// It was evicted, removed or replaced: who comes next makes it again.
+    fn drop(&mut self) {
+        self.0.let_go();
+        let Some(image) = &self.0.artifact.image else {
+            return;
+        };
+        for session in self.0.standing.told().drain(..).filter_map(|told| told.upgrade()) {
+            // It always fits a frame.
+            let _ = session.outbox.message(ConversationId::LINK, &ImageGone { image: image.id });
+            session.outbox.flush();
+        }
+    }
+}
+
+/// An image is used: the store learns of it now and then.
+pub(crate) fn used(core: &Core, loaded: &Loaded) {
+    let Some(key) = loaded.standing.key.get() else {
+        return;
+    };
+    let now = u64::try_from(core.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let last = loaded.standing.used.load(Ordering::Relaxed);
+    if now.saturating_sub(last) >= USED.as_millis() as u64 {
+        loaded.standing.used.store(now, Ordering::Relaxed);
+        // That it is asked for is its use.
+        drop(core.store.image(key));
+    }
+}
+
 /// Tells sessions, each once, that an image is ready; nothing if it is none.
 pub(super) fn tell_ready<'a>(
     loaded: &Loaded,
@@ -122,26 +175,40 @@ pub(super) fn tell_ready<'a>(
         init_us: image.init_us,
         took_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
     };
-    let mut told: Vec<&Arc<Session>> = Vec::new();
+    let mut told = loaded.standing.told();
+    told.retain(|session| session.strong_count() > 0);
     for session in sessions {
-        if !told.iter().any(|other| Arc::ptr_eq(other, session)) {
+        if !told.iter().any(|other| other.as_ptr() == Arc::as_ptr(session)) {
             // It always fits a frame.
             let _ = session.outbox.message(ConversationId::LINK, &ready);
             session.outbox.flush();
-            told.push(session);
+            told.push(Arc::downgrade(session));
         }
     }
 }
 
-/// Makes an image an entry of the store.
+/// Makes an image an entry of the store, under the key that its master chose, or under one that
+/// says what it is.
 ///
 /// # Errors
-/// What the store says of it.
+/// What the store says of it: that there is no room, for instance.
 pub(super) fn keep(
-    _core: &Core,
-    _session: &Session,
-    _bound: &Bound,
+    core: &Core,
+    session: &Session,
+    bound: &Bound,
     loaded: Arc<Loaded>,
 ) -> Result<Arc<Loaded>, Cause> {
+    let (Some(image), Some(wanted)) = (&loaded.artifact.image, &bound.image) else {
+        return Ok(loaded);
+    };
+    let key = match &wanted.key {
+        Some(key) => key.clone(),
+        None => Key::new(format!("{} {}", image.init, &image.id.to_hex()[..16]))?,
+    };
+    let key = FullKey { namespace: session.namespace.clone(), key };
+    let kept = Arc::new(Kept(Arc::clone(&loaded)));
+    core.store.put_image(&key, &session.principal, image.memory, kept)?;
+    // It is made once.
+    let _ = loaded.standing.key.set(key);
     Ok(loaded)
 }

@@ -8,7 +8,7 @@ use super::cache::{Artifact, Cache};
 use super::cell::{Asked, PATIENCE, Room, State, its};
 use super::code::{CodeId, Wanted};
 use super::facts::Facts;
-use super::image::{self, ImageFacts, Source};
+use super::image::{self, ImageFacts, Source, Standing};
 use super::loader::{Loader, Maker};
 use crate::core::Core;
 use crate::engine::{Engines, HOST_STACK};
@@ -32,11 +32,13 @@ pub(crate) struct Loaded {
     pub(crate) artifact: Artifact,
     /// Whether it was let go: who has it may go on with it, who comes next may not.
     gone: AtomicBool,
+    /// Of an image.
+    pub(super) standing: Standing,
 }
 
 impl Loaded {
     pub(crate) fn new(number: usize, artifact: Artifact) -> Self {
-        Self { number, artifact, gone: AtomicBool::new(false) }
+        Self { number, artifact, gone: AtomicBool::new(false), standing: Standing::default() }
     }
 
     /// What was found in it.

@@ -5,6 +5,7 @@ use super::limiter::Limiter;
 use crate::core::Core;
 use crate::limits::Granted;
 use crate::session::Session;
+use crate::store::Drafts;
 use crate::watch::Watch;
 use dpfw_protocol::error::{Cause, Limit, Location};
 use dpfw_protocol::ids::AttemptId;
@@ -30,6 +31,8 @@ pub(crate) struct Host {
     pub(crate) reply: Reply,
     /// Whether it is an init's: what it makes may not depend on what is in the store.
     pub(crate) is_init: bool,
+    /// The values that the guest is writing in pieces.
+    pub(crate) drafts: Drafts,
     /// What it was made with.
     allowance: Allowance,
     calls: Calls,
@@ -135,6 +138,7 @@ impl Host {
             attempt,
             reply: Reply::default(),
             is_init: false,
+            drafts: Drafts::default(),
             calls: left.calls,
             panic: None,
             exit: None,
