@@ -7,12 +7,14 @@
 mod good;
 mod hostile;
 mod imaged;
+mod kept;
 mod keyed;
 
 pub use dpfw_guest::Bytes;
 pub use good::*;
 pub use hostile::*;
 pub use imaged::*;
+pub use kept::*;
 pub use keyed::*;
 
 dpfw_guest::module!();
