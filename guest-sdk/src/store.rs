@@ -3,7 +3,7 @@
 //! What is expensive to make is put here once and found by later tasks. Values are
 //! MessagePack of any serde type; the functions with `bytes` in their names take them as
 //! they are. Entries may be evicted, and another slave has a store of its own: a task
-//! finds a value or makes it.
+//! finds a value or makes it. [`get_or_init`] does so once where many tasks need it.
 //!
 //! ```
 //! use dpfw_guest::store::{self, StoreError};
@@ -32,6 +32,7 @@
 mod list;
 #[cfg(not(target_family = "wasm"))]
 mod memory;
+mod once;
 
 #[cfg(target_family = "wasm")]
 use crate::abi::store as backend;
@@ -39,6 +40,7 @@ use crate::abi::store as backend;
 use memory as backend;
 
 pub use list::{Entry, EntryKind, List, list};
+pub use once::{get_or_init, get_or_try_init, wait};
 
 use crate::{Bytes, wire};
 use serde::{Serialize, de::DeserializeOwned};

@@ -47,8 +47,9 @@ pub struct Limits {
     pub store_entries: u64,
     /// Attempts that wait for a slot, of all sessions together.
     pub queued: usize,
-    /// `programs`: WASI programs under way at once, those that wait for their input included.
-    pub programs: usize,
+    /// `sandboxes`: sandboxes that may wait without a slot, at once: of WASI programs, and of
+    /// tasks whose module imports a call that waits.
+    pub sandboxes: usize,
     /// Modules in memory at once.
     pub modules: usize,
     /// Links at once.
@@ -88,8 +89,8 @@ impl Default for Limits {
             store_bytes: 1 << 30,
             store_entries: 1_000_000,
             queued: 64 * 1024,
-            // Each has a sandbox: some tens of mappings, and the memory that it touches.
-            programs: 256,
+            // Each has some tens of mappings, and the memory that it touches.
+            sandboxes: 256,
             modules: 1024,
             links: 1024,
         }
@@ -153,7 +154,7 @@ const STACKS: RangeInclusive<u64> = 64 << 10..=1 << 30;
 const MOST_ELEMENTS: u64 = 10_000_000;
 
 /// Each has 6 GiB of addresses, of the 128 TiB that a process has.
-const MOST_PROGRAMS: u64 = 8 << 10;
+const MOST_SANDBOXES: u64 = 8 << 10;
 
 /// More descriptors than a process is ever given.
 const MOST_LINKS: u64 = 1 << 20;
@@ -180,7 +181,7 @@ impl Limits {
             ("compile time", nanos(self.compile), some.clone()),
             ("warm-up", nanos(self.warm), some.clone()),
             ("queued attempts", self.queued as u64, some.clone()),
-            ("programs", self.programs as u64, 1..=MOST_PROGRAMS),
+            ("sandboxes", self.sandboxes as u64, 1..=MOST_SANDBOXES),
             ("modules", self.modules as u64, some),
             ("links", self.links as u64, 1..=MOST_LINKS),
         ];
@@ -252,7 +253,7 @@ mod tests {
             (Limits { module: 0, ..d }, "module size"),
             (Limits { functions: 0, ..d }, "functions"),
             (Limits { queued: 0, ..d }, "queued attempts"),
-            (Limits { programs: 0, ..d }, "programs"),
+            (Limits { sandboxes: 0, ..d }, "sandboxes"),
             (Limits { modules: 0, ..d }, "modules"),
             (Limits { links: 0, ..d }, "links"),
             (Limits { links: usize::MAX, ..d }, "links"),

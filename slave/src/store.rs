@@ -6,6 +6,7 @@
 //! the keys of the entries, so that a listing looks at its own page and at nothing else.
 
 use crate::limits::Limits;
+use changes::{Changes, ChangesOf};
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry as Slot;
 use dpfw_protocol::Bytes;
@@ -17,6 +18,7 @@ use index::Index;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+mod changes;
 mod index;
 
 /// The entries of a slave.
@@ -25,6 +27,7 @@ pub(crate) struct Store {
     entries: DashMap<FullKey, Entry>,
     /// Changed only while the entry's shard is locked; never the other way round.
     index: Index,
+    changes: Changes,
     versions: AtomicU64,
     bytes: AtomicU64,
     count: AtomicU64,
@@ -71,6 +74,7 @@ impl Store {
         Self {
             entries: DashMap::new(),
             index: Index::default(),
+            changes: Changes::default(),
             versions: AtomicU64::new(1),
             bytes: AtomicU64::new(0),
             count: AtomicU64::new(0),
@@ -121,6 +125,11 @@ impl Store {
         }
     }
 
+    /// The changes of an entry, from now on.
+    pub(crate) fn changes_of(&self, key: &FullKey) -> ChangesOf<'_> {
+        self.changes.of(key)
+    }
+
     fn get(&self, key: &FullKey) -> Answer {
         match self.entries.get_mut(key) {
             None => Answer::default(),
@@ -154,7 +163,8 @@ impl Store {
             self.index.insert(slot.key());
         }
         let version = self.versions.fetch_add(1, Ordering::Relaxed);
-        slot.insert(Entry { value, version, used: Instant::now(), owner: owner.clone() });
+        let entry = Entry { value, version, used: Instant::now(), owner: owner.clone() };
+        self.changes.tell(slot.insert(entry).key());
         Ok(Answer { hit: true, version, ..Answer::default() })
     }
 
@@ -188,6 +198,7 @@ impl Store {
         };
         self.bytes.fetch_sub(cost(&key, &entry.value), Ordering::Relaxed);
         self.count.fetch_sub(1, Ordering::Relaxed);
+        self.changes.tell(&key);
         Answer { hit: true, ..Answer::default() }
     }
 

@@ -5,6 +5,8 @@
 //! for longer than a piece of [`PIECE`] bytes takes before it looks whether the guest has to
 //! stop: no epoch reaches it here. Every function charges the guest for the call first.
 
+mod wait;
+
 use super::host::{Host, Reply};
 use super::wasi;
 use crate::module::facts::{Facts, Kind};
@@ -21,7 +23,7 @@ pub(crate) const ABI: &str = "dpfw_1";
 pub(crate) const WASI: &str = "wasi_snapshot_preview1";
 
 /// What the ABI offers.
-pub(crate) const ABI_NAMES: [&str; 12] = [
+pub(crate) const ABI_NAMES: [&str; 16] = [
     "log",
     "progress",
     "panic",
@@ -31,10 +33,17 @@ pub(crate) const ABI_NAMES: [&str; 12] = [
     "store_compare_and_swap",
     "store_remove",
     "store_list",
+    "store_claim",
+    "store_settle",
+    "store_forgo",
+    "store_wait",
     "reply_len",
     "reply_take",
     "reply_version",
 ];
+
+/// Those of the ABI that can wait. A module that imports one has its tasks run on fibers.
+pub(crate) const WAITING_NAMES: [&str; 2] = ["store_claim", "store_wait"];
 
 /// Refuses modules that import what nobody grants.
 ///
@@ -64,6 +73,11 @@ pub(crate) fn is_granted(kind: Kind, module: &str, name: &str) -> bool {
         _ => false,
     }
 }
+
+/// The guest may not go on, and this is why; unwinds to the host.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Ends(pub(super) Cause);
 
 /// A guest passed a pointer or a length that is outside its memory.
 #[derive(Debug, thiserror::Error)]
@@ -109,9 +123,9 @@ pub(super) const PIECE: usize = 64 << 10;
 
 /// Ends the guest as an epoch would, if it has to stop.
 pub(super) fn go_on(host: &Host) -> Result<()> {
-    match host.lent.watch.stop_of() {
-        Some(_) => Err(wasmtime::Trap::Interrupt.into()),
-        None => Ok(()),
+    match host.lent.must_stop() {
+        true => Err(wasmtime::Trap::Interrupt.into()),
+        false => Ok(()),
     }
 }
 
@@ -135,7 +149,21 @@ pub(crate) fn link(linker: &mut Linker<Host>) -> Result<()> {
         Ok(())
     })?;
     link_store(linker)?;
+    wait::link(linker)?;
     wasi::link(linker)
+}
+
+/// The same for guests on fibers, whose calls may wait without a slot.
+///
+/// # Errors
+/// As [`link`].
+pub(crate) fn link_waiting(linker: &mut Linker<Host>) -> Result<()> {
+    link(linker)?;
+    linker.allow_shadowing(true);
+    wait::link_waiting(linker)?;
+    wasi::link_waiting(linker)?;
+    linker.allow_shadowing(false);
+    Ok(())
 }
 
 fn log(
