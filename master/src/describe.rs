@@ -30,6 +30,8 @@ pub struct Description {
     pub store_bytes: u64,
     /// Entries of its store.
     pub store_entries: u64,
+    /// Entries that were evicted from its store since it started.
+    pub store_evicted: u64,
     /// Modules that are loaded.
     pub modules: u32,
     /// Masters that are linked.
@@ -145,6 +147,7 @@ impl From<message::Description> for Description {
             memory_bytes: told.memory,
             store_bytes: told.store_bytes,
             store_entries: told.store_entries,
+            store_evicted: told.store_evicted,
             modules: told.modules,
             links: told.links,
             uptime: Duration::from_secs(told.uptime_s),

@@ -6,7 +6,7 @@ use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::PeerId;
 use dpfw_protocol::message::{StoreReply, StoreRequest};
 use dpfw_protocol::payload::{self, Payload};
-use dpfw_protocol::store::{EntryInfo, Key, StoreOp, Version};
+use dpfw_protocol::store::{EntryInfo, Key, StoreOp, Terms, Version};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
@@ -120,7 +120,7 @@ impl Store {
         let lost = || self.error(Cause::SlaveLost { may_have_run: true });
         let conversation = self.0.conversation();
         let answer = self.0.replies.expect(conversation);
-        let request = StoreRequest { op, payload: value.len() as u64 };
+        let request = StoreRequest { op, payload: value.len() as u64, terms: Terms::default() };
         let told = self.0.outbox.message_with(conversation, &request, value);
         told.map_err(|e| self.error(Cause::BadArguments { message: e.to_string() }))?;
         self.0.outbox.flush();

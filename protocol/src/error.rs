@@ -4,6 +4,7 @@
 //! A number that this version does not know becomes [`Cause::Unknown`] and keeps its text.
 
 use crate::limits::{MAX_BACKTRACE, MAX_TEXT};
+use crate::store::EntryKind;
 use crate::text::printable;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -125,6 +126,14 @@ pub enum Cause {
     GuestAbi {
         /// Which rule.
         message: String,
+    },
+    /// The key holds something else than what was asked for.
+    #[error("`{key}` holds no value: its entry is of the kind `{kind}`")]
+    WrongKind {
+        /// The key.
+        key: String,
+        /// What its entry is.
+        kind: EntryKind,
     },
     /// The task would wait for itself: for an entry of the store whose builder waits for one
     /// that the task builds.
@@ -366,6 +375,7 @@ impl Cause {
             Self::Shutdown => 19,
             Self::AttemptsExhausted { .. } => 20,
             Self::Exit { .. } => 21,
+            Self::WrongKind { .. } => 24,
             Self::Ring { .. } => 26,
             Self::Unknown { code, .. } => *code,
         }
@@ -435,6 +445,9 @@ impl From<Cause> for Failure {
             Cause::Exit { code, stderr } => {
                 Self { number: u64::from(code), list: stderr, ..Self::default() }
             }
+            Cause::WrongKind { key, kind } => {
+                Self { message: key, name: kind.as_str().into(), ..Self::default() }
+            }
             Cause::MissingTask { name, known } => Self { name, list: known, ..Self::default() },
             Cause::Ring { keys } => Self { list: keys, ..Self::default() },
             Cause::SlaveLost { may_have_run } => {
@@ -500,6 +513,10 @@ impl From<Failure> for Cause {
             19 => Self::Shutdown,
             20 => Self::AttemptsExhausted { attempts: count },
             21 => Self::Exit { code: count, stderr: list },
+            24 => match EntryKind::of(&name) {
+                Some(kind) => Self::WrongKind { key: message, kind },
+                None => Self::Unknown { code, message },
+            },
             26 => Self::Ring { keys: list },
             code => Self::Unknown { code, message },
         }
@@ -540,6 +557,7 @@ mod tests {
             Cause::Shutdown,
             Cause::AttemptsExhausted { attempts: 3 },
             Cause::Exit { code: 2, stderr: vec!["no such file".into()] },
+            Cause::WrongKind { key: "k".into(), kind: EntryKind::Image },
             Cause::Ring { keys: vec!["x".into(), "y".into()] },
             Cause::Unknown { code: 999, message: text() },
         ]

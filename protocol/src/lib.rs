@@ -13,6 +13,7 @@
 pub mod attempts;
 pub mod batch;
 pub mod call;
+pub mod changes;
 pub mod error;
 pub mod frame;
 pub mod hello;

@@ -61,6 +61,9 @@ pub const MAX_BATCH: usize = 1 << 20;
 /// The longest key of the store, in bytes.
 pub const MAX_KEY: usize = 1024;
 
+/// Watches of one session at once: each is looked at whenever something is written.
+pub const MAX_WATCHES: usize = 64;
+
 /// The longest namespace, in bytes.
 pub const MAX_NAMESPACE: usize = 64;
 

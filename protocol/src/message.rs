@@ -11,7 +11,7 @@ use crate::ids::{AttemptId, BindId, ConversationId, ModuleHash};
 use crate::limits::{MAX_BODY, MAX_LISTED, MAX_MESSAGE, MAX_NAME, MAX_TEXT};
 use crate::payload::whole;
 use crate::signature::Signature;
-use crate::store::{EntryInfo, StoreOp};
+use crate::store::{EntryInfo, StoreOp, Terms};
 use crate::task_limits::TaskLimits;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -99,6 +99,9 @@ pub struct StoreRequest {
     pub op: StoreOp,
     /// The length of the value.
     pub payload: u64,
+    /// On what terms a value is kept that is written. Not there if it stays.
+    #[serde(default, skip_serializing_if = "Terms::is_plain")]
+    pub terms: Terms,
 }
 
 /// Asks for all slots of the slave.
@@ -290,6 +293,8 @@ pub struct Description {
     pub store_bytes: u64,
     /// Entries of the store.
     pub store_entries: u64,
+    /// Entries that were evicted from the store since the slave started.
+    pub store_evicted: u64,
     /// Modules that are loaded.
     pub modules: u32,
     /// Masters that are linked.
@@ -388,6 +393,10 @@ pub mod kind {
     pub const DESCRIBE: u8 = 24;
     /// A message of this module, to a slave.
     pub const DRAIN: u8 = 25;
+    /// A message of [`changes`](crate::changes), to a slave.
+    pub const WATCH: u8 = 27;
+    /// A message of [`changes`](crate::changes), to a slave.
+    pub const UNWATCH: u8 = 28;
     /// A message of this module, to a master.
     pub const NEED_MODULE: u8 = 32;
     /// A message of this module, to a master.
@@ -418,6 +427,8 @@ pub mod kind {
     pub const LOADING: u8 = 45;
     /// A message of this module, to a master.
     pub const QUEUED: u8 = 46;
+    /// A message of [`changes`](crate::changes), to a master.
+    pub const CHANGED: u8 = 49;
 }
 
 /// A struct that is a frame's message.

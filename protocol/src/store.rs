@@ -90,6 +90,22 @@ pub enum StoreOp {
         /// Which entry.
         key: Key,
     },
+    /// Reads a part of a value.
+    GetRange {
+        /// Which entry.
+        key: Key,
+        /// Where the part begins; behind the value's end there is nothing.
+        offset: u64,
+        /// How many bytes it has; fewer if the value ends before.
+        len: u64,
+    },
+    /// Keeps an entry from being evicted, or lets it be evicted again.
+    Pin {
+        /// Which entry.
+        key: Key,
+        /// Whether it is to be kept.
+        pinned: bool,
+    },
     /// Lists entries in the order of their keys.
     List {
         /// Only keys that begin like this.
@@ -109,11 +125,34 @@ impl StoreOp {
             | Self::Put { key }
             | Self::PutIfAbsent { key }
             | Self::CompareAndSwap { key, .. }
-            | Self::Remove { key } => key.is_bounded(),
+            | Self::Remove { key }
+            | Self::GetRange { key, .. }
+            | Self::Pin { key, .. } => key.is_bounded(),
             Self::List { prefix, after, .. } => {
                 prefix.len() <= MAX_KEY && after.as_ref().is_none_or(Key::is_bounded)
             }
         }
+    }
+}
+
+/// On what terms a value is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    /// Whether it may be evicted to make room: somebody can make it again.
+    pub evictable: bool,
+    /// Milliseconds after which it is gone. Until then it may be evicted.
+    pub ttl_ms: Option<u64>,
+}
+
+impl Terms {
+    /// Whether the value stays until it is removed.
+    pub fn is_plain(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether the value may be evicted.
+    pub fn may_go(&self) -> bool {
+        self.evictable || self.ttl_ms.is_some()
     }
 }
 
@@ -127,6 +166,28 @@ pub enum EntryKind {
     Image,
     /// A live instance.
     Resident,
+}
+
+impl EntryKind {
+    /// The word on the wire and in messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Value => "value",
+            Self::Image => "image",
+            Self::Resident => "resident",
+        }
+    }
+
+    /// The kind of that word.
+    pub fn of(word: &str) -> Option<Self> {
+        [Self::Value, Self::Image, Self::Resident].into_iter().find(|kind| kind.as_str() == word)
+    }
+}
+
+impl fmt::Display for EntryKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
 }
 
 /// An entry as a listing shows it.
@@ -144,4 +205,10 @@ pub struct EntryInfo {
     pub idle_s: u64,
     /// Who put it there.
     pub owner: Principal,
+    /// Whether it is kept from being evicted.
+    pub pinned: bool,
+    /// Whether it may be evicted, once it is not pinned.
+    pub evictable: bool,
+    /// Milliseconds until it is gone, if it will be.
+    pub ttl_ms: Option<u64>,
 }

@@ -16,6 +16,7 @@ mod hostile;
 mod values;
 
 use bytes::{Golden, frame, golden, golden_begun, hex};
+use dpfw_protocol::changes::Unwatch;
 use dpfw_protocol::frame::{END, Frame, FrameDecoder, Header};
 use dpfw_protocol::hello::{Hello, PREFACE};
 use dpfw_protocol::ids::ConversationId;
@@ -130,6 +131,8 @@ fn to_slaves() -> Vec<Golden> {
         golden("release", 0, Release {}, b"", v1!("release")),
         golden("describe", OTHERS + 3, Describe {}, b"", v1!("describe")),
         golden("drain", 0, Drain {}, b"", v1!("drain")),
+        golden("watch", OTHERS + 4, values::watch(), b"", v1!("watch")),
+        golden("unwatch", OTHERS + 4, Unwatch {}, b"", v1!("unwatch")),
     ];
     let files = [
         v1!("store_get"),
@@ -138,6 +141,9 @@ fn to_slaves() -> Vec<Golden> {
         v1!("store_compare_and_swap"),
         v1!("store_remove"),
         v1!("store_list"),
+        v1!("store_get_range"),
+        v1!("store_pin"),
+        v1!("store_put_on_terms"),
     ];
     for ((request, value), file) in values::store_requests().into_iter().zip(files) {
         all.push(golden("store request", OTHERS + 1, request, value, file));
@@ -165,6 +171,7 @@ fn to_masters() -> Vec<Golden> {
         golden("reserved", OTHERS + 2, Reserved { granted: true }, b"", v1!("reserved")),
         golden("status", 0, values::status(), b"", v1!("status")),
         golden("draining", 0, Draining {}, b"", v1!("draining")),
+        golden("changed", OTHERS + 4, values::changed(), b"", v1!("changed")),
         golden("description", OTHERS + 3, values::description(), b"", v1!("description")),
     ]
 }

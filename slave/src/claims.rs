@@ -12,7 +12,7 @@ use crate::fiber::control::Control;
 use crate::store::Answer;
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::{Cause, Limit};
-use dpfw_protocol::store::{FullKey, Principal, StoreOp};
+use dpfw_protocol::store::{FullKey, Principal, StoreOp, Terms};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::pin::Pin;
@@ -232,7 +232,9 @@ impl Claim {
     pub(crate) fn settle(mut self, owner: &Principal, value: Bytes) -> Result<Answer, Cause> {
         let op = StoreOp::PutIfAbsent { key: self.key.key.clone() };
         let store = &self.core.store;
-        let mut answer = store.apply(&self.key.namespace, owner, op, value.clone())?;
+        // Whoever needs it again can build it again.
+        let terms = Terms { evictable: true, ttl_ms: None };
+        let mut answer = store.apply_on(terms, &self.key.namespace, owner, op, value.clone())?;
         if answer.hit {
             answer.value = value;
         } else {

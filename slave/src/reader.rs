@@ -321,7 +321,8 @@ impl Reader {
             }
             Ok(Step::Complete(Arriving::Value(request), value)) => {
                 let Session { namespace, principal, .. } = &*self.session;
-                let answer = self.core.store.apply(namespace, principal, request.op, value);
+                let StoreRequest { op, terms, .. } = request;
+                let answer = self.core.store.apply_on(terms, namespace, principal, op, value);
                 self.reply(conversation, answer);
             }
             Ok(Step::More(Some(bytes))) => {

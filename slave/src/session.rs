@@ -192,7 +192,11 @@ pub(crate) async fn serve(core: Arc<Core>, link: Link) -> LinkError {
     tracing::info!(master = %theirs.peer, %peer, "a master is linked");
     heart.say({
         let (core, session) = (Arc::clone(&core), Arc::clone(&session));
-        move || core.tell_status(&session)
+        move || {
+            // Somebody has to; who is not linked sees nothing of it.
+            core.store.sweep();
+            core.tell_status(&session);
+        }
     });
     let pump = tokio::spawn({
         let outbox = outbox.clone();

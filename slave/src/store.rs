@@ -1,46 +1,53 @@
-//! The keyed store: values under keys, in namespaces.
+//! The keyed store: values and images under keys, in namespaces.
 //!
-//! Owns: the entries, their versions and sizes, the quota. Invariants: an operation on a
-//! key is atomic; a version is never used twice, not even after a removal; what is stored
-//! stays within the quota, and a refused write leaves the old value; the index has exactly
-//! the keys of the entries, so that a listing looks at its own page and at nothing else.
+//! Owns: the entries, their versions, the operations on them. The quota and whose share of it is
+//! whose are the ledger's (`ledger`), what goes by itself is `evict`'s, who is told `changes`'.
+//! Invariants: an operation on a key is atomic; a version is never used twice, not even after a
+//! removal; what is stored stays within the quota, and a refused write leaves the old value;
+//! what is to be evicted is what was made to be: a plain value never, a pinned entry never; an
+//! entry whose time is over is gone for every operation, whether it was swept or not; the index
+//! has exactly the keys of the entries, so that a listing looks at its own page and at nothing
+//! else.
 
 use crate::limits::Limits;
-use changes::{Changes, ChangesOf};
+use changes::{Changes, Waiting, Watcher, Watching};
+use clock::Clock;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry as Slot;
 use dpfw_protocol::Bytes;
-use dpfw_protocol::error::{Cause, Limit};
+use dpfw_protocol::changes::{Change, What};
+use dpfw_protocol::error::Cause;
 use dpfw_protocol::hello::Namespace;
-use dpfw_protocol::limits::MAX_LISTED;
-use dpfw_protocol::store::{EntryInfo, EntryKind, FullKey, Key, Principal, StoreOp, Version};
+use dpfw_protocol::store::{EntryInfo, FullKey, Principal, StoreOp, Terms, Version};
+use entry::{Content, Entry};
+use evict::Times;
 use index::Index;
+use ledger::{Ledger, Need};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
-mod changes;
+pub(crate) use entry::Held;
+
+pub(crate) mod changes;
+mod clock;
+mod entry;
+mod evict;
 mod index;
+mod ledger;
+mod list;
 
 /// The entries of a slave.
 #[derive(Debug)]
 pub(crate) struct Store {
     entries: DashMap<FullKey, Entry>,
-    /// Changed only while the entry's shard is locked; never the other way round.
+    /// These are changed only while the entry's shard is locked; never the other way round.
     index: Index,
-    changes: Changes,
+    times: Times,
+    ledger: Arc<Ledger>,
+    changes: Arc<Changes>,
     versions: AtomicU64,
-    bytes: AtomicU64,
-    count: AtomicU64,
-    most_bytes: u64,
-    most_entries: u64,
-}
-
-#[derive(Debug)]
-struct Entry {
-    value: Bytes,
-    version: Version,
-    used: Instant,
-    owner: Principal,
+    evicted: AtomicU64,
+    clock: Clock,
 }
 
 /// What an operation brought.
@@ -60,32 +67,51 @@ pub(crate) struct Answer {
     pub(crate) more: bool,
 }
 
-/// What every entry costs beside its key and value, so that many empty ones count.
-const OVERHEAD: u64 = 128;
+/// An entry that is to be written.
+struct Write<'a> {
+    key: FullKey,
+    writer: &'a Principal,
+    content: Content,
+    terms: Terms,
+}
 
-fn cost(key: &FullKey, value: &Bytes) -> u64 {
-    // The key is in the index once more.
-    OVERHEAD + 2 * key.key.as_str().len() as u64 + value.len() as u64
+/// What came of trying to write.
+enum Tried<'a> {
+    Done(Answer),
+    /// The present entry is not as it has to be.
+    Not(Version),
+    /// There is no room, and what would be needed.
+    NoRoom(Write<'a>, Cause, Option<(u64, bool)>),
 }
 
 impl Store {
     /// An empty store.
     pub(crate) fn new(limits: &Limits) -> Self {
+        Self::with_clock(limits, Clock::new())
+    }
+
+    fn with_clock(limits: &Limits, clock: Clock) -> Self {
         Self {
             entries: DashMap::new(),
             index: Index::default(),
-            changes: Changes::default(),
+            times: Times::default(),
+            ledger: Arc::new(Ledger::new(limits.store_bytes, limits.store_entries)),
+            changes: Arc::default(),
             versions: AtomicU64::new(1),
-            bytes: AtomicU64::new(0),
-            count: AtomicU64::new(0),
-            most_bytes: limits.store_bytes,
-            most_entries: limits.store_entries,
+            evicted: AtomicU64::new(0),
+            clock,
         }
     }
 
     /// Entries, and what they cost in bytes.
     pub(crate) fn size(&self) -> (u64, u64) {
-        (self.count.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+        self.sweep();
+        self.ledger.size()
+    }
+
+    /// Entries that were evicted.
+    pub(crate) fn evicted(&self) -> u64 {
+        self.evicted.load(Ordering::Relaxed)
     }
 
     /// Whether a value of this length could ever be stored: asked before one is built.
@@ -93,16 +119,17 @@ impl Store {
     /// # Errors
     /// [`Cause::Limit`] if not.
     pub(crate) fn check_value(&self, len: u64) -> Result<(), Cause> {
-        match len <= self.most_bytes {
+        match self.ledger.could_hold(len) {
             true => Ok(()),
-            false => Err(Cause::Limit { limit: Limit::Quota, allowed: self.most_bytes }),
+            false => Err(self.ledger.quota()),
         }
     }
 
-    /// Does what a task or a master asks for.
+    /// Does what a task or a master asks for. What it writes stays.
     ///
     /// # Errors
-    /// [`Cause::Limit`] if a write exceeds the quota.
+    /// [`Cause::Limit`] if a write exceeds the quota, [`Cause::WrongKind`] if the key holds no
+    /// value.
     pub(crate) fn apply(
         &self,
         namespace: &Namespace,
@@ -110,156 +137,253 @@ impl Store {
         op: StoreOp,
         value: Bytes,
     ) -> Result<Answer, Cause> {
+        self.apply_on(Terms::default(), namespace, owner, op, value)
+    }
+
+    /// The same; what it writes is kept on these terms.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply).
+    pub(crate) fn apply_on(
+        &self,
+        terms: Terms,
+        namespace: &Namespace,
+        writer: &Principal,
+        op: StoreOp,
+        value: Bytes,
+    ) -> Result<Answer, Cause> {
         let full = |key| FullKey { namespace: namespace.clone(), key };
+        let write = |key| Write { key: full(key), writer, content: Content::Value(value), terms };
         match op {
-            StoreOp::Get { key } => Ok(self.get(&full(key))),
-            StoreOp::Put { key } => self.write(full(key), owner, value, |_| true),
-            StoreOp::PutIfAbsent { key } => self.write(full(key), owner, value, |v| v == 0),
-            StoreOp::CompareAndSwap { key, expected } => {
-                self.write(full(key), owner, value, |v| v == expected)
+            StoreOp::Get { key } => self.get(&full(key), Bytes::clone),
+            StoreOp::GetRange { key, offset, len } => {
+                self.get(&full(key), |value| part(value, offset, len))
             }
+            StoreOp::Put { key } => self.write(write(key), |_| true),
+            StoreOp::PutIfAbsent { key } => self.write(write(key), |v| v == 0),
+            StoreOp::CompareAndSwap { key, expected } => self.write(write(key), |v| v == expected),
             StoreOp::Remove { key } => Ok(self.remove(&full(key))),
+            StoreOp::Pin { key, pinned } => Ok(self.pin(&full(key), pinned)),
             StoreOp::List { prefix, after, limit } => {
                 Ok(self.list(namespace, &prefix, after.as_ref(), limit))
             }
         }
     }
 
-    /// The changes of an entry, from now on.
-    pub(crate) fn changes_of(&self, key: &FullKey) -> ChangesOf<'_> {
-        self.changes.of(key)
+    /// Puts an image under a key that has none or an older one. It may be evicted, which drops
+    /// what is held.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply).
+    pub(crate) fn put_image(
+        &self,
+        key: &FullKey,
+        owner: &Principal,
+        bytes: u64,
+        held: Held,
+    ) -> Result<Version, Cause> {
+        let terms = Terms { evictable: true, ttl_ms: None };
+        let content = Content::Image(held, bytes);
+        let write = Write { key: key.clone(), writer: owner, content, terms };
+        self.write(write, |_| true).map(|answer| answer.version)
     }
 
-    fn get(&self, key: &FullKey) -> Answer {
-        match self.entries.get_mut(key) {
-            None => Answer::default(),
-            Some(mut entry) => {
-                entry.used = Instant::now();
-                let (version, value) = (entry.version, entry.value.clone());
-                Answer { hit: true, version, value, ..Answer::default() }
+    /// The image under a key, which counts as a use.
+    pub(crate) fn image(&self, key: &FullKey) -> Option<Held> {
+        let now = self.clock.now();
+        let entry = self.entries.get(key).filter(|entry| !entry.is_gone(now))?;
+        match &entry.content {
+            Content::Image(held, _) => {
+                entry.touch(now);
+                Some(Arc::clone(held))
+            }
+            Content::Value(_) => None,
+        }
+    }
+
+    /// Calls back once when the key changes next; see [`Changes::on_change`].
+    pub(crate) fn on_change(&self, key: FullKey, call: Box<dyn FnOnce() + Send>) -> Waiting {
+        self.changes.on_change(key, call)
+    }
+
+    /// Watches the keys with a prefix, until what is returned is dropped. `wake` is called when
+    /// there is something to take where there was nothing; it must not call the store.
+    pub(crate) fn watch(
+        &self,
+        namespace: &Namespace,
+        prefix: String,
+        present: bool,
+        wake: Box<dyn Fn() + Send + Sync>,
+    ) -> Watching {
+        self.changes.watch(Watcher::new(namespace.clone(), prefix, present, wake))
+    }
+
+    /// Takes what a watch has to tell, as long as there is room: changes, or how many were lost.
+    /// Nothing if there is nothing now.
+    pub(crate) fn watched(
+        &self,
+        watching: &Watching,
+        mut has_room: impl FnMut(&Change) -> bool,
+    ) -> (u64, Vec<Change>) {
+        let watcher = &watching.watcher;
+        loop {
+            let (missed, changes) = watcher.take(&mut has_room);
+            if missed > 0 || !changes.is_empty() {
+                return (missed, changes);
+            }
+            let Some(keys) = watcher.next_step(&self.index) else {
+                watcher.end_gathering();
+                return watcher.take(has_room);
+            };
+            let now = self.clock.now();
+            for key in keys {
+                let full = FullKey { namespace: watcher.namespace.clone(), key };
+                if let Some(entry) = self.entries.get(&full).filter(|e| !e.is_gone(now)) {
+                    watcher.tell_present(&full.key, entry.content.kind(), entry.version);
+                }
+            }
+        }
+    }
+
+    fn next_version(&self) -> Version {
+        self.versions.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn get(&self, key: &FullKey, read: impl FnOnce(&Bytes) -> Bytes) -> Result<Answer, Cause> {
+        let now = self.clock.now();
+        match self.entries.get(key).filter(|entry| !entry.is_gone(now)) {
+            None => Ok(Answer::default()),
+            Some(entry) => {
+                let value = read(entry.as_value(key)?);
+                entry.touch(now);
+                Ok(Answer { hit: true, version: entry.version, value, ..Answer::default() })
             }
         }
     }
 
     /// Writes if the present version (0 for none) is as it has to be.
-    fn write(
-        &self,
-        key: FullKey,
-        owner: &Principal,
-        value: Bytes,
-        may: impl FnOnce(Version) -> bool,
-    ) -> Result<Answer, Cause> {
-        let new = cost(&key, &value);
-        let slot = self.entries.entry(key);
-        let (present, old) = match &slot {
-            Slot::Occupied(entry) => (entry.get().version, cost(entry.key(), &entry.get().value)),
-            Slot::Vacant(_) => (0, 0),
-        };
-        if !may(present) {
-            return Ok(Answer { version: present, ..Answer::default() });
-        }
-        self.account(old, new)?;
-        if old == 0 {
-            self.index.insert(slot.key());
-        }
-        let version = self.versions.fetch_add(1, Ordering::Relaxed);
-        let entry = Entry { value, version, used: Instant::now(), owner: owner.clone() };
-        self.changes.tell(slot.insert(entry).key());
-        Ok(Answer { hit: true, version, ..Answer::default() })
-    }
-
-    /// Takes the room for an entry, or says that there is none.
-    fn account(&self, old: u64, new: u64) -> Result<(), Cause> {
-        let over = |limit, allowed| Err(Cause::Limit { limit, allowed });
-        if old == 0 && self.count.fetch_add(1, Ordering::Relaxed) >= self.most_entries {
-            self.count.fetch_sub(1, Ordering::Relaxed);
-            return over(Limit::Entries, self.most_entries);
-        }
-        let total = self.bytes.fetch_add(new, Ordering::Relaxed) + new;
-        if new > old && total - old > self.most_bytes {
-            self.bytes.fetch_sub(new, Ordering::Relaxed);
-            if old == 0 {
-                self.count.fetch_sub(1, Ordering::Relaxed);
+    fn write(&self, mut write: Write<'_>, may: impl Fn(Version) -> bool) -> Result<Answer, Cause> {
+        loop {
+            let (refused, cause, old) = match self.try_write(write, &may)? {
+                Tried::Done(answer) => return Ok(answer),
+                Tried::Not(version) => return Ok(Answer { version, ..Answer::default() }),
+                Tried::NoRoom(write, cause, old) => (write, cause, old),
+            };
+            write = refused;
+            let need = Need {
+                writer: write.writer,
+                key: &write.key,
+                new: entry::cost(&write.key, &write.content, write.terms),
+                old: old.map(|(cost, _)| cost),
+                old_is_lined: old.is_some_and(|(_, is_lined)| is_lined),
+            };
+            if !self.make_room(&need) {
+                return Err(cause);
             }
-            return over(Limit::Quota, self.most_bytes);
         }
-        self.bytes.fetch_sub(old, Ordering::Relaxed);
-        Ok(())
     }
 
-    fn remove(&self, key: &FullKey) -> Answer {
-        // A closure that always agrees, for it runs under the shard's lock.
-        let forget = |key: &FullKey, _: &Entry| {
-            self.index.remove(key);
-            true
+    fn try_write<'a>(
+        &self,
+        write: Write<'a>,
+        may: impl Fn(Version) -> bool,
+    ) -> Result<Tried<'a>, Cause> {
+        let Write { key, writer, content, terms } = write;
+        let now = self.clock.now();
+        let cost = entry::cost(&key, &content, terms);
+        let slot = self.entries.entry(key);
+        // What is over is charged until it is replaced, but is there for nobody.
+        let (old, present) = match &slot {
+            Slot::Occupied(old) => (Some(old.get()), (!old.get().is_gone(now)).then(|| old.get())),
+            Slot::Vacant(_) => (None, None),
         };
-        let Some((key, entry)) = self.entries.remove_if(key, forget) else {
+        let version = present.map_or(0, |present| present.version);
+        if let Some(present) = present.filter(|p| p.content.kind() != content.kind()) {
+            return Err(present.wrong_kind(slot.key()));
+        }
+        if !may(version) {
+            return Ok(Tried::Not(version));
+        }
+        let kind = content.kind();
+        let owner = match self.ledger.take(writer, cost, old.map(|old| (&*old.owner, old.cost))) {
+            Ok(owner) => owner,
+            Err(cause) => {
+                let old = old.map(|old| (old.cost, old.is_lined()));
+                let write = Write { key: slot.into_key(), writer, content, terms };
+                return Ok(Tried::NoRoom(write, cause, old));
+            }
+        };
+        match old {
+            Some(old) => self.unlist(old),
+            None => self.index.insert(slot.key()),
+        }
+        if let Some(gone) = old.filter(|_| present.is_none()) {
+            let what = (gone.content.kind(), self.next_version());
+            self.changes.publish(slot.key(), what.0, what.1, What::Expired);
+        }
+        let version = self.next_version();
+        let mut new = Entry::new(content, (owner, cost), terms, version, now);
+        new.pinned = present.is_some_and(|present| present.pinned);
+        if new.is_lined() {
+            self.ledger.line_up(slot.key(), &new);
+        }
+        self.times.insert(slot.key(), &new);
+        self.changes.publish(slot.key(), kind, version, What::Put);
+        let waited = self.changes.has_waiters().then(|| slot.key().clone());
+        // What was there is cleared up when nothing is locked: it may be large.
+        let replaced = match slot {
+            Slot::Occupied(mut slot) => Some(slot.insert(new)),
+            Slot::Vacant(slot) => {
+                slot.insert(new);
+                None
+            }
+        };
+        drop(replaced);
+        if let Some(key) = waited {
+            self.changes.wake(&key);
+        }
+        Ok(Tried::Done(Answer { hit: true, version, ..Answer::default() }))
+    }
+
+    /// Removes an entry, whatever it is.
+    pub(crate) fn remove(&self, key: &FullKey) -> Answer {
+        let now = self.clock.now();
+        let removed = self.entries.remove_if(key, |key, entry| {
+            let what = if entry.is_gone(now) { What::Expired } else { What::Removed };
+            self.forget(key, entry, what);
+            true
+        });
+        let hit = removed.as_ref().is_some_and(|(_, entry)| !entry.is_gone(now));
+        if removed.is_some() {
+            drop(removed);
+            self.changes.wake(key);
+        }
+        Answer { hit, ..Answer::default() }
+    }
+
+    /// Keeps an entry from being evicted, or lets it be.
+    fn pin(&self, key: &FullKey, pinned: bool) -> Answer {
+        let now = self.clock.now();
+        let Some(mut entry) = self.entries.get_mut(key).filter(|entry| !entry.is_gone(now)) else {
             return Answer::default();
         };
-        self.bytes.fetch_sub(cost(&key, &entry.value), Ordering::Relaxed);
-        self.count.fetch_sub(1, Ordering::Relaxed);
-        self.changes.tell(&key);
-        Answer { hit: true, ..Answer::default() }
-    }
-
-    fn list(&self, namespace: &Namespace, prefix: &str, after: Option<&Key>, limit: u32) -> Answer {
-        let mut page = Page::new((limit as usize).min(MAX_LISTED));
-        let mut after = after.cloned();
-        // An entry that is removed meanwhile leaves the page shorter, never empty before
-        // the end: who asks goes on behind the last key.
-        while !page.more {
-            let keys = self.index.next(namespace, prefix, after.as_ref());
-            let found = keys.iter().filter_map(|key| self.info(namespace, key));
-            found.for_each(|info| page.take(info));
-            match keys.into_iter().nth(index::STEP - 1) {
-                Some(last) => after = Some(last),
-                None => break,
-            }
+        let was_lined = entry.is_lined();
+        entry.pinned = pinned;
+        match (was_lined, entry.is_lined()) {
+            (true, false) => self.ledger.line_out(&entry),
+            (false, true) => self.ledger.line_up(key, &entry),
+            _ => {}
         }
-        let Page { entries, more, .. } = page;
-        Answer { hit: !entries.is_empty(), is_listing: true, entries, more, ..Answer::default() }
-    }
-
-    /// An entry as a listing shows it, if it is still there.
-    fn info(&self, namespace: &Namespace, key: &Key) -> Option<EntryInfo> {
-        let full = FullKey { namespace: namespace.clone(), key: key.clone() };
-        let entry = self.entries.get(&full)?;
-        Some(EntryInfo {
-            key: full.key.clone(),
-            kind: EntryKind::Value,
-            bytes: entry.value.len() as u64,
-            version: entry.version,
-            idle_s: entry.used.elapsed().as_secs(),
-            owner: entry.owner.clone(),
-        })
+        Answer { hit: true, version: entry.version, ..Answer::default() }
     }
 }
 
-/// What a listing gives at once: no more entries than were asked for, and than fit a frame.
-struct Page {
-    entries: Vec<EntryInfo>,
-    left: usize,
-    room: usize,
-    /// There is another entry, for the next page.
-    more: bool,
-}
-
-impl Page {
-    fn new(limit: usize) -> Self {
-        let room = dpfw_protocol::limits::MAX_MESSAGE - 1024;
-        Self { entries: Vec::new(), left: limit, room, more: false }
-    }
-
-    fn take(&mut self, entry: EntryInfo) {
-        let size = entry.key.as_str().len() + 128;
-        if self.more || self.left == 0 || size > self.room {
-            self.more = true;
-            return;
-        }
-        self.left -= 1;
-        self.room -= size;
-        self.entries.push(entry);
-    }
+/// A part of a value, which shares its memory.
+fn part(value: &Bytes, offset: u64, len: u64) -> Bytes {
+    let whole = value.len();
+    let from = usize::try_from(offset).unwrap_or(whole).min(whole);
+    let to = usize::try_from(len).map_or(whole, |len| from.saturating_add(len).min(whole));
+    value.slice(from..to)
 }
 
 #[cfg(test)]

@@ -44,14 +44,21 @@ pub struct Entry {
     pub idle: Duration,
     /// Who put it there.
     pub owner: String,
+    /// Whether it is kept from being evicted.
+    pub pinned: bool,
+    /// Whether it may be evicted, once it is not pinned.
+    pub evictable: bool,
+    /// How long it lives on, if its time is limited.
+    pub ttl: Option<Duration>,
 }
 
 /// An entry as the slave tells it.
-type Row = (String, EntryKind, u64, Version, u64, String);
+type Row = (String, EntryKind, u64, Version, u64, String, bool, bool, Option<u64>);
 
 impl From<Row> for Entry {
-    fn from((key, kind, bytes, version, idle_s, owner): Row) -> Self {
-        Self { key, kind, bytes, version, idle: Duration::from_secs(idle_s), owner }
+    fn from((key, kind, bytes, version, idle_s, owner, pinned, evictable, ttl_ms): Row) -> Self {
+        let (idle, ttl) = (Duration::from_secs(idle_s), ttl_ms.map(Duration::from_millis));
+        Self { key, kind, bytes, version, idle, owner, pinned, evictable, ttl }
     }
 }
 

@@ -71,7 +71,10 @@ pub(super) fn list(prefix: &str, after: &str, limit: u32) -> Result<Answer, Stri
             .iter()
             .filter(|(key, _)| key.starts_with(prefix) && key.as_str() > after)
             .take(limit as usize)
-            .map(|(key, (bytes, version))| (key, "value", bytes.len(), version, 0, "host"))
+            .map(|(key, (bytes, version))| {
+                let ttl: Option<u64> = None;
+                (key, "value", bytes.len(), version, 0, "host", false, false, ttl)
+            })
             .collect();
         Ok(Answer { there: true, bytes: wire::encode(&rows)?.into(), version: 0 })
     })

@@ -2,6 +2,7 @@
 
 use crate::bytes::{encode, frame};
 use dpfw_protocol::batch;
+use dpfw_protocol::changes::{Change, Changed, Watch, What};
 use dpfw_protocol::error::Failure;
 use dpfw_protocol::frame::HEADER;
 use dpfw_protocol::hello::{Features, Hello, Namespace, PREFACE, PeerLimits, Range, Role};
@@ -11,7 +12,7 @@ use dpfw_protocol::message::{
     StoreRequest, TaskFlags, Timing,
 };
 use dpfw_protocol::signature::{Field, Signature, TaskRecord, TypeRecord};
-use dpfw_protocol::store::{EntryInfo, EntryKind, Key, Principal, StoreOp};
+use dpfw_protocol::store::{EntryInfo, EntryKind, Key, Principal, StoreOp, Terms};
 use dpfw_protocol::task_limits::TaskLimits;
 use proptest::collection::vec;
 use proptest::option;
@@ -128,22 +129,47 @@ fn op() -> impl Strategy<Value = StoreOp> {
         key().prop_map(|key| StoreOp::PutIfAbsent { key }),
         (key(), any::<u64>()).prop_map(|(key, expected)| StoreOp::CompareAndSwap { key, expected }),
         key().prop_map(|key| StoreOp::Remove { key }),
+        (key(), any::<[u64; 2]>()).prop_map(|(key, [offset, len])| StoreOp::GetRange {
+            key,
+            offset,
+            len
+        }),
+        (key(), any::<bool>()).prop_map(|(key, pinned)| StoreOp::Pin { key, pinned }),
         list.prop_map(|(prefix, after, limit)| StoreOp::List { prefix, after, limit }),
     ]
 }
 
+fn terms() -> impl Strategy<Value = Terms> {
+    (any::<bool>(), option::of(any::<u64>()))
+        .prop_map(|(evictable, ttl_ms)| Terms { evictable, ttl_ms })
+}
+
+fn changed() -> impl Strategy<Value = Changed> {
+    let whats = vec![What::Present, What::Put, What::Removed, What::Expired, What::Evicted];
+    let change = (entry(), prop::sample::select(whats)).prop_map(|(entry, what)| Change {
+        key: entry.key,
+        kind: entry.kind,
+        version: entry.version,
+        what,
+    });
+    (option::of(failure()), any::<u64>(), vec(change, 0..20))
+        .prop_map(|(failure, missed, changes)| Changed { failure, missed, changes })
+}
+
 fn entry() -> impl Strategy<Value = EntryInfo> {
     let kinds = vec![EntryKind::Value, EntryKind::Image, EntryKind::Resident];
-    (key(), prop::sample::select(kinds), any::<[u64; 3]>(), peer()).prop_map(
-        |(key, kind, [bytes, version, idle_s], owner)| EntryInfo {
+    (key(), prop::sample::select(kinds), any::<[u64; 3]>(), peer(), terms(), any::<bool>())
+        .prop_map(|(key, kind, [bytes, version, idle_s], owner, terms, pinned)| EntryInfo {
             key,
             kind,
             bytes,
             version,
             idle_s,
             owner: Principal(owner),
-        },
-    )
+            pinned,
+            evictable: terms.evictable,
+            ttl_ms: terms.ttl_ms,
+        })
 }
 
 fn reply() -> impl Strategy<Value = StoreReply> {
@@ -178,8 +204,13 @@ fn status() -> impl Strategy<Value = Status> {
 }
 
 fn description() -> impl Strategy<Value = Description> {
-    (any::<[u32; 8]>(), any::<[u64; 4]>(), ".{0,60}", any::<bool>()).prop_map(
-        |(small, [memory, store_bytes, store_entries, uptime_s], agent, draining)| {
+    (any::<[u32; 8]>(), any::<[u64; 5]>(), ".{0,60}", any::<bool>()).prop_map(
+        |(
+            small,
+            [memory, store_bytes, store_entries, store_evicted, uptime_s],
+            agent,
+            draining,
+        )| {
             let [slots, running, waiting, queued, sandboxes, load_milli, modules, links] = small;
             Description {
                 slots,
@@ -191,6 +222,7 @@ fn description() -> impl Strategy<Value = Description> {
                 memory,
                 store_bytes,
                 store_entries,
+                store_evicted,
                 modules,
                 links,
                 uptime_s,
@@ -257,8 +289,18 @@ proptest! {
     }
 
     #[test]
-    fn a_store_request_survives(op in op(), payload in vec(any::<u8>(), 0..100)) {
-        survives(&StoreRequest { op, payload: payload.len() as u64 }, &payload);
+    fn a_store_request_survives(
+        op in op(),
+        terms in terms(),
+        payload in vec(any::<u8>(), 0..100),
+    ) {
+        survives(&StoreRequest { op, payload: payload.len() as u64, terms }, &payload);
+    }
+
+    #[test]
+    fn a_watch_survives(prefix in ".{0,60}", present: bool, changed in changed()) {
+        survives(&Watch { prefix, present }, b"");
+        survives(&changed, b"");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use crate::bytes::{Golden, encode, frame};
 use crate::{declared_kinds, goldens, values};
 use dpfw_protocol::Bytes;
 use dpfw_protocol::batch;
+use dpfw_protocol::changes::{Changed, Unwatch, Watch};
 use dpfw_protocol::error::Failure;
 use dpfw_protocol::frame::{END, Frame, HEADER, Header};
 use dpfw_protocol::hello::Hello;
@@ -51,6 +52,9 @@ fn read(kind: u8, body: &[u8]) -> Option<Result<(), String>> {
         Recall,
         ModuleBytes,
         StoreRequest,
+        Watch,
+        Unwatch,
+        Changed,
         Reserve,
         Release,
         Describe,
@@ -300,7 +304,7 @@ fn keys_beyond_their_limits_are_refused() {
     // Only `Key::new` makes keys here; a peer writes what it likes.
     for (before, behind, kind) in [
         (&b"\x92\x81\xa3Get\x91"[..], &b"\0"[..], kind::STORE_REQUEST),
-        (b"\x96\xc0\xc3\0\x91\x96", b"\xa5value\0\0\0\xa1m\xc2\0", kind::STORE_REPLY),
+        (b"\x96\xc0\xc3\0\x91\x99", b"\xa5value\0\0\0\xa1m\xc2\xc2\xc0\xc2\0", kind::STORE_REPLY),
     ] {
         for (len, is_fine) in [(0, false), (1, true), (MAX_KEY, true), (MAX_KEY + 1, false)] {
             let text = rmp_serde::to_vec(&"k".repeat(len)).expect("encodes");

@@ -1,5 +1,6 @@
 //! One fixed value of everything that is said on a link.
 
+use dpfw_protocol::changes::{Change, Changed, Watch, What};
 use dpfw_protocol::error::{Cause, Limit, Location};
 use dpfw_protocol::hello::{Features, Hello, Namespace, PeerLimits, Range, Role};
 use dpfw_protocol::ids::{AttemptId, BindId, Incarnation, ModuleHash, PeerId, SessionId};
@@ -9,7 +10,7 @@ use dpfw_protocol::message::{
     Timing, Waiting, close,
 };
 use dpfw_protocol::signature::{Field, Signature, TaskRecord, TypeRecord};
-use dpfw_protocol::store::{EntryInfo, EntryKind, Key, Principal, StoreOp};
+use dpfw_protocol::store::{EntryInfo, EntryKind, Key, Principal, StoreOp, Terms};
 use dpfw_protocol::task_limits::TaskLimits;
 use std::array;
 use std::time::Duration;
@@ -139,9 +140,10 @@ pub(crate) fn need_module() -> NeedModule {
 }
 
 /// Every operation on the store.
-pub(crate) fn store_requests() -> [(StoreRequest, &'static [u8]); 6] {
-    let ask = |op| StoreRequest { op, payload: 0 };
-    let write = |op| StoreRequest { op, payload: 2 };
+pub(crate) fn store_requests() -> [(StoreRequest, &'static [u8]); 9] {
+    let ask = |op| StoreRequest { op, payload: 0, terms: Terms::default() };
+    let write = |op| StoreRequest { op, payload: 2, terms: Terms::default() };
+    let terms = Terms { evictable: true, ttl_ms: Some(60_000) };
     let key = || key("k");
     [
         (ask(StoreOp::Get { key: key() }), b""),
@@ -153,7 +155,20 @@ pub(crate) fn store_requests() -> [(StoreRequest, &'static [u8]); 6] {
             ask(StoreOp::List { prefix: "a/".into(), after: Some(self::key("a/b")), limit: 100 }),
             b"",
         ),
+        (ask(StoreOp::GetRange { key: key(), offset: 1000, len: 65_536 }), b""),
+        (ask(StoreOp::Pin { key: key(), pinned: true }), b""),
+        (StoreRequest { terms, ..write(StoreOp::Put { key: key() }) }, b"\xcc\xc8"),
     ]
+}
+
+pub(crate) fn watch() -> Watch {
+    Watch { prefix: "a/".into(), present: true }
+}
+
+pub(crate) fn changed() -> Changed {
+    let change = |version, what| Change { key: key("a/b"), kind: EntryKind::Value, version, what };
+    let changes = vec![change(9, What::Put), change(12, What::Evicted)];
+    Changed { failure: None, missed: 3, changes }
 }
 
 pub(crate) fn store_reply() -> StoreReply {
@@ -168,6 +183,9 @@ pub(crate) fn store_reply_of_a_listing() -> StoreReply {
         version: 9,
         idle_s: 60,
         owner: Principal(peer("m")),
+        pinned: false,
+        evictable: true,
+        ttl_ms: Some(1500),
     };
     StoreReply {
         failure: None,
@@ -233,6 +251,7 @@ pub(crate) fn description() -> Description {
         memory: 11 << 20,
         store_bytes: 1000,
         store_entries: 3,
+        store_evicted: 5,
         modules: 4,
         links: 2,
         uptime_s: 86_400,

@@ -53,17 +53,31 @@ impl Index {
         prefix: &str,
         after: Option<&Key>,
     ) -> Vec<Key> {
-        let all = self.lock();
-        let Some(names) = all.get(namespace) else {
-            return Vec::new();
-        };
-        let from = match after.map(Key::as_str) {
-            Some(after) if after >= prefix => Bound::Excluded(after),
-            _ => Bound::Included(prefix),
-        };
-        let within = names.range::<str, _>((from, Bound::Unbounded));
-        let meant = within.take_while(|name| name.starts_with(prefix)).take(STEP);
-        // What was a key once is one now.
-        meant.filter_map(|name| Key::new(&**name).ok()).collect()
+        self.next_with(namespace, prefix, after, |_| {})
     }
+
+    /// The same; the keys are seen before another one is added or taken away.
+    pub(super) fn next_with(
+        &self,
+        namespace: &Namespace,
+        prefix: &str,
+        after: Option<&Key>,
+        see: impl FnOnce(&[Key]),
+    ) -> Vec<Key> {
+        let all = self.lock();
+        let keys = all.get(namespace).map(|names| step(names, prefix, after)).unwrap_or_default();
+        see(&keys);
+        keys
+    }
+}
+
+fn step(names: &BTreeSet<Box<str>>, prefix: &str, after: Option<&Key>) -> Vec<Key> {
+    let from = match after.map(Key::as_str) {
+        Some(after) if after >= prefix => Bound::Excluded(after),
+        _ => Bound::Included(prefix),
+    };
+    let within = names.range::<str, _>((from, Bound::Unbounded));
+    let meant = within.take_while(|name| name.starts_with(prefix)).take(STEP);
+    // What was a key once is one now.
+    meant.filter_map(|name| Key::new(&**name).ok()).collect()
 }

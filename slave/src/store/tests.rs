@@ -1,7 +1,14 @@
 use super::*;
+use dpfw_protocol::error::Limit;
 use dpfw_protocol::ids::PeerId;
+use dpfw_protocol::store::Key;
 
-struct Fixture {
+mod images;
+mod quota;
+mod times;
+mod watches;
+
+pub(super) struct Fixture {
     store: Store,
     namespace: Namespace,
     owner: Principal,
@@ -9,8 +16,43 @@ struct Fixture {
 
 impl Fixture {
     fn new(limits: Limits) -> Self {
-        let owner = Principal(PeerId::new("m").expect("printable"));
-        Self { store: Store::new(&limits), namespace: Namespace::default(), owner }
+        let store = Store::with_clock(&limits, Clock::by_hand());
+        Self { store, namespace: Namespace::default(), owner: principal("m") }
+    }
+
+    /// Does it for somebody, a millisecond after what was done before.
+    fn apply_on(
+        &self,
+        terms: Terms,
+        owner: &str,
+        op: StoreOp,
+        value: &[u8],
+    ) -> Result<Answer, Cause> {
+        self.store.clock.pass(1);
+        let value = Bytes::copy_from_slice(value);
+        self.store.apply_on(terms, &self.namespace, &principal(owner), op, value)
+    }
+
+    fn put_on(&self, terms: Terms, owner: &str, name: &str, len: usize) -> Result<Answer, Cause> {
+        self.apply_on(terms, owner, StoreOp::Put { key: key(name) }, &vec![7; len])
+    }
+
+    fn pin(&self, name: &str, pinned: bool) -> bool {
+        let op = StoreOp::Pin { key: key(name), pinned };
+        self.apply_on(STAYS, "m", op, b"").expect("done").hit
+    }
+
+    fn full(&self, name: &str) -> FullKey {
+        FullKey { namespace: self.namespace.clone(), key: key(name) }
+    }
+
+    fn listed(&self) -> Vec<EntryInfo> {
+        let op = StoreOp::List { prefix: String::new(), after: None, limit: u32::MAX };
+        self.apply(op, "").expect("reads").entries
+    }
+
+    fn keys(&self) -> Vec<String> {
+        self.listed().into_iter().map(|entry| entry.key.to_string()).collect()
     }
 
     fn apply(&self, op: StoreOp, value: &'static str) -> Result<Answer, Cause> {
@@ -22,6 +64,13 @@ impl Fixture {
         let answer = self.apply(StoreOp::Get { key: key(name) }, "").expect("reads");
         answer.hit.then(|| String::from_utf8_lossy(&answer.value).into_owned())
     }
+}
+
+const STAYS: Terms = Terms { evictable: false, ttl_ms: None };
+const MAY_GO: Terms = Terms { evictable: true, ttl_ms: None };
+
+fn principal(name: &str) -> Principal {
+    Principal(PeerId::new(name).expect("printable"))
 }
 
 fn key(name: &str) -> Key {

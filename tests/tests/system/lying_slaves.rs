@@ -191,6 +191,9 @@ async fn a_listing_without_end_ends() -> Result<()> {
         version: 1,
         idle_s: 0,
         owner: Principal(dpfw::PeerId::new("liar")?),
+        pinned: false,
+        evictable: false,
+        ttl_ms: None,
     };
     for _ in 0..2 {
         let (id, ..) = scene.liar.expect::<StoreRequest>().await?;

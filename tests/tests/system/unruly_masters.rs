@@ -11,7 +11,7 @@ use dpfw_protocol::message::{
     Bind, Cancel, Close, Credit, Done, Failed, Heartbeat, ModuleBytes, NeedModule, Progress,
     Recall, Release, StoreReply, StoreRequest, close, kind,
 };
-use dpfw_protocol::store::{Key, StoreOp};
+use dpfw_protocol::store::{Key, StoreOp, Terms};
 use dpfw_test_tasks::add;
 use dpfw_tests::fleet::{Pair, entry, slave};
 use dpfw_tests::peer::{Wire, hello};
@@ -164,14 +164,16 @@ async fn the_store_is_asked_by_hand() -> Result<()> {
     let scene = Scene::start().await?;
     let mut wire = scene.liar().await?;
     let key = || Key::new("by hand");
-    let put = StoreRequest { op: StoreOp::Put { key: key()? }, payload: 3 };
+    let put =
+        StoreRequest { op: StoreOp::Put { key: key()? }, payload: 3, terms: Terms::default() };
     wire.send(1 << 62, &put, b"\xa2hi").await?;
     let (id, reply, _) = wire.expect::<StoreReply>().await?;
     assert!(
         id == 1 << 62 && reply.hit && reply.version > 0 && reply.failure.is_none(),
         "{reply:?}"
     );
-    let get = StoreRequest { op: StoreOp::Get { key: key()? }, payload: 0 };
+    let get =
+        StoreRequest { op: StoreOp::Get { key: key()? }, payload: 0, terms: Terms::default() };
     wire.send((1 << 62) + 1, &get, &[]).await?;
     let (_, _, value) = wire.expect::<StoreReply>().await?;
     assert_eq!(value, b"\xa2hi");

@@ -4,14 +4,16 @@
 //! guests that have nobody beside them (a module that is tried out), which are told that they
 //! would wait for ever. Invariant: a guest's claims are in its [`Host`], and go with it.
 
-use super::{ABI, Ends, HIT, MISS, Result, charge, copy, failed, key_text, memory, slice, text};
+use super::store::{HIT, MISS, copy, failed, key_text};
+use super::{ABI, Ends, Result, charge, memory, slice, text};
 use crate::claims::{self, Claimed, Claims, Turn};
 use crate::sandbox::host::{Host, Reply};
 use crate::store::Answer;
+use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::store::{FullKey, Key, StoreOp, Version};
-use std::pin::pin;
 use std::sync::Arc;
+use tokio::sync::oneshot;
 use wasmtime::{Caller, Linker};
 
 /// The entry is not there, and the guest is to build it.
@@ -33,8 +35,8 @@ pub(super) fn link(linker: &mut Linker<Host>) -> Result<()> {
         |mut caller: Caller<'_, Host>, k: u32, kl: u32, version: u64| {
             let key = key_of(&mut caller, k, kl)?;
             let host = caller.data_mut();
-            Ok(match key.map(|key| changed(host, &key, version)) {
-                Ok(Some(answer)) => seen(host, answer),
+            Ok(match key.and_then(|key| changed(host, &key, version)) {
+                Ok(Some(answer)) => seen(host, &answer),
                 Ok(None) => alone(host),
                 Err(cause) => failed(host, &cause),
             })
@@ -72,17 +74,25 @@ pub(super) fn link_waiting(linker: &mut Linker<Host>) -> Result<()> {
                     Err(cause) => return Ok(failed(caller.data_mut(), &cause)),
                 };
                 let core = Arc::clone(&caller.data().lent.core);
-                let changes = core.store.changes_of(&key);
                 let answer = loop {
+                    let (tell, told) = oneshot::channel();
+                    let tell = Box::new(move || drop(tell.send(())));
                     // It is on the list before it looks, so that no change is missed.
-                    let mut change = pin!(changes.next());
-                    change.as_mut().enable();
-                    if let Some(answer) = changed(caller.data(), &key, version) {
-                        break answer;
+                    let on_list = core.store.on_change(key.clone(), tell);
+                    match changed(caller.data(), &key, version) {
+                        Ok(None) => {}
+                        Ok(Some(answer)) => break Ok(answer),
+                        Err(cause) => break Err(cause),
                     }
-                    change.await;
+                    // It is called, or this is dropped.
+                    let _ = told.await;
+                    drop(on_list);
                 };
-                Ok::<u32, wasmtime::Error>(seen(caller.data_mut(), answer))
+                let host = caller.data_mut();
+                Ok::<u32, wasmtime::Error>(match answer {
+                    Ok(answer) => seen(host, &answer),
+                    Err(cause) => failed(host, &cause),
+                })
             })
         },
     )?;
@@ -188,16 +198,15 @@ fn take(host: &mut Host, key: &FullKey, what: &str) -> Result<claims::Claim, Cau
     })
 }
 
-/// The entry's version, if it is another one.
-fn changed(host: &Host, key: &FullKey, version: Version) -> Option<Answer> {
+/// The entry, if it has another version.
+fn changed(host: &Host, key: &FullKey, version: Version) -> Result<Option<Answer>, Cause> {
     let op = StoreOp::Get { key: key.key.clone() };
     let store = &host.lent.core.store;
-    let answer = store.apply(&key.namespace, &host.session.principal, op, Default::default());
-    // A read is refused to nobody.
-    answer.ok().filter(|answer| answer.version != version)
+    let answer = store.apply(&key.namespace, &host.session.principal, op, Bytes::new())?;
+    Ok((answer.version != version).then_some(answer))
 }
 
-fn seen(host: &mut Host, answer: Answer) -> u32 {
+fn seen(host: &mut Host, answer: &Answer) -> u32 {
     host.reply = Reply { version: answer.version, ..Reply::default() };
     if answer.hit { HIT } else { MISS }
 }

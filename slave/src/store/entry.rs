@@ -1,0 +1,148 @@
+//! What is under a key.
+//!
+//! Owns: an entry's content, its cost, when it is gone. Invariant: what it costs does not
+//! change while it is there, so that what was charged for it is what is given back.
+
+use super::clock::MILLISECOND;
+use super::ledger::Account;
+use dpfw_protocol::Bytes;
+use dpfw_protocol::error::Cause;
+use dpfw_protocol::store::{EntryInfo, EntryKind, FullKey, Terms, Version};
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Something resident, whose maker knows what it is.
+pub(crate) type Held = Arc<dyn Any + Send + Sync>;
+
+/// What an entry is.
+pub(super) enum Content {
+    Value(Bytes),
+    /// The memory of a module, and the bytes that it takes.
+    Image(Held, u64),
+}
+
+impl Content {
+    pub(super) fn kind(&self) -> EntryKind {
+        match self {
+            Self::Value(_) => EntryKind::Value,
+            Self::Image(..) => EntryKind::Image,
+        }
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        match self {
+            Self::Value(value) => value.len() as u64,
+            Self::Image(_, bytes) => *bytes,
+        }
+    }
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {} bytes", self.kind(), self.bytes())
+    }
+}
+
+/// An entry.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) content: Content,
+    pub(super) version: Version,
+    pub(super) owner: Arc<Account>,
+    /// What it was charged.
+    pub(super) cost: u64,
+    pub(super) evictable: bool,
+    pub(super) pinned: bool,
+    /// When its time is over.
+    pub(super) gone_at: Option<u64>,
+    /// When it was last read or written. Readers set it, several at once.
+    used: AtomicU64,
+    /// Where it is in its owner's line; changed only while its shard is locked for writing.
+    place: AtomicU64,
+}
+
+/// What every entry costs beside its key and value, so that many empty ones count.
+const OVERHEAD: u64 = 128;
+
+/// What an entry costs in bytes.
+pub(super) fn cost(key: &FullKey, content: &Content, terms: Terms) -> u64 {
+    // The key is in the index once more, and in the line and the times if it is in those.
+    let copies = 2 + u64::from(terms.may_go()) + u64::from(terms.ttl_ms.is_some());
+    (OVERHEAD + copies * key.key.as_str().len() as u64).saturating_add(content.bytes())
+}
+
+impl Entry {
+    pub(super) fn new(
+        content: Content,
+        (owner, cost): (Arc<Account>, u64),
+        terms: Terms,
+        version: Version,
+        now: u64,
+    ) -> Self {
+        let ttl = terms.ttl_ms.map(|ttl| ttl.saturating_mul(MILLISECOND));
+        Self {
+            content,
+            version,
+            owner,
+            cost,
+            evictable: terms.may_go(),
+            pinned: false,
+            gone_at: ttl.map(|ttl| now.saturating_add(ttl)),
+            used: AtomicU64::new(now),
+            place: AtomicU64::new(now),
+        }
+    }
+
+    pub(super) fn is_gone(&self, now: u64) -> bool {
+        self.gone_at.is_some_and(|at| at <= now)
+    }
+
+    /// Whether it is in its owner's line of what may be evicted.
+    pub(super) fn is_lined(&self) -> bool {
+        self.evictable && !self.pinned
+    }
+
+    pub(super) fn touch(&self, now: u64) {
+        self.used.store(now, Ordering::Relaxed);
+    }
+
+    pub(super) fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn place(&self) -> u64 {
+        self.place.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_place(&self, place: u64) {
+        self.place.store(place, Ordering::Relaxed);
+    }
+
+    /// Its bytes, if it is a value.
+    pub(super) fn as_value(&self, key: &FullKey) -> Result<&Bytes, Cause> {
+        match &self.content {
+            Content::Value(value) => Ok(value),
+            Content::Image(..) => Err(self.wrong_kind(key)),
+        }
+    }
+
+    pub(super) fn wrong_kind(&self, key: &FullKey) -> Cause {
+        Cause::WrongKind { key: key.key.to_string(), kind: self.content.kind() }
+    }
+
+    pub(super) fn info(&self, key: &FullKey, now: u64) -> EntryInfo {
+        EntryInfo {
+            key: key.key.clone(),
+            kind: self.content.kind(),
+            bytes: self.content.bytes(),
+            version: self.version,
+            idle_s: now.saturating_sub(self.used()) / (1000 * MILLISECOND),
+            owner: self.owner.principal.clone(),
+            pinned: self.pinned,
+            evictable: self.evictable,
+            ttl_ms: self.gone_at.map(|at| at.saturating_sub(now).div_ceil(MILLISECOND)),
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! Who holds how much of the store, and who is first to give something up.
+//!
+//! There is one quota, in bytes and in entries, for the whole store. What a principal may hold
+//! of it is not limited while there is room. When a write needs room, its share counts: the
+//! quota divided by the number of principals with entries, the writer among them with what it
+//! is about to write. First goes what principals hold that are over their share, then anybody's;
+//! among these the entry that was not used for longest. Plain values and pinned entries are in
+//! no line and never go.
+//!
+//! Owns: the sums, and each principal's line of what may be evicted. Does not: know what an
+//! entry holds, or remove one. Invariants: no sum ever exceeds the quota; an account is in the
+//! table while it has entries; a line has exactly its owner's entries that may be evicted.
+//! Locks: a shard of the entries before the table before a line, never the other way round.
+
+use super::entry::Entry;
+use dashmap::DashMap;
+use dpfw_protocol::error::{Cause, Limit};
+use dpfw_protocol::store::{FullKey, Principal, Version};
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// See the module's page.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    used: Sum,
+    /// What of it may be evicted.
+    lined: Sum,
+    most_bytes: u64,
+    most_entries: u64,
+    accounts: DashMap<Principal, Arc<Account>>,
+}
+
+#[derive(Debug, Default)]
+struct Sum {
+    bytes: AtomicU64,
+    entries: AtomicU64,
+}
+
+impl Sum {
+    fn add(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Relaxed);
+        self.entries.fetch_add(1, Relaxed);
+    }
+
+    /// Gives how many entries are left.
+    fn subtract(&self, bytes: u64) -> u64 {
+        self.bytes.fetch_sub(bytes, Relaxed);
+        self.entries.fetch_sub(1, Relaxed) - 1
+    }
+}
+
+/// When an entry was last used, as far as its line knows, and its version, which no other has.
+type Place = (u64, Version);
+
+/// What one principal holds.
+#[derive(Debug)]
+pub(super) struct Account {
+    pub(super) principal: Principal,
+    held: Sum,
+    /// Its entries that may be evicted, in the order in which they were last used when they were
+    /// looked at: reading an entry does not touch the line. Whoever evicts puts those back that
+    /// were used since.
+    line: Mutex<BTreeMap<Place, FullKey>>,
+}
+
+/// What a write needs.
+#[derive(Debug)]
+pub(super) struct Need<'a> {
+    pub(super) writer: &'a Principal,
+    /// The entry that is written: its old value is not evicted to make room for the new one.
+    pub(super) key: &'a FullKey,
+    pub(super) new: u64,
+    /// What the old entry was charged; nothing if there is none.
+    pub(super) old: Option<u64>,
+    /// Whether the old entry is in a line.
+    pub(super) old_is_lined: bool,
+}
+
+/// Who is to be evicted next.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    pub(super) key: FullKey,
+    pub(super) place: Place,
+}
+
+impl Ledger {
+    pub(super) fn new(most_bytes: u64, most_entries: u64) -> Self {
+        let accounts = DashMap::new();
+        Self { used: Sum::default(), lined: Sum::default(), most_bytes, most_entries, accounts }
+    }
+
+    /// Entries, and what they cost in bytes.
+    pub(super) fn size(&self) -> (u64, u64) {
+        (self.used.entries.load(Relaxed), self.used.bytes.load(Relaxed))
+    }
+
+    /// Principals that have entries.
+    #[cfg(test)]
+    pub(super) fn principals(&self) -> usize {
+        self.accounts.len()
+    }
+
+    pub(super) fn quota(&self) -> Cause {
+        Cause::Limit { limit: Limit::Quota, allowed: self.most_bytes }
+    }
+
+    fn entries(&self) -> Cause {
+        Cause::Limit { limit: Limit::Entries, allowed: self.most_entries }
+    }
+
+    /// Whether a value of this length could ever be stored.
+    pub(super) fn could_hold(&self, len: u64) -> bool {
+        len <= self.most_bytes
+    }
+
+    /// Takes bytes for something that is no entry yet, or for more than an entry had.
+    pub(super) fn take_bytes(&self, new: u64, old: u64) -> Result<(), Cause> {
+        let fits = |used: u64| {
+            let sum = (used - old).checked_add(new)?;
+            (sum <= self.most_bytes || new <= old).then_some(sum)
+        };
+        match self.used.bytes.fetch_update(Relaxed, Relaxed, fits) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(self.quota()),
+        }
+    }
+
+    pub(super) fn give_bytes(&self, bytes: u64) {
+        self.used.bytes.fetch_sub(bytes, Relaxed);
+    }
+
+    /// Takes the room for an entry in the place of another, or says that there is none.
+    pub(super) fn take(
+        &self,
+        writer: &Principal,
+        new: u64,
+        old: Option<(&Account, u64)>,
+    ) -> Result<Arc<Account>, Cause> {
+        let fits = |entries| (entries < self.most_entries).then_some(entries + 1);
+        if old.is_none() && self.used.entries.fetch_update(Relaxed, Relaxed, fits).is_err() {
+            return Err(self.entries());
+        }
+        if let Err(cause) = self.take_bytes(new, old.map_or(0, |(_, cost)| cost)) {
+            if old.is_none() {
+                self.used.entries.fetch_sub(1, Relaxed);
+            }
+            return Err(cause);
+        }
+        let account = self.account(writer, new);
+        if let Some((owner, cost)) = old {
+            self.leave(owner, cost);
+        }
+        Ok(account)
+    }
+
+    /// Gives the room of an entry back.
+    pub(super) fn give(&self, owner: &Account, cost: u64) {
+        self.used.subtract(cost);
+        self.leave(owner, cost);
+    }
+
+    /// The writer's account, charged while the table is locked: so none is taken out of it that
+    /// has entries.
+    fn account(&self, writer: &Principal, cost: u64) -> Arc<Account> {
+        if let Some(account) = self.accounts.get(writer) {
+            account.held.add(cost);
+            return Arc::clone(&account);
+        }
+        let account = self.accounts.entry(writer.clone()).or_insert_with(|| {
+            let (held, line) = Default::default();
+            Arc::new(Account { principal: writer.clone(), held, line })
+        });
+        account.held.add(cost);
+        Arc::clone(&account)
+    }
+
+    fn leave(&self, owner: &Account, cost: u64) {
+        if owner.held.subtract(cost) == 0 {
+            let is_empty = |account: &Arc<Account>| account.held.entries.load(Relaxed) == 0;
+            self.accounts.remove_if(&owner.principal, |_, account| is_empty(account));
+        }
+    }
+
+    /// An entry may be evicted from now on.
+    pub(super) fn line_up(&self, key: &FullKey, entry: &Entry) {
+        self.lined.add(entry.cost);
+        entry.set_place(entry.used());
+        entry.owner.line().insert((entry.place(), entry.version), key.clone());
+    }
+
+    /// It may not, or is gone.
+    pub(super) fn line_out(&self, entry: &Entry) {
+        self.lined.subtract(entry.cost);
+        entry.owner.line().remove(&(entry.place(), entry.version));
+    }
+
+    /// It was used since it was lined up.
+    pub(super) fn line_up_again(&self, entry: &Entry) {
+        let mut line = entry.owner.line();
+        if let Some(key) = line.remove(&(entry.place(), entry.version)) {
+            entry.set_place(entry.used());
+            line.insert((entry.place(), entry.version), key);
+        }
+    }
+
+    /// Whether there is room for a write now.
+    pub(super) fn has_room(&self, need: &Need<'_>) -> bool {
+        self.would_fit(need, 0, 0)
+    }
+
+    /// Whether there would be room if all were evicted that may be.
+    pub(super) fn could_have_room(&self, need: &Need<'_>) -> bool {
+        let own = if need.old_is_lined { (need.old.unwrap_or(0), 1) } else { (0, 0) };
+        let bytes = self.lined.bytes.load(Relaxed).saturating_sub(own.0);
+        let entries = self.lined.entries.load(Relaxed).saturating_sub(own.1);
+        self.would_fit(need, bytes, entries)
+    }
+
+    fn would_fit(&self, need: &Need<'_>, bytes: u64, entries: u64) -> bool {
+        let without = bytes.saturating_add(need.old.unwrap_or(0));
+        let left = self.used.bytes.load(Relaxed).saturating_sub(without);
+        let others = self.used.entries.load(Relaxed).saturating_sub(entries);
+        left.saturating_add(need.new) <= self.most_bytes
+            && (need.old.is_some() || others < self.most_entries)
+    }
+
+    /// Whom the rule of this page names. Walks over the principals, not over their entries.
+    pub(super) fn first_to_go(&self, need: &Need<'_>) -> Option<Candidate> {
+        let others = self.accounts.len() as u64;
+        let principals = others + u64::from(!self.accounts.contains_key(need.writer));
+        let mut first: Option<((bool, Reverse<Place>), Candidate)> = None;
+        for account in &self.accounts {
+            let line = account.line();
+            let Some((&place, key)) = line.iter().find(|(_, key)| *key != need.key) else {
+                continue;
+            };
+            let rank = (self.is_over(&account, need, principals), Reverse(place));
+            if first.as_ref().is_none_or(|(best, _)| rank > *best) {
+                first = Some((rank, Candidate { key: key.clone(), place }));
+            }
+        }
+        first.map(|(_, candidate)| candidate)
+    }
+
+    /// Whether a principal holds more than its share.
+    fn is_over(&self, account: &Account, need: &Need<'_>, principals: u64) -> bool {
+        let writes = u64::from(account.principal == *need.writer);
+        let more = need.new.saturating_sub(need.old.unwrap_or(0)) * writes;
+        let one = writes * u64::from(need.old.is_none());
+        let is_more = |held: u64, more: u64, most: u64| {
+            u128::from(held.saturating_add(more)) * u128::from(principals) > u128::from(most)
+        };
+        is_more(account.held.bytes.load(Relaxed), more, self.most_bytes)
+            || is_more(account.held.entries.load(Relaxed), one, self.most_entries)
+    }
+}
+
+impl Account {
+    fn line(&self) -> MutexGuard<'_, BTreeMap<Place, FullKey>> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
