@@ -34,6 +34,12 @@ pub use dpfw_master::{
     Program, ProgramHandle, Progress, Receipt, ReserveError, Reserved, Slave as LinkedSlave, Stats,
     Stdout, Store, StoreError, Stored, Task, TaskError, TaskHandle, TaskLimits, Trap, Unended,
 };
+/// What watching, writing and listing a keyed store tell and take.
+pub mod store {
+    pub use dpfw_master::{
+        Change, Changes, EntryKind, Event, Everywhere, Watch, WatchEverywhere, What, Write,
+    };
+}
 pub use dpfw_protocol::hello::Namespace;
 pub use dpfw_protocol::ids::{ModuleHash, PeerId};
 pub use dpfw_protocol::signature::{Field, TaskRecord, TypeRecord};

@@ -2,8 +2,9 @@
 //!
 //! What is expensive to make is put here once and found by later tasks. Values are
 //! MessagePack of any serde type; the functions with `bytes` in their names take them as
-//! they are. Entries may be evicted, and another slave has a store of its own: a task
-//! finds a value or makes it. [`get_or_init`] does so once where many tasks need it.
+//! they are. What is put stays until it is removed, unless it was put as [`evictable`] or
+//! with a time to live ([`ttl`]); and another slave has a store of its own: a task finds a
+//! value or makes it. [`get_or_init`] does so once where many tasks need it.
 //!
 //! ```
 //! use dpfw_guest::store::{self, StoreError};
@@ -33,6 +34,9 @@ mod list;
 #[cfg(not(target_family = "wasm"))]
 mod memory;
 mod once;
+mod terms;
+mod update;
+mod writer;
 
 #[cfg(target_family = "wasm")]
 use crate::abi::store as backend;
@@ -41,10 +45,14 @@ use memory as backend;
 
 pub use list::{Entry, EntryKind, List, list};
 pub use once::{get_or_init, get_or_try_init, wait};
+pub use terms::{Terms, evictable, ttl};
+pub use update::update;
+pub use writer::{Writer, write};
 
 use crate::{Bytes, wire};
 use serde::{Serialize, de::DeserializeOwned};
 use std::fmt;
+use std::ops::Range;
 
 /// How often an entry has changed; 0 stands for an entry that is not there.
 pub type Version = u64;
@@ -67,6 +75,13 @@ pub enum StoreError {
         /// The slave's word.
         reason: String,
     },
+    /// Others changed the entry whenever it was to be updated.
+    Contended {
+        /// The entry's key.
+        key: String,
+        /// How often it was tried.
+        tries: u32,
+    },
     /// The value cannot be encoded.
     Encode {
         /// What its `Serialize` said.
@@ -85,6 +100,12 @@ impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused { reason } => write!(f, "the store refused: {reason}"),
+            Self::Contended { key, tries } => {
+                write!(
+                    f,
+                    "others changed `{key}` each of the {tries} times that it was to be updated"
+                )
+            }
             Self::Encode { reason } => write!(f, "the value cannot be encoded: {reason}"),
             Self::Decode { key, reason } => {
                 write!(f, "the value of `{key}` has another type: {reason}")
@@ -144,6 +165,29 @@ pub fn get_bytes(key: &str) -> Result<Option<Bytes>, StoreError> {
 /// [`StoreError::Refused`].
 pub fn get_bytes_versioned(key: &str) -> Result<Option<Versioned<Bytes>>, StoreError> {
     let Answer { there, bytes, version } = backend::get(key).map_err(refused)?;
+    Ok(there.then(|| Versioned { value: bytes.into(), version }))
+}
+
+/// Reads a part of an entry's bytes, with its version: those from `range.start` on, up to
+/// its end or the value's.
+///
+/// ```
+/// use dpfw_guest::store;
+///
+/// store::put_bytes("log", b"first second")?;
+/// let part = store::get_range("log", 6..8)?.expect("it was put");
+/// assert_eq!(part.value, b"se"[..].into());
+/// let rest = store::get_range("log", 6..u64::MAX)?.expect("it was put");
+/// assert_eq!(rest.value, b"second"[..].into());
+/// # Ok::<(), store::StoreError>(())
+/// ```
+///
+/// # Errors
+/// [`StoreError::Refused`].
+pub fn get_range(key: &str, range: Range<u64>) -> Result<Option<Versioned<Bytes>>, StoreError> {
+    let len = range.end.saturating_sub(range.start);
+    let answer = backend::get_range(key, range.start, len).map_err(refused)?;
+    let Answer { there, bytes, version } = answer;
     Ok(there.then(|| Versioned { value: bytes.into(), version }))
 }
 
@@ -240,6 +284,23 @@ pub fn compare_and_swap_bytes(
 /// [`StoreError::Refused`].
 pub fn remove(key: &str) -> Result<bool, StoreError> {
     Ok(backend::remove(key).map_err(refused)?.there)
+}
+
+/// Keeps an entry from being evicted; gives whether there is one. It stays so when it is
+/// written again, until it is removed, or [unpinned](unpin).
+///
+/// # Errors
+/// [`StoreError::Refused`].
+pub fn pin(key: &str) -> Result<bool, StoreError> {
+    Ok(backend::pin(key, true).map_err(refused)?.there)
+}
+
+/// Lets an entry be evicted again, if it was put to be; gives whether there is one.
+///
+/// # Errors
+/// [`StoreError::Refused`].
+pub fn unpin(key: &str) -> Result<bool, StoreError> {
+    Ok(backend::pin(key, false).map_err(refused)?.there)
 }
 
 fn done(answer: Answer) -> Option<Version> {

@@ -44,6 +44,8 @@ struct Inner {
     pump: Waker,
     /// Who waits until there are fewer unwritten bytes of payloads than this.
     below: Option<(usize, Waker)>,
+    /// Who waits until there are fewer unwritten bytes of control frames than this.
+    control_below: Option<(usize, Waker)>,
     /// Who waits for streams within the link. Bounded by the streams there are.
     waiting: Vec<Waiting>,
     /// Whether the stream may hold bytes that it was not told to pass on.
@@ -85,6 +87,7 @@ impl Outbox {
             writer: Some(writer),
             pump: Waker::noop().clone(),
             below: None,
+            control_below: None,
             waiting: Vec::new(),
             unflushed: false,
             written: 0,
@@ -259,6 +262,19 @@ impl Outbox {
         .await;
     }
 
+    /// Waits until no more than `most` bytes of control frames are unwritten. One at a time.
+    pub async fn control_below(&self, most: usize) {
+        std::future::poll_fn(|cx| {
+            let mut inner = self.lock();
+            if inner.queue.control_bytes() <= most {
+                return Poll::Ready(());
+            }
+            inner.control_below = Some((most, cx.waker().clone()));
+            Poll::Pending
+        })
+        .await;
+    }
+
     /// Writes what the stream takes now. Never waits; the pump does the rest.
     pub fn flush(&self) {
         let mut inner = self.lock();
@@ -370,8 +386,11 @@ impl Inner {
         if let Some((_, waker)) = self.below.take_if(|(most, _)| self.queue.bulk_bytes() <= *most) {
             waker.wake();
         }
-        self.wake();
         let waiting = self.queue.control_bytes();
+        if let Some((_, waker)) = self.control_below.take_if(|(most, _)| waiting <= *most) {
+            waker.wake();
+        }
+        self.wake();
         if waiting > MOST {
             self.fail(LinkError::Overrun(waiting));
         }

@@ -33,13 +33,13 @@ use dpfw_protocol::task_limits::TaskLimits;
 use dpfw_protocol::text::printable;
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::Sleep;
 
 /// The slaves that are linked now, for everybody to see.
-pub(crate) type Registry = Arc<Mutex<Vec<Arc<Linked>>>>;
+pub(crate) type Registry = Arc<watch::Sender<Vec<Arc<Linked>>>>;
 
 /// A task that has not resolved.
 struct Entry {
@@ -280,15 +280,13 @@ impl Driver {
     fn joined(&mut self, linked: Arc<Linked>) {
         let (slave, hello) = (linked.id, &linked.hello);
         let (slots, attempts) = (hello.slots.max(1), hello.limits.attempts);
-        self.registry.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&linked));
+        self.registry.send_modify(|all| all.push(Arc::clone(&linked)));
         self.slaves.insert(slave, Told::new(linked));
         self.handle(Event::SlaveJoined { slave, slots, attempts });
     }
 
     fn lost(&mut self, slave: SlaveId, loss: Loss) {
-        let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        registry.retain(|linked| linked.id != slave);
-        drop(registry);
+        self.registry.send_modify(|all| all.retain(|linked| linked.id != slave));
         self.handle(Event::SlaveLost { slave, loss });
         self.slaves.remove(&slave);
     }

@@ -40,8 +40,10 @@ pub use dpfw_link::address::{AddressError, Network};
 pub use dpfw_link::dial::{Dial, DialError};
 pub use dpfw_link::listen::ListenError;
 pub use dpfw_protocol::call::{Call, EncodeError, Task};
+pub use dpfw_protocol::changes::What;
 pub use dpfw_protocol::error::{Cause, Limit, Location, Trap};
 pub use dpfw_protocol::module::Module;
+pub use dpfw_protocol::store::EntryKind;
 pub use dpfw_protocol::task_limits::TaskLimits;
 pub use drain::{Named, Unended};
 pub use error::TaskError;
@@ -55,4 +57,7 @@ pub use receipt::{Progress, Receipt};
 pub use reserve::Reserved;
 pub use slave::Slave;
 pub use source::FirstError;
-pub use store::{Conditional, Listed, Store, StoreError, Stored};
+pub use store::{
+    Change, Changes, Conditional, Event, Everywhere, Listed, Store, StoreError, Stored, Watch,
+    WatchEverywhere, Write,
+};

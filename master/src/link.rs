@@ -10,6 +10,7 @@ use dpfw_dispatch::SlaveId;
 use dpfw_link::{Inbox, LinkError};
 use dpfw_protocol::Bytes;
 use dpfw_protocol::attempts::AttemptSet;
+use dpfw_protocol::changes::Changed;
 use dpfw_protocol::error::{Cause, Limit};
 use dpfw_protocol::frame::{END, Frame};
 use dpfw_protocol::ids::{AttemptId, ConversationId, ModuleHash};
@@ -225,6 +226,9 @@ impl Reader {
             kind::DESCRIPTION => {
                 let description = decode::<Description>(frame)?.0;
                 self.linked.descriptions.answer(conversation, description);
+            }
+            kind::CHANGED => {
+                self.linked.feeds.feed(conversation, decode::<Changed>(frame)?.0);
             }
             kind::NEED_MODULE => {
                 let module = decode::<NeedModule>(frame)?.0.module;

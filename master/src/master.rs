@@ -285,8 +285,7 @@ impl Master {
     /// # }
     /// ```
     pub fn slaves(&self) -> Vec<Slave> {
-        let registry = self.0.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        registry.iter().map(|linked| Slave(Arc::clone(linked))).collect()
+        self.0.registry.borrow().iter().map(|linked| Slave(Arc::clone(linked))).collect()
     }
 
     /// Reserves an idle slave until the reservation is dropped.

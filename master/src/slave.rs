@@ -2,6 +2,7 @@
 
 use crate::pending::Pending;
 use crate::program::ports::PortTable;
+use crate::store::changes::Feeds;
 use crate::store::{Reply, Store};
 use dpfw_dispatch::{Loss, SlaveId};
 use dpfw_link::{LinkError, Outbox};
@@ -24,6 +25,8 @@ pub(crate) struct Linked {
     pub(crate) outbox: Outbox,
     pub(crate) replies: Pending<Reply>,
     pub(crate) descriptions: Pending<Description>,
+    /// Of the store's watches.
+    pub(crate) feeds: Feeds,
     /// How far the link's end is.
     ending: watch::Sender<Ending>,
     next_conversation: AtomicU64,
@@ -52,6 +55,7 @@ impl Linked {
             outbox,
             replies: Pending::default(),
             descriptions: Pending::default(),
+            feeds: Feeds::default(),
             ending: watch::Sender::default(),
             next_conversation: AtomicU64::new(OTHERS),
         }
@@ -83,6 +87,7 @@ impl Linked {
         self.ending.send_modify(|ending| ending.gone = ending.gone.or(Some(loss)));
         self.replies.fail();
         self.descriptions.fail();
+        self.feeds.fail();
     }
 
     /// Waits until the end of the link is so far.

@@ -6,17 +6,28 @@ use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::PeerId;
 use dpfw_protocol::message::{StoreReply, StoreRequest};
 use dpfw_protocol::payload::{self, Payload};
-use dpfw_protocol::store::{EntryInfo, Key, StoreOp, Terms, Version};
-use serde::Serialize;
+use dpfw_protocol::store::{EntryInfo, EntryKind, Key, StoreOp, Terms, Version};
 use serde::de::DeserializeOwned;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
+
+pub use changes::{Change, Changes, Event, Watch};
+pub use everywhere::{Everywhere, WatchEverywhere};
+pub use write::Write;
+
+pub(crate) mod changes;
+mod everywhere;
+mod update;
+mod write;
 
 /// The keyed store of one slave.
 ///
 /// Values are any serde types, encoded as MessagePack; a task reads what a master put and
 /// the other way round. Every operation on a key is atomic. A value lives until it is
-/// removed or the slave ends. An operation waits for its answer as long as the link stands.
+/// removed or the slave ends, unless it is put [to be evicted](Write::evictable) or with
+/// [a time to live](Write::ttl). An operation waits for its answer as long as the link stands.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -79,6 +90,8 @@ impl Conditional {
 pub struct Listed {
     /// Its key.
     pub key: String,
+    /// What it is.
+    pub kind: EntryKind,
     /// Its size in bytes.
     pub bytes: u64,
     /// Its version.
@@ -87,6 +100,12 @@ pub struct Listed {
     pub idle_s: u64,
     /// Who put it there.
     pub owner: PeerId,
+    /// Whether it is kept from being evicted.
+    pub pinned: bool,
+    /// Whether it may be evicted, once it is not pinned.
+    pub evictable: bool,
+    /// How long it lives on, if its time is limited.
+    pub ttl: Option<Duration>,
 }
 
 /// An operation on a store failed.
@@ -116,18 +135,30 @@ impl Store {
         StoreError { slave: self.0.hello.peer.clone(), cause }
     }
 
-    async fn ask(&self, op: StoreOp, value: Payload) -> Result<Reply, StoreError> {
-        let lost = || self.error(Cause::SlaveLost { may_have_run: true });
+    fn lost(&self) -> StoreError {
+        self.error(Cause::SlaveLost { may_have_run: true })
+    }
+
+    async fn ask(&self, op: StoreOp) -> Result<Reply, StoreError> {
+        self.ask_with(op, Payload::default(), Terms::default()).await
+    }
+
+    async fn ask_with(
+        &self,
+        op: StoreOp,
+        value: Payload,
+        terms: Terms,
+    ) -> Result<Reply, StoreError> {
         let conversation = self.0.conversation();
         let answer = self.0.replies.expect(conversation);
-        let request = StoreRequest { op, payload: value.len() as u64, terms: Terms::default() };
+        let request = StoreRequest { op, payload: value.len() as u64, terms };
         let told = self.0.outbox.message_with(conversation, &request, value);
         told.map_err(|e| self.error(Cause::BadArguments { message: e.to_string() }))?;
         self.0.outbox.flush();
         if self.0.outbox.is_closed() {
-            return Err(lost());
+            return Err(self.lost());
         }
-        let (reply, value) = answer.await.map_err(|_| lost())?;
+        let (reply, value) = answer.await.map_err(|_| self.lost())?;
         match reply.failure {
             Some(failure) => Err(self.error(failure.into())),
             None => Ok((reply, value)),
@@ -136,11 +167,6 @@ impl Store {
 
     fn key(&self, key: &str) -> Result<Key, StoreError> {
         Key::new(key).map_err(|cause| self.error(cause))
-    }
-
-    fn encode<T: Serialize + ?Sized>(&self, value: &T) -> Result<Payload, StoreError> {
-        payload::encode(value)
-            .map_err(|e| self.error(Cause::BadArguments { message: e.to_string() }))
     }
 
     /// Reads a value.
@@ -159,8 +185,7 @@ impl Store {
         &self,
         key: &str,
     ) -> Result<Option<Stored<T>>, StoreError> {
-        let (reply, bytes) =
-            self.ask(StoreOp::Get { key: self.key(key)? }, Payload::default()).await?;
+        let (reply, bytes) = self.ask(StoreOp::Get { key: self.key(key)? }).await?;
         if !reply.hit {
             return Ok(None);
         }
@@ -171,79 +196,58 @@ impl Store {
         Ok(Some(Stored { value, version: reply.version }))
     }
 
-    /// Writes a value, whatever was there. Gives its version.
+    /// Reads a part of an entry's bytes, as they are in the store: those from `range.start` on,
+    /// up to its end or the value's. A value that a master put is MessagePack; one that a task
+    /// wrote as bytes, or in pieces, is what it wrote.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let master = dpfw::Master::builder().build().await?;
+    /// # let store = master.slaves().pop().expect("the one within the process").store();
+    /// store.put("log", "first second").await?;
+    /// let part = store.get_range("log", 7..u64::MAX).await?.expect("it was put");
+    /// assert_eq!(&part.value[..], b"second");
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// [`StoreError`] if the slave is lost, or over quota; then the old value stays.
-    pub async fn put<T: Serialize + ?Sized>(
+    /// [`StoreError`] if the slave is lost.
+    pub async fn get_range(
         &self,
         key: &str,
-        value: &T,
-    ) -> Result<Version, StoreError> {
-        let op = StoreOp::Put { key: self.key(key)? };
-        Ok(self.ask(op, self.encode(value)?).await?.0.version)
+        range: Range<u64>,
+    ) -> Result<Option<Stored<Bytes>>, StoreError> {
+        let len = range.end.saturating_sub(range.start);
+        let op = StoreOp::GetRange { key: self.key(key)?, offset: range.start, len };
+        let (reply, value) = self.ask(op).await?;
+        Ok(reply.hit.then_some(Stored { value, version: reply.version }))
     }
 
-    /// Writes a value unless there is one; whether it did.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the slave is lost, or over quota.
-    pub async fn put_if_absent<T: Serialize + ?Sized>(
-        &self,
-        key: &str,
-        value: &T,
-    ) -> Result<bool, StoreError> {
-        Ok(self.put_if_absent_versioned(key, value).await?.is_written())
-    }
-
-    /// Writes a value unless there is one; the version after it.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the slave is lost, or over quota.
-    pub async fn put_if_absent_versioned<T: Serialize + ?Sized>(
-        &self,
-        key: &str,
-        value: &T,
-    ) -> Result<Conditional, StoreError> {
-        let op = StoreOp::PutIfAbsent { key: self.key(key)? };
-        Ok(Conditional::of(&self.ask(op, self.encode(value)?).await?))
-    }
-
-    /// Writes a value if the present one has this version (0: if there is none); whether
-    /// it did.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the slave is lost, or over quota.
-    pub async fn compare_and_swap<T: Serialize + ?Sized>(
-        &self,
-        key: &str,
-        expected: Version,
-        value: &T,
-    ) -> Result<bool, StoreError> {
-        Ok(self.compare_and_swap_versioned(key, expected, value).await?.is_written())
-    }
-
-    /// The same; the version after it.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the slave is lost, or over quota.
-    pub async fn compare_and_swap_versioned<T: Serialize + ?Sized>(
-        &self,
-        key: &str,
-        expected: Version,
-        value: &T,
-    ) -> Result<Conditional, StoreError> {
-        let op = StoreOp::CompareAndSwap { key: self.key(key)?, expected };
-        Ok(Conditional::of(&self.ask(op, self.encode(value)?).await?))
-    }
-
-    /// Removes an entry; whether there was one.
+    /// Removes an entry, whatever it is; whether there was one.
     ///
     /// # Errors
     /// [`StoreError`] if the slave is lost.
     pub async fn remove(&self, key: &str) -> Result<bool, StoreError> {
-        let op = StoreOp::Remove { key: self.key(key)? };
-        Ok(self.ask(op, Payload::default()).await?.0.hit)
+        Ok(self.ask(StoreOp::Remove { key: self.key(key)? }).await?.0.hit)
+    }
+
+    /// Keeps an entry from being evicted; whether there is one. It stays so when it is written
+    /// again, until it is removed, or [unpinned](Self::unpin).
+    ///
+    /// # Errors
+    /// [`StoreError`] if the slave is lost.
+    pub async fn pin(&self, key: &str) -> Result<bool, StoreError> {
+        Ok(self.ask(StoreOp::Pin { key: self.key(key)?, pinned: true }).await?.0.hit)
+    }
+
+    /// Lets an entry be evicted again, if it was put to be; whether there is one.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the slave is lost.
+    pub async fn unpin(&self, key: &str) -> Result<bool, StoreError> {
+        Ok(self.ask(StoreOp::Pin { key: self.key(key)?, pinned: false }).await?.0.hit)
     }
 
     /// Lists the entries whose keys begin with `prefix`, in the order of their keys.
@@ -256,7 +260,7 @@ impl Store {
         loop {
             let behind = after.clone();
             let op = StoreOp::List { prefix: prefix.into(), after, limit: u32::MAX };
-            let (reply, _) = self.ask(op, Payload::default()).await?;
+            let (reply, _) = self.ask(op).await?;
             // Each listing goes on behind the last, or a slave could make this endless.
             let keys = behind.iter().chain(reply.entries.iter().map(|entry| &entry.key));
             if !keys.is_sorted_by(|a, b| a < b) {
@@ -275,10 +279,14 @@ impl Store {
 fn listed(entry: EntryInfo) -> Listed {
     Listed {
         key: entry.key.as_str().into(),
+        kind: entry.kind,
         bytes: entry.bytes,
         version: entry.version,
         idle_s: entry.idle_s,
         owner: entry.owner.0,
+        pinned: entry.pinned,
+        evictable: entry.evictable,
+        ttl: entry.ttl_ms.map(Duration::from_millis),
     }
 }
 

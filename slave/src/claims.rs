@@ -225,21 +225,28 @@ impl Claim {
     }
 
     /// Puts the entry that was built, and gives it to all who wait. If there is one by now that
-    /// somebody else has put, that one is kept and given.
+    /// somebody else has put, that one is kept and given. While room is made for it `go_on` is
+    /// asked now and then whether to go on.
     ///
     /// # Errors
     /// What the store says. Then the next of those who wait builds it.
-    pub(crate) fn settle(mut self, owner: &Principal, value: Bytes) -> Result<Answer, Cause> {
+    pub(crate) fn settle(
+        mut self,
+        owner: &Principal,
+        value: Bytes,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Answer, Cause> {
         let op = StoreOp::PutIfAbsent { key: self.key.key.clone() };
         let store = &self.core.store;
         // Whoever needs it again can build it again.
         let terms = Terms { evictable: true, ttl_ms: None };
-        let mut answer = store.apply_on(terms, &self.key.namespace, owner, op, value.clone())?;
+        let namespace = &self.key.namespace;
+        let mut answer = store.apply_on(terms, namespace, owner, op, value.clone(), go_on)?;
         if answer.hit {
             answer.value = value;
         } else {
             let op = StoreOp::Get { key: self.key.key.clone() };
-            let present = store.apply(&self.key.namespace, owner, op, Bytes::new())?;
+            let present = store.apply(namespace, owner, op, Bytes::new())?;
             // One that was removed in between was there: what was built is as good.
             answer.value = if present.hit { present.value } else { value };
             answer.version = present.version.max(answer.version);

@@ -44,6 +44,7 @@ mod slot;
 mod store;
 mod swap;
 mod watch;
+mod watches;
 
 pub use builder::{Builder, StartError, cache_directory};
 pub use dpfw_link::address::{AddressError, Network};

@@ -11,6 +11,7 @@ use crate::queue::Reservation;
 use crate::session::{MOST_HELD, Session};
 use dpfw_link::{Inbox, LinkError};
 use dpfw_protocol::Bytes;
+use dpfw_protocol::changes::{Unwatch, Watch};
 use dpfw_protocol::error::{Cause, Limit};
 use dpfw_protocol::frame::{END, Frame};
 use dpfw_protocol::ids::{AttemptId, ConversationId, Port};
@@ -140,6 +141,16 @@ impl Reader {
             kind::RELEASE => {
                 decode::<Release>(frame)?;
                 self.core.release(&self.session);
+                Ok(())
+            }
+            kind::WATCH => {
+                let watch = decode::<Watch>(frame)?.0;
+                self.session.watches.begin(&self.core, &self.session, conversation, watch);
+                Ok(())
+            }
+            kind::UNWATCH => {
+                decode::<Unwatch>(frame)?;
+                self.session.watches.end(conversation);
                 Ok(())
             }
             kind::DESCRIBE => {
@@ -322,7 +333,8 @@ impl Reader {
             Ok(Step::Complete(Arriving::Value(request), value)) => {
                 let Session { namespace, principal, .. } = &*self.session;
                 let StoreRequest { op, terms, .. } = request;
-                let answer = self.core.store.apply_on(terms, namespace, principal, op, value);
+                let answer =
+                    self.core.store.apply_on(terms, namespace, principal, op, value, &|| true);
                 self.reply(conversation, answer);
             }
             Ok(Step::More(Some(bytes))) => {

@@ -10,6 +10,7 @@ use crate::job::Job;
 use crate::queue::Reservation;
 use crate::reader::Reader;
 use crate::slot::fail;
+use crate::watches::Watches;
 use dpfw_link::{Link, LinkError, Outbox};
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::hello::{Hello, Identity, Namespace};
@@ -45,6 +46,7 @@ pub(crate) struct Session {
     /// Set while the master does not take what it asked for.
     clogged: AtomicBool,
     clog: Notify,
+    pub(crate) watches: Watches,
 }
 
 /// Bytes of results and values that may wait for a master. While more wait, nothing of its
@@ -109,6 +111,7 @@ impl Session {
             arriving: Mutex::default(),
             clogged: AtomicBool::new(false),
             clog: Notify::new(),
+            watches: Watches::default(),
         }
     }
 
@@ -207,6 +210,7 @@ pub(crate) async fn serve(core: Arc<Core>, link: Link) -> LinkError {
         error = reader.read(&mut inbox) => error,
         error = pump => error.unwrap_or(LinkError::Ended),
         error = session.unclog(&core) => error,
+        never = session.watches.tell(&core, &session) => match never {},
     };
     session.open.store(false, Ordering::Release);
     // First, so that a master that still hears is not told that its attempts were cancelled.
@@ -214,6 +218,7 @@ pub(crate) async fn serve(core: Arc<Core>, link: Link) -> LinkError {
         Some((code, reason)) => session.outbox.close(code, &reason),
         None => session.outbox.shut(),
     }
+    session.watches.clear();
     core.leave(&session);
     tracing::info!(master = %theirs.peer, %error, "a master is gone");
     error

@@ -26,10 +26,12 @@ use ledger::{Ledger, Need};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+pub(crate) use draft::Drafts;
 pub(crate) use entry::Held;
 
 pub(crate) mod changes;
 mod clock;
+mod draft;
 mod entry;
 mod evict;
 mod index;
@@ -73,6 +75,8 @@ struct Write<'a> {
     writer: &'a Principal,
     content: Content,
     terms: Terms,
+    /// Whether to go on making room for it: that may take long.
+    go_on: &'a dyn Fn() -> bool,
 }
 
 /// What came of trying to write.
@@ -137,13 +141,14 @@ impl Store {
         op: StoreOp,
         value: Bytes,
     ) -> Result<Answer, Cause> {
-        self.apply_on(Terms::default(), namespace, owner, op, value)
+        self.apply_on(Terms::default(), namespace, owner, op, value, &|| true)
     }
 
-    /// The same; what it writes is kept on these terms.
+    /// The same; what it writes is kept on these terms. While room is made for it `go_on` is
+    /// asked now and then whether to go on.
     ///
     /// # Errors
-    /// As [`apply`](Self::apply).
+    /// As [`apply`](Self::apply); [`Cause::Cancelled`] if it did not go on.
     pub(crate) fn apply_on(
         &self,
         terms: Terms,
@@ -151,9 +156,11 @@ impl Store {
         writer: &Principal,
         op: StoreOp,
         value: Bytes,
+        go_on: &dyn Fn() -> bool,
     ) -> Result<Answer, Cause> {
         let full = |key| FullKey { namespace: namespace.clone(), key };
-        let write = |key| Write { key: full(key), writer, content: Content::Value(value), terms };
+        let content = Content::Value(value);
+        let write = |key| Write { key: full(key), writer, content, terms, go_on };
         match op {
             StoreOp::Get { key } => self.get(&full(key), Bytes::clone),
             StoreOp::GetRange { key, offset, len } => {
@@ -184,7 +191,7 @@ impl Store {
     ) -> Result<Version, Cause> {
         let terms = Terms { evictable: true, ttl_ms: None };
         let content = Content::Image(held, bytes);
-        let write = Write { key: key.clone(), writer: owner, content, terms };
+        let write = Write { key: key.clone(), writer: owner, content, terms, go_on: &|| true };
         self.write(write, |_| true).map(|answer| answer.version)
     }
 
@@ -277,7 +284,7 @@ impl Store {
                 old: old.map(|(cost, _)| cost),
                 old_is_lined: old.is_some_and(|(_, is_lined)| is_lined),
             };
-            if !self.make_room(&need) {
+            if !self.make_room(&need, write.go_on)? {
                 return Err(cause);
             }
         }
@@ -288,7 +295,7 @@ impl Store {
         write: Write<'a>,
         may: impl Fn(Version) -> bool,
     ) -> Result<Tried<'a>, Cause> {
-        let Write { key, writer, content, terms } = write;
+        let Write { key, writer, content, terms, go_on } = write;
         let now = self.clock.now();
         let cost = entry::cost(&key, &content, terms);
         let slot = self.entries.entry(key);
@@ -309,7 +316,7 @@ impl Store {
             Ok(owner) => owner,
             Err(cause) => {
                 let old = old.map(|old| (old.cost, old.is_lined()));
-                let write = Write { key: slot.into_key(), writer, content, terms };
+                let write = Write { key: slot.into_key(), writer, content, terms, go_on };
                 return Ok(Tried::NoRoom(write, cause, old));
             }
         };

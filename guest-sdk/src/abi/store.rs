@@ -3,7 +3,7 @@
 //! Owns: the calls and their replies. Invariant: each function calls one import, so that a
 //! module asks for what it uses; a reply is fetched before anything else is asked for.
 
-use crate::store::Answer;
+use crate::store::{Answer, Terms};
 use bytes::Bytes;
 
 #[link(wasm_import_module = "dpfw_1")]
@@ -31,6 +31,21 @@ unsafe extern "C" {
         after_len: usize,
         limit: i32,
     ) -> i32;
+    fn store_put_on(
+        key: *const u8,
+        key_len: usize,
+        value: *const u8,
+        value_len: usize,
+        expected: i64,
+        evictable: i32,
+        ttl_ms: i64,
+    ) -> i32;
+    fn store_get_range(key: *const u8, key_len: usize, offset: i64, len: i64) -> i32;
+    fn store_pin(key: *const u8, key_len: usize, pinned: i32) -> i32;
+    fn store_write_begin(key: *const u8, key_len: usize, evictable: i32, ttl_ms: i64) -> i32;
+    fn store_write_append(number: i32, piece: *const u8, piece_len: usize) -> i32;
+    safe fn store_write_end(number: i32) -> i32;
+    safe fn store_write_drop(number: i32) -> i32;
     safe fn reply_len() -> i32;
     fn reply_take(to: *mut u8);
     safe fn reply_version() -> i64;
@@ -93,4 +108,50 @@ pub(crate) fn list(prefix: &str, after: &str, limit: u32) -> Result<Answer, Stri
     let (at, len, limit) = (after.as_ptr(), after.len(), limit.cast_signed());
     // SAFETY: as in `get`.
     answer::<true>(unsafe { store_list(prefix.as_ptr(), prefix.len(), at, len, limit) })
+}
+
+pub(crate) fn put_on(
+    terms: Terms,
+    key: &str,
+    value: &[u8],
+    expected: Option<u64>,
+) -> Result<Answer, String> {
+    let ((evictable, ttl), (at, len)) = (terms.raw(), (value.as_ptr(), value.len()));
+    let expected = expected.map_or(-1, u64::cast_signed);
+    // SAFETY: as in `get`.
+    answer::<false>(unsafe {
+        store_put_on(key.as_ptr(), key.len(), at, len, expected, evictable, ttl)
+    })
+}
+
+pub(crate) fn get_range(key: &str, offset: u64, len: u64) -> Result<Answer, String> {
+    let (offset, len) = (offset.cast_signed(), len.cast_signed());
+    // SAFETY: as in `get`.
+    answer::<true>(unsafe { store_get_range(key.as_ptr(), key.len(), offset, len) })
+}
+
+pub(crate) fn pin(key: &str, pinned: bool) -> Result<Answer, String> {
+    // SAFETY: as in `get`.
+    answer::<false>(unsafe { store_pin(key.as_ptr(), key.len(), pinned.into()) })
+}
+
+pub(crate) fn write_begin(terms: Terms, key: &str) -> Result<Answer, String> {
+    let (evictable, ttl) = terms.raw();
+    // SAFETY: as in `get`.
+    answer::<false>(unsafe { store_write_begin(key.as_ptr(), key.len(), evictable, ttl) })
+}
+
+pub(crate) fn write_append(number: u32, piece: &[u8]) -> Result<Answer, String> {
+    // SAFETY: as in `get`.
+    answer::<false>(unsafe {
+        store_write_append(number.cast_signed(), piece.as_ptr(), piece.len())
+    })
+}
+
+pub(crate) fn write_end(number: u32) -> Result<Answer, String> {
+    answer::<false>(store_write_end(number.cast_signed()))
+}
+
+pub(crate) fn write_drop(number: u32) -> Result<Answer, String> {
+    answer::<false>(store_write_drop(number.cast_signed()))
 }

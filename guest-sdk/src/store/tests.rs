@@ -1,5 +1,6 @@
 use super::*;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 #[test]
 fn values_come_back_with_their_type() {
@@ -97,4 +98,60 @@ fn what_would_wait_for_ever_is_refused() {
     assert!(error.to_string().contains("would wait for ever"), "{error}");
     assert_eq!(remove("k"), Ok(true));
     assert_eq!(wait("k", first), Ok(0));
+}
+
+#[test]
+fn terms_are_kept_to() {
+    ttl(Duration::ZERO).put("gone", &1).expect("put");
+    assert_eq!(get::<u8>("gone"), Ok(None));
+    ttl(Duration::from_secs(3600)).evictable().put("stays", &1).expect("put");
+    let entry = list("stays").next().expect("one").expect("lists");
+    assert!(entry.evictable && !entry.pinned);
+    assert!(entry.ttl.is_some_and(|left| left <= Duration::from_secs(3600)), "{entry:?}");
+    assert_eq!(evictable().put_if_absent("stays", &2), Ok(None));
+    assert_eq!((pin("stays"), pin("none")), (Ok(true), Ok(false)));
+    put("stays", &2).expect("put");
+    let entry = list("stays").next().expect("one").expect("lists");
+    assert!(entry.pinned && !entry.evictable && entry.ttl.is_none());
+}
+
+#[test]
+fn an_update_is_tried_again_until_nobody_was_faster() {
+    put("n", &1).expect("put");
+    let mut tries = 0;
+    let interfere = |before: Option<u32>| {
+        tries += 1;
+        if tries < 4 {
+            put("n", &(10 * tries)).expect("put");
+        }
+        before.unwrap_or(0) + 1
+    };
+    assert_eq!(update("n", interfere), Ok(31));
+    assert_eq!(get("n"), Ok(Some(31)));
+    let always = |before: Option<u64>| {
+        put("n", &0).expect("put");
+        before.unwrap_or(0)
+    };
+    let contended = StoreError::Contended { key: "n".into(), tries: 1000 };
+    assert_eq!(update("n", always), Err(contended));
+}
+
+#[test]
+fn a_value_in_pieces_is_there_when_it_is_finished() {
+    put("k", &1).expect("put");
+    let mut given_up = write("k").expect("begun");
+    given_up.append(b"lost").expect("room");
+    drop(given_up);
+    assert_eq!(get("k"), Ok(Some(1)));
+    let mut written = write("k").expect("begun");
+    std::io::Write::write_all(&mut written, b"ab").expect("room");
+    written.append(b"cd").expect("room");
+    let version = written.finish().expect("room");
+    let whole = Versioned { value: b"abcd"[..].into(), version };
+    assert_eq!(get_bytes_versioned("k"), Ok(Some(whole)));
+    let many: Vec<_> = (0..16).map(|_| write("k").expect("begun")).collect();
+    let refused = write("k").expect_err("one too many");
+    assert!(refused.to_string().contains("16 values are being written"), "{refused}");
+    drop(many);
+    write("k").expect("begun").finish().expect("room");
 }

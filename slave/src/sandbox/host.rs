@@ -7,6 +7,7 @@ use crate::core::Core;
 use crate::fiber::control::Control;
 use crate::limits::Granted;
 use crate::session::Session;
+use crate::store::Drafts;
 use crate::watch::Watch;
 use dpfw_protocol::error::{Cause, Limit, Location};
 use dpfw_protocol::ids::AttemptId;
@@ -57,6 +58,8 @@ pub(crate) struct Host {
     pub(crate) attempt: AttemptId,
     /// The answer to the guest's last request to the keyed store.
     pub(crate) reply: Reply,
+    /// The values that the guest is writing in pieces.
+    pub(crate) drafts: Drafts,
     /// Entries that the guest builds. Given up with the sandbox.
     pub(crate) claims: Vec<Claim>,
     /// As whom it builds and waits, once it has.
@@ -165,6 +168,7 @@ impl Host {
             session: Arc::clone(session),
             attempt,
             reply: Reply::default(),
+            drafts: Drafts::default(),
             claims: Vec::new(),
             who: None,
             calls: left.calls,

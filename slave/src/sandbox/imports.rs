@@ -22,7 +22,7 @@ pub(crate) const ABI: &str = "dpfw_1";
 pub(crate) const WASI: &str = "wasi_snapshot_preview1";
 
 /// What the ABI offers.
-pub(crate) const ABI_NAMES: [&str; 16] = [
+pub(crate) const ABI_NAMES: [&str; 23] = [
     "log",
     "progress",
     "panic",
@@ -32,6 +32,13 @@ pub(crate) const ABI_NAMES: [&str; 16] = [
     "store_compare_and_swap",
     "store_remove",
     "store_list",
+    "store_put_on",
+    "store_get_range",
+    "store_pin",
+    "store_write_begin",
+    "store_write_append",
+    "store_write_end",
+    "store_write_drop",
     "store_claim",
     "store_settle",
     "store_forgo",

@@ -14,6 +14,7 @@ use super::Store;
 use super::entry::Entry;
 use super::ledger::Need;
 use dpfw_protocol::changes::What;
+use dpfw_protocol::error::Cause;
 use dpfw_protocol::store::{FullKey, Version};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -82,17 +83,29 @@ impl Store {
     }
 
     /// Makes room for a write, as the ledger's rule has it. Whether it is worth trying again.
-    pub(super) fn make_room(&self, need: &Need<'_>) -> bool {
+    ///
+    /// # Errors
+    /// [`Cause::Cancelled`] if it is not to go on.
+    pub(super) fn make_room(
+        &self,
+        need: &Need<'_>,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<bool, Cause> {
         let now = self.clock.now();
+        let mut gone = 0usize;
         while !self.ledger.has_room(need) {
+            gone += 1;
+            if gone.is_multiple_of(LOOKS) && !go_on() {
+                return Err(Cause::Cancelled);
+            }
             if self.expire_one(now) {
                 continue;
             }
             if !self.ledger.could_have_room(need) || !self.evict_one(need) {
-                return false;
+                return Ok(false);
             }
         }
-        true
+        Ok(true)
     }
 
     /// Evicts one entry; whether there was one.

@@ -30,7 +30,7 @@ impl Fixture {
     ) -> Result<Answer, Cause> {
         self.store.clock.pass(1);
         let value = Bytes::copy_from_slice(value);
-        self.store.apply_on(terms, &self.namespace, &principal(owner), op, value)
+        self.store.apply_on(terms, &self.namespace, &principal(owner), op, value, &|| true)
     }
 
     fn put_on(&self, terms: Terms, owner: &str, name: &str, len: usize) -> Result<Answer, Cause> {

@@ -5,10 +5,11 @@
 
 use super::{ABI, PIECE, Result, charge, go_on, memory, slice, slice_mut};
 use crate::sandbox::host::{Host, Reply};
+use crate::store::Answer;
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::{Cause, Limit};
 use dpfw_protocol::limits::MAX_KEY;
-use dpfw_protocol::store::{Key, StoreOp};
+use dpfw_protocol::store::{FullKey, Key, StoreOp, Terms};
 use wasmtime::{Caller, Linker};
 
 /// The answers of the store's functions.
@@ -16,42 +17,42 @@ pub(super) const MISS: u32 = 0;
 pub(super) const HIT: u32 = 1;
 const FAILED: u32 = 2;
 
+/// A value that stays, or one that is written whatever is there.
+const NONE: i64 = -1;
+
+type Guest<'a> = Caller<'a, Host>;
+
 /// Links the functions of the keyed store.
 pub(super) fn link(linker: &mut Linker<Host>) -> Result<()> {
-    linker.func_wrap(ABI, "store_get", |mut caller: Caller<'_, Host>, k: u32, kl: u32| {
+    linker.func_wrap(ABI, "store_get", |mut caller: Guest<'_>, k: u32, kl: u32| {
         ask(&mut caller, (k, kl), None, |key| StoreOp::Get { key })
     })?;
-    linker.func_wrap(ABI, "store_remove", |mut caller: Caller<'_, Host>, k: u32, kl: u32| {
+    linker.func_wrap(
+        ABI,
+        "store_get_range",
+        |mut caller: Guest<'_>, k: u32, kl: u32, offset: u64, len: u64| {
+            // An answer's length is 32 bits wide.
+            let len = len.min(u32::MAX.into());
+            ask(&mut caller, (k, kl), None, |key| StoreOp::GetRange { key, offset, len })
+        },
+    )?;
+    linker.func_wrap(ABI, "store_remove", |mut caller: Guest<'_>, k: u32, kl: u32| {
         ask(&mut caller, (k, kl), None, |key| StoreOp::Remove { key })
     })?;
-    linker.func_wrap(
-        ABI,
-        "store_put",
-        |mut caller: Caller<'_, Host>, k: u32, kl: u32, v: u32, vl: u32| {
-            ask(&mut caller, (k, kl), Some((v, vl)), |key| StoreOp::Put { key })
-        },
-    )?;
-    linker.func_wrap(
-        ABI,
-        "store_put_if_absent",
-        |mut caller: Caller<'_, Host>, k: u32, kl: u32, v: u32, vl: u32| {
-            ask(&mut caller, (k, kl), Some((v, vl)), |key| StoreOp::PutIfAbsent { key })
-        },
-    )?;
-    linker.func_wrap(
-        ABI,
-        "store_compare_and_swap",
-        |mut caller: Caller<'_, Host>, k: u32, kl: u32, v: u32, vl: u32, expected: u64| {
-            let op = |key| StoreOp::CompareAndSwap { key, expected };
-            ask(&mut caller, (k, kl), Some((v, vl)), op)
-        },
-    )?;
+    linker.func_wrap(ABI, "store_pin", |mut caller: Guest<'_>, k: u32, kl: u32, pinned: u32| {
+        ask(&mut caller, (k, kl), None, |key| StoreOp::Pin { key, pinned: pinned != 0 })
+    })?;
     linker.func_wrap(ABI, "store_list", list)?;
-    linker.func_wrap(ABI, "reply_len", |mut caller: Caller<'_, Host>| {
+    link_puts(linker)?;
+    linker.func_wrap(ABI, "store_write_begin", write_begin)?;
+    linker.func_wrap(ABI, "store_write_append", write_append)?;
+    linker.func_wrap(ABI, "store_write_end", write_end)?;
+    linker.func_wrap(ABI, "store_write_drop", write_drop)?;
+    linker.func_wrap(ABI, "reply_len", |mut caller: Guest<'_>| {
         charge(&mut caller)?;
         Ok(caller.data().reply.bytes.len() as u32)
     })?;
-    linker.func_wrap(ABI, "reply_version", |mut caller: Caller<'_, Host>| {
+    linker.func_wrap(ABI, "reply_version", |mut caller: Guest<'_>| {
         charge(&mut caller)?;
         Ok(caller.data().reply.version)
     })?;
@@ -59,26 +60,86 @@ pub(super) fn link(linker: &mut Linker<Host>) -> Result<()> {
     Ok(())
 }
 
+fn link_puts(linker: &mut Linker<Host>) -> Result<()> {
+    linker.func_wrap(
+        ABI,
+        "store_put",
+        |mut caller: Guest<'_>, k: u32, kl: u32, v: u32, vl: u32| {
+            put(&mut caller, (k, kl), (v, vl), |key| StoreOp::Put { key }, Terms::default())
+        },
+    )?;
+    linker.func_wrap(
+        ABI,
+        "store_put_if_absent",
+        |mut caller: Guest<'_>, k: u32, kl: u32, v: u32, vl: u32| {
+            put(&mut caller, (k, kl), (v, vl), |key| StoreOp::PutIfAbsent { key }, Terms::default())
+        },
+    )?;
+    linker.func_wrap(
+        ABI,
+        "store_compare_and_swap",
+        |mut caller: Guest<'_>, k: u32, kl: u32, v: u32, vl: u32, expected: u64| {
+            let op = |key| StoreOp::CompareAndSwap { key, expected };
+            put(&mut caller, (k, kl), (v, vl), op, Terms::default())
+        },
+    )?;
+    linker.func_wrap(ABI, "store_put_on", put_on)?;
+    Ok(())
+}
+
+#[expect(clippy::too_many_arguments, reason = "the ABI's: numbers are all that can be passed")]
+fn put_on(
+    mut caller: Guest<'_>,
+    key: u32,
+    key_len: u32,
+    value: u32,
+    value_len: u32,
+    expected: i64,
+    evictable: u32,
+    ttl_ms: i64,
+) -> Result<u32> {
+    let op = |key| match expected {
+        NONE => StoreOp::Put { key },
+        expected => StoreOp::CompareAndSwap { key, expected: expected.cast_unsigned() },
+    };
+    put(&mut caller, (key, key_len), (value, value_len), op, terms(evictable, ttl_ms))
+}
+
+fn terms(evictable: u32, ttl_ms: i64) -> Terms {
+    let ttl_ms = (ttl_ms != NONE).then_some(ttl_ms.cast_unsigned());
+    Terms { evictable: evictable != 0, ttl_ms }
+}
+
+fn put(
+    caller: &mut Guest<'_>,
+    key: (u32, u32),
+    value: (u32, u32),
+    op: impl FnOnce(Key) -> StoreOp,
+    terms: Terms,
+) -> Result<u32> {
+    ask(caller, key, Some((value, terms)), op)
+}
+
 /// Asks the keyed store on behalf of the guest's master.
 fn ask(
-    caller: &mut Caller<'_, Host>,
+    caller: &mut Guest<'_>,
     (key, key_len): (u32, u32),
-    value: Option<(u32, u32)>,
+    value: Option<((u32, u32), Terms)>,
     op: impl FnOnce(Key) -> StoreOp,
 ) -> Result<u32> {
     charge(caller)?;
     let memory = memory(caller)?;
     let (data, host) = memory.data_and_store_mut(&mut *caller);
     let key = key_text(slice(data, key, key_len)?).and_then(Key::new);
-    let value = match value {
-        Some((ptr, len)) => slice(data, ptr, len)?,
-        None => &[],
+    let (value, terms) = match value {
+        Some(((ptr, len), terms)) => (slice(data, ptr, len)?, terms),
+        None => (&[][..], Terms::default()),
     };
     let storable = host.lent.core.store.check_value(value.len() as u64);
     match key.and_then(|key| storable.map(|()| op(key))) {
         Ok(op) => {
             let value = copy(host, value)?;
-            Ok(apply(host, op, value))
+            apply(host, terms, op, value)
         }
         Err(cause) => Ok(failed(host, &cause)),
     }
@@ -104,7 +165,7 @@ pub(super) fn copy(host: &Host, value: &[u8]) -> Result<Bytes> {
 }
 
 fn list(
-    mut caller: Caller<'_, Host>,
+    mut caller: Guest<'_>,
     prefix: u32,
     prefix_len: u32,
     after: u32,
@@ -121,14 +182,26 @@ fn list(
         Ok(StoreOp::List { prefix, after, limit })
     };
     match op() {
-        Ok(op) => Ok(apply(host, op, Bytes::new())),
+        Ok(op) => apply(host, Terms::default(), op, Bytes::new()),
         Err(cause) => Ok(failed(host, &cause)),
     }
 }
 
-fn apply(host: &mut Host, op: StoreOp, value: Bytes) -> u32 {
-    let store = &host.lent.core.store;
-    match store.apply(&host.session.namespace, &host.session.principal, op, value) {
+fn apply(host: &mut Host, terms: Terms, op: StoreOp, value: Bytes) -> Result<u32> {
+    let (store, session) = (&host.lent.core.store, &host.session);
+    let may_go_on = || go_on(host).is_ok();
+    let answer =
+        store.apply_on(terms, &session.namespace, &session.principal, op, value, &may_go_on);
+    tell(host, answer)
+}
+
+/// Leaves an answer for the guest to take.
+fn tell(host: &mut Host, answer: Result<Answer, Cause>) -> Result<u32> {
+    if matches!(answer, Err(Cause::Cancelled)) {
+        // It was to stop while room was made for it.
+        go_on(host)?;
+    }
+    Ok(match answer {
         Ok(answer) => {
             let bytes = match answer.entries.is_empty() && !answer.is_listing {
                 true => answer.value,
@@ -139,7 +212,7 @@ fn apply(host: &mut Host, op: StoreOp, value: Bytes) -> u32 {
             if answer.hit { HIT } else { MISS }
         }
         Err(cause) => failed(host, &cause),
-    }
+    })
 }
 
 pub(super) fn failed(host: &mut Host, cause: &Cause) -> u32 {
@@ -147,7 +220,73 @@ pub(super) fn failed(host: &mut Host, cause: &Cause) -> u32 {
     FAILED
 }
 
-fn reply_take(mut caller: Caller<'_, Host>, ptr: u32) -> Result<()> {
+fn done(host: &mut Host, outcome: Result<u64, Cause>) -> u32 {
+    match outcome {
+        Ok(version) => {
+            host.reply = Reply { bytes: Bytes::new(), version };
+            HIT
+        }
+        Err(cause) => failed(host, &cause),
+    }
+}
+
+fn write_begin(
+    mut caller: Guest<'_>,
+    key: u32,
+    key_len: u32,
+    evictable: u32,
+    ttl_ms: i64,
+) -> Result<u32> {
+    charge(&mut caller)?;
+    let memory = memory(&mut caller)?;
+    let (data, host) = memory.data_and_store_mut(&mut caller);
+    let key = key_text(slice(data, key, key_len)?).and_then(Key::new);
+    let namespace = host.session.namespace.clone();
+    let begun = key.and_then(|key| {
+        let key = FullKey { namespace, key };
+        host.drafts.begin(&host.lent.core.store, key, terms(evictable, ttl_ms))
+    });
+    Ok(done(host, begun.map(u64::from)))
+}
+
+fn write_append(mut caller: Guest<'_>, number: u32, piece: u32, piece_len: u32) -> Result<u32> {
+    charge(&mut caller)?;
+    let memory = memory(&mut caller)?;
+    let (data, host) = memory.data_and_store_mut(&mut caller);
+    let piece = slice(data, piece, piece_len)?;
+    let mut drafts = std::mem::take(&mut host.drafts);
+    let may_go_on = || go_on(host).is_ok();
+    let (store, writer) = (&host.lent.core.store, &host.session.principal);
+    let reserved = drafts.reserve(store, writer, number, piece.len() as u64, &may_go_on);
+    if reserved.is_ok() {
+        for piece in piece.chunks(PIECE) {
+            go_on(host)?;
+            drafts.append(number, piece);
+        }
+    }
+    host.drafts = drafts;
+    tell(host, reserved.map(|()| Answer { hit: true, ..Answer::default() }))
+}
+
+fn write_end(mut caller: Guest<'_>, number: u32) -> Result<u32> {
+    charge(&mut caller)?;
+    let host = caller.data_mut();
+    let mut drafts = std::mem::take(&mut host.drafts);
+    let may_go_on = || go_on(host).is_ok();
+    let (store, writer) = (&host.lent.core.store, &host.session.principal);
+    let answer = drafts.finish(store, writer, number, &may_go_on);
+    host.drafts = drafts;
+    tell(host, answer)
+}
+
+fn write_drop(mut caller: Guest<'_>, number: u32) -> Result<u32> {
+    charge(&mut caller)?;
+    let host = caller.data_mut();
+    let outcome = host.drafts.give_up(number);
+    Ok(done(host, outcome.map(|()| 0)))
+}
+
+fn reply_take(mut caller: Guest<'_>, ptr: u32) -> Result<()> {
     charge(&mut caller)?;
     let memory = memory(&mut caller)?;
     let (data, host) = memory.data_and_store_mut(&mut caller);

@@ -5,7 +5,7 @@
 //! would wait for ever. Invariant: a guest's claims are in its [`Host`], and go with it.
 
 use super::store::{HIT, MISS, copy, failed, key_text};
-use super::{ABI, Ends, Result, charge, memory, slice, text};
+use super::{ABI, Ends, Result, charge, go_on, memory, slice, text};
 use crate::claims::{self, Claimed, Claims, Turn};
 use crate::sandbox::host::{Host, Reply};
 use crate::store::Answer;
@@ -153,10 +153,15 @@ fn settle(mut caller: Caller<'_, Host>, k: u32, kl: u32, v: u32, vl: u32) -> Res
     let settled = match claim {
         Ok(claim) => {
             let value = copy(host, value)?;
-            claim.settle(&host.session.principal, value)
+            let may_go_on = || go_on(host).is_ok();
+            claim.settle(&host.session.principal, value, &may_go_on)
         }
         Err(cause) => Err(cause),
     };
+    if matches!(settled, Err(Cause::Cancelled)) {
+        // It was to stop while room was made for it.
+        go_on(host)?;
+    }
     Ok(match settled {
         Ok(Answer { hit: true, version, .. }) => {
             host.reply = Reply { version, ..Reply::default() };
