@@ -56,7 +56,7 @@ async fn of_a_hundred_tasks_one_builds_and_the_others_wait_without_a_slot() -> R
 }
 
 #[tokio::test]
-async fn maps_of_tasks_that_wait_build_once_too() -> Result<()> {
+async fn maps_of_tasks_that_wait_find_what_was_built() -> Result<()> {
     let pair = Pair::start(slave("s1", 2)?).await?;
     for (n, isolated) in [(1, false), (2, true)] {
         let keys = || (0..300).map(|n| format!("k{}/{isolated}", n % 3));

@@ -76,7 +76,8 @@ pub(super) fn link_waiting(linker: &mut Linker<Host>) -> Result<()> {
                 let core = Arc::clone(&caller.data().lent.core);
                 let answer = loop {
                     let (tell, told) = oneshot::channel();
-                    let tell = Box::new(move || drop(tell.send(())));
+                    // One that does not wait any more needs nothing.
+                    let tell = Box::new(move || _ = tell.send(()));
                     // It is on the list before it looks, so that no change is missed.
                     let on_list = core.store.on_change(key.clone(), tell);
                     match changed(caller.data(), &key, version) {
