@@ -94,9 +94,9 @@ pub(crate) struct LimitOptions {
     /// Attempts that wait for a slot
     #[arg(long, value_name = "N", default_value_t = DEFAULTS.queued)]
     queued: usize,
-    /// Programs under way at once, those that wait included
-    #[arg(long, value_name = "N", default_value_t = DEFAULTS.programs)]
-    programs: usize,
+    /// Sandboxes that may wait without a slot, at once: of programs, and of tasks that wait
+    #[arg(long, value_name = "N", default_value_t = DEFAULTS.sandboxes)]
+    sandboxes: usize,
     /// Modules in memory at once
     #[arg(long, value_name = "N", default_value_t = DEFAULTS.modules)]
     modules: usize,
@@ -130,7 +130,7 @@ impl LimitOptions {
         limits.store_bytes = self.store.0;
         limits.store_entries = self.store_entries;
         limits.queued = self.queued;
-        limits.programs = self.programs;
+        limits.sandboxes = self.sandboxes;
         limits.modules = self.modules;
         limits.links = self.links;
         limits

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 mod imports;
 pub(crate) mod store;
+pub(crate) mod wait;
 
 pub(crate) use imports::{log, panic, progress};
 

@@ -4,7 +4,7 @@
 //! MessagePack of any serde type; the functions with `bytes` in their names take them as
 //! they are. What is put stays until it is removed, unless it was put as [`evictable`] or
 //! with a time to live ([`ttl`]); and another slave has a store of its own: a task finds a
-//! value or makes it.
+//! value or makes it. [`get_or_init`] does so once where many tasks need it.
 //!
 //! ```
 //! use dpfw_guest::store::{self, StoreError};
@@ -33,6 +33,7 @@
 mod list;
 #[cfg(not(target_family = "wasm"))]
 mod memory;
+mod once;
 mod terms;
 mod update;
 mod writer;
@@ -43,6 +44,7 @@ use crate::abi::store as backend;
 use memory as backend;
 
 pub use list::{Entry, EntryKind, List, list};
+pub use once::{get_or_init, get_or_try_init, wait};
 pub use terms::{Terms, evictable, ttl};
 pub use update::update;
 pub use writer::{Writer, write};

@@ -152,6 +152,13 @@ pub enum Cause {
         /// What its entry is.
         kind: EntryKind,
     },
+    /// The task would wait for itself: for an entry of the store whose builder waits for one
+    /// that the task builds.
+    #[error("the task waits for itself: {}", Ring(keys))]
+    Ring {
+        /// The entries, from the one that it asked for to one that it builds, the first few.
+        keys: Vec<String>,
+    },
     /// The master was shut down.
     #[error("the master was shut down")]
     Shutdown,
@@ -213,6 +220,25 @@ struct Said<'a>(&'a [String]);
 impl fmt::Display for Said<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.last().map_or(Ok(()), |line| write!(f, ": {line}"))
+    }
+}
+
+/// Who waits for whom.
+struct Ring<'a>(&'a [String]);
+
+impl fmt::Display for Ring<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            [] => f.write_str("for an entry that it builds"),
+            [one] => write!(f, "it builds the entry `{one}` that it asks for"),
+            [asked, through @ .., built] => {
+                write!(f, "it asks for the entry `{asked}`, whose builder waits for ")?;
+                for key in through {
+                    write!(f, "`{key}`, whose builder waits for ")?;
+                }
+                write!(f, "`{built}`, which it builds")
+            }
+        }
     }
 }
 
@@ -319,6 +345,8 @@ words! {
         Entries = "entries of the store",
         /// Bytes of a key.
         Key = "key",
+        /// Entries that a task builds at a time.
+        Claims = "entries being built",
     }
 }
 
@@ -331,7 +359,7 @@ impl Limit {
             Self::Locals => format!("{allowed} locals"),
             Self::HostCalls => format!("{allowed} calls"),
             Self::Functions => format!("{allowed} functions"),
-            Self::Entries => format!("{allowed} entries"),
+            Self::Entries | Self::Claims => format!("{allowed} entries"),
             Self::Other(_) => allowed.to_string(),
             _ => format!("{allowed} bytes"),
         }
@@ -371,6 +399,7 @@ impl Cause {
             Self::InitFailed { .. } => 22,
             Self::NeedsImage { .. } => 23,
             Self::WrongKind { .. } => 24,
+            Self::Ring { .. } => 26,
             Self::Unknown { code, .. } => *code,
         }
     }
@@ -447,6 +476,7 @@ impl From<Cause> for Failure {
                 Self { message: key, name: kind.as_str().into(), ..Self::default() }
             }
             Cause::MissingTask { name, known } => Self { name, list: known, ..Self::default() },
+            Cause::Ring { keys } => Self { list: keys, ..Self::default() },
             Cause::SlaveLost { may_have_run } => {
                 Self { number: u64::from(may_have_run), ..Self::default() }
             }
@@ -516,6 +546,7 @@ impl From<Failure> for Cause {
                 Some(kind) => Self::WrongKind { key: message, kind },
                 None => Self::Unknown { code, message },
             },
+            26 => Self::Ring { keys: list },
             code => Self::Unknown { code, message },
         }
     }
@@ -558,6 +589,7 @@ mod tests {
             Cause::InitFailed { init: "build".into(), message: text() },
             Cause::NeedsImage { init: "build".into(), message: text() },
             Cause::WrongKind { key: "k".into(), kind: EntryKind::Image },
+            Cause::Ring { keys: vec!["x".into(), "y".into()] },
             Cause::Unknown { code: 999, message: text() },
         ]
     }
@@ -585,5 +617,17 @@ mod tests {
         assert_eq!(cause.to_string(), "the limit on memory was exceeded (allowed: 65536 bytes)");
         let cause = Cause::MissingTask { name: "ad".into(), known: vec!["add".into()] };
         assert_eq!(cause.to_string(), "the module has no task `ad`; it has add");
+        let ring = |keys: &[&str]| {
+            Cause::Ring { keys: keys.iter().map(|&key| key.to_owned()).collect() }.to_string()
+        };
+        assert_eq!(
+            ring(&["x"]),
+            "the task waits for itself: it builds the entry `x` that it asks for"
+        );
+        assert_eq!(
+            ring(&["x", "y", "z"]),
+            "the task waits for itself: it asks for the entry `x`, whose builder waits for `y`, \
+             whose builder waits for `z`, which it builds"
+        );
     }
 }

@@ -1,7 +1,9 @@
 //! What the threads of a slave share, and the ways of an attempt between them.
 
+use crate::claims::Claims;
 use crate::drain::Drain;
 use crate::engine::Engines;
+use crate::fiber::Fibers;
 use crate::helm::Helm;
 use crate::job::Job;
 use crate::limits::Limits;
@@ -9,7 +11,6 @@ use crate::module::code::{CodeId, Wanted};
 use crate::module::image::{self, Source};
 use crate::module::load::{Loaded, Modules, Release};
 use crate::pacer::{Pacer, TICK};
-use crate::program::Programs;
 use crate::queue::{Queue, Released, Reservation, Wished};
 use crate::session::{Session, give_back, refuse, tell_reserved};
 use crate::store::Store;
@@ -36,7 +37,8 @@ pub(crate) struct Core {
     pub(crate) helm: Helm,
     pub(crate) pacer: Pacer,
     pub(crate) store: Store,
-    pub(crate) programs: Programs,
+    pub(crate) claims: Claims,
+    pub(crate) fibers: Fibers,
     pub(crate) started: Instant,
     pub(crate) drain: Drain,
     /// Bytes of arguments of the attempts that are not over.
@@ -72,7 +74,8 @@ impl Core {
             helm: Helm::new()?,
             pacer: Pacer::new()?,
             store: Store::new(&limits),
-            programs: Programs::default(),
+            claims: Claims::default(),
+            fibers: Fibers::default(),
             started: Instant::now(),
             drain: Drain::default(),
             held: Arc::default(),
@@ -202,11 +205,11 @@ impl Core {
     pub(crate) fn cancel(&self, session: &Arc<Session>, attempt: AttemptId) {
         let waiting = self.take(session, &[attempt]);
         if waiting.is_empty() {
-            // One that is over has sent its answer. A program that waited may be in a slot
+            // One that is over has sent its answer. One that waited may be in a slot
             // by now, or may not: it knows itself.
             let is_running = self.watches.iter().any(|watch| watch.cancel(session, attempt));
-            if !is_running && let Some(program) = self.programs.find(session, attempt) {
-                program.stop_aside(Cause::Cancelled);
+            if !is_running && let Some(fiber) = self.fibers.find(session, attempt) {
+                fiber.stop_aside(Cause::Cancelled);
             }
         }
         waiting.iter().for_each(|job| self.refuse(job, Cause::Cancelled));
@@ -274,7 +277,7 @@ impl Core {
     /// How the slave stands, as a session sees it.
     pub(crate) fn status(&self, session: &Arc<Session>) -> Status {
         let (queued, running) = self.queue.counts();
-        let waiting = self.programs.counts().1;
+        let waiting = self.fibers.counts().1;
         let busy = self.watches.iter().filter(|w| w.is_busy()).count();
         let (upto, attempts, others) = self.attempts(session);
         Status {
@@ -301,7 +304,7 @@ impl Core {
         others.extend(self.queue.unstarted(session));
         let in_slots: AttemptSet = self.watches.iter().filter_map(|w| w.running(session)).collect();
         // Those that gave their slot back since are here still.
-        others.extend(self.programs.attempts(session));
+        others.extend(self.fibers.attempts(session));
         others.retain(|attempt| in_slots.as_slice().binary_search(attempt).is_err());
         (upto, in_slots, others.into_iter().collect())
     }
@@ -331,7 +334,7 @@ impl Core {
                 }
             }
         }
-        let waits = self.programs.tick(now, TICK);
+        let waits = self.fibers.tick(now, TICK);
         if busy {
             let sessions = self.sessions().clone();
             sessions.iter().for_each(|session| session.outbox.flush());
@@ -344,7 +347,7 @@ impl Core {
         if self.phase.fetch_max(Phase::Draining as u8, Ordering::AcqRel) >= Phase::Draining as u8 {
             return;
         }
-        // Programs of others that wait have to go on to end.
+        // Those of others that wait have to go on to end.
         self.queue.open();
         let sessions = self.sessions().clone();
         for session in &sessions {
@@ -366,7 +369,7 @@ impl Core {
         loop {
             let mut ended = pin!(self.ended.notified());
             ended.as_mut().enable();
-            if self.queue.counts().1 == 0 && self.programs.is_empty() {
+            if self.queue.counts().1 == 0 && self.fibers.is_empty() {
                 return;
             }
             ended.await;
@@ -382,7 +385,7 @@ impl Core {
 
     /// Stops the guests that run or wait; how many there are.
     pub(crate) fn interrupt(&self) -> usize {
-        let waiting = self.programs.stop(&Cause::Draining);
+        let waiting = self.fibers.stop(&Cause::Draining);
         waiting + self.watches.iter().filter(|watch| watch.shut_down()).count()
     }
 
@@ -396,7 +399,7 @@ impl Core {
             session.outbox.close(code, reason);
         }
         drop(never_started);
-        self.programs.clear();
+        self.fibers.clear();
         if let Some((modules, _)) = self.modules() {
             modules.stop();
         }

@@ -68,7 +68,7 @@ pub(crate) struct Drain {
     /// A master has asked for it.
     asked: AtomicBool,
     outcome: watch::Sender<Option<Drained>>,
-    /// What was interrupted. Bounded by the slots and the programs under way.
+    /// What was interrupted. Bounded by the slots and the sandboxes that may wait.
     unfinished: Mutex<Vec<Unfinished>>,
 }
 

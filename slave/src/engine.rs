@@ -107,9 +107,10 @@ impl Engines {
         make(&config)
     }
 
-    /// The engine of programs, which all slots share, with a pool for as many as there may be.
-    pub(crate) fn programs(&self) -> Result<Engine, Cause> {
-        let most = u32::try_from(self.limits.programs).unwrap_or(u32::MAX);
+    /// The engine of those who wait, which all slots share, with a pool for as many as there
+    /// may be.
+    pub(crate) fn waiting(&self) -> Result<Engine, Cause> {
+        let most = u32::try_from(self.limits.sandboxes).unwrap_or(u32::MAX);
         self.engine(Allocation::Pooled(most))
     }
 

@@ -7,10 +7,9 @@
 use crate::core::Core;
 use crate::engine::{Engines, Scan};
 use crate::limits::Limits;
-use crate::sandbox::host::{Allowance, Host, Lent};
+use crate::sandbox::host::{Allowance, Holder, Host, Lent};
 use crate::sandbox::{abi, imports};
 use crate::session::Session;
-use crate::watch::Watch;
 use dpfw_link::{Outbox, identity};
 use dpfw_protocol::ids::AttemptId;
 use std::fmt;
@@ -109,7 +108,7 @@ impl fmt::Debug for HostSide {
 
 fn lent() -> Result<Arc<Lent>> {
     let core = Arc::new(Core::new(limits(), Engines::new(limits(), Scan::default()), 1)?);
-    Ok(Arc::new(Lent { core, watch: Arc::new(Watch::default()) }))
+    Ok(Arc::new(Lent { core, holder: Holder::Slot(Arc::default()) }))
 }
 
 fn host(lent: &Arc<Lent>) -> Host {

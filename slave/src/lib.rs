@@ -17,10 +17,12 @@
 //! ```
 
 mod builder;
+mod claims;
 mod core;
 mod describe;
 mod drain;
 mod engine;
+mod fiber;
 #[doc(hidden)]
 pub mod fuzzing;
 mod helm;

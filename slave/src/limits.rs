@@ -1,5 +1,6 @@
 //! What a slave's operator allows.
 
+use crate::module::load::Loaded;
 use dpfw_protocol::limits::{MAX_MODULE, MAX_PAYLOAD};
 use dpfw_protocol::task_limits::TaskLimits;
 use std::ops::RangeInclusive;
@@ -52,8 +53,9 @@ pub struct Limits {
     pub store_entries: u64,
     /// Attempts that wait for a slot, of all sessions together.
     pub queued: usize,
-    /// `programs`: WASI programs under way at once, those that wait for their input included.
-    pub programs: usize,
+    /// `sandboxes`: sandboxes that may wait without a slot, at once: of WASI programs, and of
+    /// tasks whose module imports a call that waits.
+    pub sandboxes: usize,
     /// Modules in memory at once.
     pub modules: usize,
     /// Links at once.
@@ -97,8 +99,8 @@ impl Default for Limits {
             store_bytes: 1 << 30,
             store_entries: 1_000_000,
             queued: 64 * 1024,
-            // Each has a sandbox: some tens of mappings, and the memory that it touches.
-            programs: 256,
+            // Each has some tens of mappings, and the memory that it touches.
+            sandboxes: 256,
             modules: 1024,
             links: 1024,
         }
@@ -139,6 +141,12 @@ impl Limits {
 }
 
 impl Granted {
+    /// The same for tasks on an image: what that brings along is not counted.
+    pub(crate) fn beyond(self, module: &Loaded) -> Self {
+        let image = module.artifact.image.as_ref().map_or(0, |image| image.memory);
+        Self { memory: self.memory.saturating_add(image), ..self }
+    }
+
     fn lowered(self, task: &TaskLimits) -> Self {
         let least = |own: u64, theirs: Option<u64>| theirs.map_or(own, |theirs| own.min(theirs));
         Self {
@@ -169,7 +177,7 @@ const STACKS: RangeInclusive<u64> = 64 << 10..=1 << 30;
 const MOST_ELEMENTS: u64 = 10_000_000;
 
 /// Each has 6 GiB of addresses, of the 128 TiB that a process has.
-const MOST_PROGRAMS: u64 = 8 << 10;
+const MOST_SANDBOXES: u64 = 8 << 10;
 
 /// What a wasm module can hold.
 const MOST_IMAGE: u64 = 1 << 30;
@@ -201,7 +209,7 @@ impl Limits {
             ("image time", nanos(self.image_time), some.clone()),
             ("image memory", self.image_memory, 1..=MOST_IMAGE),
             ("queued attempts", self.queued as u64, some.clone()),
-            ("programs", self.programs as u64, 1..=MOST_PROGRAMS),
+            ("sandboxes", self.sandboxes as u64, 1..=MOST_SANDBOXES),
             ("modules", self.modules as u64, some),
             ("links", self.links as u64, 1..=MOST_LINKS),
         ];
@@ -273,7 +281,7 @@ mod tests {
             (Limits { module: 0, ..d }, "module size"),
             (Limits { functions: 0, ..d }, "functions"),
             (Limits { queued: 0, ..d }, "queued attempts"),
-            (Limits { programs: 0, ..d }, "programs"),
+            (Limits { sandboxes: 0, ..d }, "sandboxes"),
             (Limits { modules: 0, ..d }, "modules"),
             (Limits { links: 0, ..d }, "links"),
             (Limits { links: usize::MAX, ..d }, "links"),

@@ -9,7 +9,7 @@ use crate::module::cache::Cache;
 use crate::module::code::CodeId;
 use crate::module::load::Loaded;
 use crate::module::loader::build;
-use crate::sandbox::host::{Allowance, Host, Lent};
+use crate::sandbox::host::{Allowance, Holder, Host, Lent};
 use crate::sandbox::prepared::{Prepared, SlotEngines};
 use crate::sandbox::run::{Ended, Sandbox};
 use crate::session::Session;
@@ -38,6 +38,7 @@ pub struct Local {
 pub(crate) struct Alone {
     pub(crate) engines: Engines,
     lent: Arc<Lent>,
+    watch: Arc<Watch>,
     session: Arc<Session>,
 }
 
@@ -48,9 +49,10 @@ impl Alone {
         limits.check().map_err(|e| Cause::Internal { message: e.to_string() })?;
         let engines = Engines::new(limits, Scan::default());
         let core = Arc::new(Core::new(limits, engines, 1).map_err(internal)?);
-        let lent = Arc::new(Lent { core, watch: Arc::new(Watch::default()) });
+        let watch = Arc::<Watch>::default();
+        let lent = Arc::new(Lent { core, holder: Holder::Slot(Arc::clone(&watch)) });
         let session = Arc::new(Session::detached(identity("local").peer, Outbox::nowhere()));
-        Ok(Self { engines, lent, session })
+        Ok(Self { engines, lent, watch, session })
     }
 
     /// The host's side of a sandbox.
@@ -103,9 +105,8 @@ impl Local {
     /// # Errors
     /// The [`Cause`] that a caller would get.
     pub fn call(&self, task: &LocalTask, args: &[u8]) -> Result<Vec<u8>, Cause> {
-        let Alone { lent, session, .. } = &self.alone;
+        let Alone { lent, watch, session, .. } = &self.alone;
         let (engine, time) = (&task.prepared.engine, lent.core.limits.time);
-        let watch = &lent.watch;
         watch.enter(session, AttemptId(1), engine, Instant::now(), None, time);
         let mut sandbox = self.sandbox(&task.prepared)?;
         let result = match sandbox.call(task.target.function, args) {

@@ -3,10 +3,11 @@
 //! Owns: a lane for each session, served in turn, so that a master with a long queue does
 //! not hold up another; the reservation of all slots; who sleeps until there is work.
 //! Invariants: while a session holds or awaits the reservation no other session's attempt
-//! starts; the queue is bounded; each job leaves it exactly once.
+//! starts, and of those that waited none goes on but to build what others wait for; the queue is
+//! bounded; each job leaves it exactly once.
 
+use crate::fiber::Fiber;
 use crate::job::Job;
-use crate::program::Program;
 use crate::session::Session;
 use dpfw_protocol::ids::{AttemptId, ConversationId};
 use std::collections::{HashSet, VecDeque};
@@ -40,8 +41,8 @@ struct Inner {
 struct Lane {
     session: Arc<Session>,
     jobs: VecDeque<Job>,
-    /// Programs that waited and want a slot again. Bounded by the programs that are under way.
-    woken: VecDeque<Arc<Program>>,
+    /// Those that waited and want a slot again. Bounded by the sandboxes that may wait.
+    woken: VecDeque<Arc<Fiber>>,
     /// Whose turn it is, where there are both.
     resumed: bool,
 }
@@ -86,7 +87,7 @@ pub(crate) struct Freed {
 #[derive(Debug)]
 pub(crate) enum Next {
     Run(Job),
-    Resume(Arc<Program>),
+    Resume(Arc<Fiber>),
     Nothing,
     Stop,
 }
@@ -94,7 +95,7 @@ pub(crate) enum Next {
 /// What a slot is given.
 pub(crate) enum Entering<'a> {
     Job(&'a Job),
-    Program(&'a Arc<Program>),
+    Fiber(&'a Arc<Fiber>),
 }
 
 /// When the queue is full, a session with less than this part of it still gets in.
@@ -113,7 +114,7 @@ impl Lane {
         self.jobs.is_empty() && self.woken.is_empty()
     }
 
-    /// What has waited longest, of programs that go on and of attempts that begin in turn.
+    /// What has waited longest, of attempts that go on and of attempts that begin in turn.
     fn next(&mut self) -> Option<Next> {
         let resume = self.jobs.is_empty() || (!self.resumed && !self.woken.is_empty());
         self.resumed = resume;
@@ -121,6 +122,16 @@ impl Lane {
             true => self.woken.pop_front().map(Next::Resume),
             false => self.jobs.pop_front().map(Next::Run),
         }
+    }
+
+    /// The first that builds an entry goes on.
+    fn next_builder(&mut self) -> Option<Next> {
+        self.woken.remove(self.builder()?).map(Next::Resume)
+    }
+
+    /// The first that builds an entry for which others may wait.
+    fn builder(&self) -> Option<usize> {
+        self.woken.iter().position(|fiber| fiber.is_building())
     }
 
     /// Jobs stay in the order of their attempts, which is that of their dispatches; most
@@ -176,12 +187,12 @@ impl Queue {
         Ok(())
     }
 
-    /// A program that waited wants a slot again. There is always room for it: it was let in.
-    pub(crate) fn resume(&self, program: &Arc<Program>) {
+    /// One that waited wants a slot again. There is always room for it: it was let in.
+    pub(crate) fn resume(&self, fiber: &Arc<Fiber>) {
         let mut inner = self.lock();
         if !inner.stopped {
             inner.woken += 1;
-            inner.lane_of(&program.job.session).woken.push_back(Arc::clone(program));
+            inner.lane_of(&fiber.job.session).woken.push_back(Arc::clone(fiber));
             self.wake(inner);
         }
     }
@@ -207,7 +218,7 @@ impl Queue {
         let next = inner.next();
         match &next {
             Next::Run(job) => enter(Entering::Job(job)),
-            Next::Resume(program) => enter(Entering::Program(program)),
+            Next::Resume(fiber) => enter(Entering::Fiber(fiber)),
             Next::Nothing | Next::Stop => {}
         }
         next
@@ -393,21 +404,31 @@ impl Inner {
         }
     }
 
+    /// Whether a lane has something that may have a slot now. What builds an entry goes on
+    /// whoever holds the slots: those that hold them may wait for it.
+    fn may_go_on(&self, lane: &Lane) -> bool {
+        self.is_admitted(&lane.session) || lane.builder().is_some()
+    }
+
     fn may_start(&self) -> bool {
-        self.lanes.iter().any(|lane| self.is_admitted(&lane.session))
+        self.lanes.iter().any(|lane| self.may_go_on(lane))
     }
 
     fn next(&mut self) -> Next {
         if self.stopped {
             return Next::Stop;
         }
-        let Some(at) = self.lanes.iter().position(|lane| self.is_admitted(&lane.session)) else {
+        let Some(at) = self.lanes.iter().position(|lane| self.may_go_on(lane)) else {
             return Next::Nothing;
         };
         let Some(mut lane) = self.lanes.remove(at) else {
             return Next::Nothing;
         };
-        let Some(next) = lane.next() else {
+        let next = match self.is_admitted(&lane.session) {
+            true => lane.next(),
+            false => lane.next_builder(),
+        };
+        let Some(next) = next else {
             return Next::Nothing;
         };
         match &next {

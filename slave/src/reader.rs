@@ -187,9 +187,9 @@ impl Reader {
             kind::ABANDON => {
                 let cause = decode::<Abandon>(frame)?.0.failure.into();
                 if let Some((attempt, Port::Input)) = conversation.port()
-                    && let Some(program) = self.core.programs.find(&self.session, attempt)
+                    && let Some(fiber) = self.core.fibers.find(&self.session, attempt)
                 {
-                    program.stop_aside(cause);
+                    fiber.stop_aside(cause);
                     return Ok(());
                 }
                 if let Some(arriving) = self.arrivals.abandon(conversation) {
@@ -216,9 +216,9 @@ impl Reader {
         body: &[u8],
         last: bool,
     ) -> Result<(), LinkError> {
-        let program = self.core.programs.find(&self.session, attempt);
-        match program.filter(|_| port == Port::Input) {
-            Some(program) => program.feed(body, last).map_err(LinkError::Broken),
+        let fiber = self.core.fibers.find(&self.session, attempt);
+        match fiber.filter(|_| port == Port::Input) {
+            Some(fiber) => fiber.feed(body, last).map_err(LinkError::Broken),
             None => Ok(()),
         }
     }

@@ -1,6 +1,7 @@
 //! Sandboxes: what a guest may call, and how one task is run in one.
 
 pub(crate) mod abi;
+pub(crate) mod batch;
 pub(crate) mod host;
 pub(crate) mod imports;
 pub(crate) mod journal;

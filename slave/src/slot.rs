@@ -7,10 +7,9 @@ mod tests;
 use crate::core::Core;
 use crate::job::{Job, NOTHING, Target};
 use crate::limits::Granted;
-use crate::module::facts::Kind;
 use crate::queue::{Entering, Freed, Next};
 use crate::sandbox::abi::Given;
-use crate::sandbox::host::{Allowance, Host, Lent};
+use crate::sandbox::host::{Allowance, Holder, Host, Lent};
 use crate::sandbox::journal::tell_dropped;
 use crate::sandbox::prepared::{Prepared, SlotEngines};
 use crate::sandbox::run::{Ended, Returned, Sandbox};
@@ -69,7 +68,10 @@ impl Slot {
         let now = Instant::now();
         Ok(Self {
             core: Arc::clone(core),
-            lent: Arc::new(Lent { core: Arc::clone(core), watch: Arc::clone(watch) }),
+            lent: Arc::new(Lent {
+                core: Arc::clone(core),
+                holder: Holder::Slot(Arc::clone(watch)),
+            }),
             watch: Arc::clone(watch),
             engines: SlotEngines::new(core.engines)?,
             dirty: Vec::new(),
@@ -87,9 +89,9 @@ impl Slot {
             match core.queue.next(|entering| self.enter(entering, started)) {
                 Next::Run(job) => {
                     self.before(&job);
-                    if let Some(target) = program(&job) {
+                    if let Some(target) = may_wait(&job) {
                         let session = Arc::clone(&job.session);
-                        self.start_program(job, &target, started);
+                        self.start_fiber(job, &target, started);
                         self.after(session);
                         continue;
                     }
@@ -98,10 +100,10 @@ impl Slot {
                     // Nobody waits for it to be cleared up.
                     drop(spent);
                 }
-                Next::Resume(program) => {
-                    self.before(&program.job);
-                    program.take_turn(&self.watch);
-                    self.after(Arc::clone(&program.job.session));
+                Next::Resume(fiber) => {
+                    self.before(&fiber.job);
+                    fiber.take_turn(&self.watch);
+                    self.after(Arc::clone(&fiber.job.session));
                 }
                 Next::Nothing => {
                     self.flush();
@@ -126,22 +128,22 @@ impl Slot {
     fn enter(&self, entering: Entering<'_>, started: Instant) {
         let (job, engine, time) = match entering {
             Entering::Job(job) => (job, self.engines.engine(), self.granted(job).time),
-            Entering::Program(program) => (&program.job, &program.engine, program.time_left()),
+            Entering::Fiber(fiber) => (&fiber.job, &fiber.engine, fiber.time_left()),
         };
         self.watch.enter(&job.session, job.attempt, engine, started, job.deadline, time);
     }
 
-    /// Begins an attempt at a program and gives it its first turn.
-    fn start_program(&self, job: Job, target: &Target, started: Instant) {
+    /// Begins an attempt that may wait and gives it its first turn.
+    fn start_fiber(&self, job: Job, target: &Target, started: Instant) {
         let core = &self.core;
-        let program = match gone(&job, started) {
+        let fiber = match gone(&job, started) {
             Some(cause) => Err(Box::new((job, cause))),
-            None => core.programs.start(core, job, target, started),
+            None => core.fibers.start(core, job, target, started),
         };
-        match program {
-            Ok(program) => {
-                self.watch.move_to(&program.engine);
-                program.take_turn(&self.watch);
+        match fiber {
+            Ok(fiber) => {
+                self.watch.move_to(&fiber.engine);
+                fiber.take_turn(&self.watch);
             }
             Err(refused) => {
                 let (job, cause) = *refused;
@@ -265,9 +267,7 @@ impl Slot {
 
     /// The same for its sandboxes: what an image brings along is not counted.
     fn granted_on(&self, job: &Job, target: &Target) -> Granted {
-        let granted = self.granted(job);
-        let image = target.module.artifact.image.as_ref().map_or(0, |image| image.memory);
-        Granted { memory: granted.memory.saturating_add(image), ..granted }
+        self.granted(job).beyond(&target.module)
     }
 
     fn single(
@@ -330,11 +330,7 @@ impl Slot {
     }
 
     fn check(&self, job: &Job, payload: u64) -> Result<(), Cause> {
-        let allowed = self.granted(job).result.min(job.session.most);
-        match payload <= allowed {
-            true => Ok(()),
-            false => Err(too_large(allowed)),
-        }
+        within(payload, self.granted(job).result.min(job.session.most))
     }
 }
 
@@ -347,10 +343,11 @@ fn gone(job: &Job, now: Instant) -> Option<Cause> {
     }
 }
 
-/// The program that an attempt is at, if it is at one.
-fn program(job: &Job) -> Option<Target> {
+/// The task of an attempt, if it may wait without a slot.
+fn may_wait(job: &Job) -> Option<Target> {
     let target = job.bound.target()?.as_ref().ok()?;
-    (target.module.facts().kind == Kind::Program).then(|| target.clone())
+    let waits = target.module.facts().waits && target.function != NOTHING;
+    waits.then(|| target.clone())
 }
 
 /// Queues a result.
@@ -365,8 +362,12 @@ fn untold(error: MessageError) -> Cause {
     Cause::Internal { message: error.to_string() }
 }
 
-fn too_large(allowed: u64) -> Cause {
-    Cause::Limit { limit: Limit::Result, allowed }
+/// Whether a result may be so large.
+pub(crate) fn within(payload: u64, allowed: u64) -> Result<(), Cause> {
+    match payload <= allowed {
+        true => Ok(()),
+        false => Err(Cause::Limit { limit: Limit::Result, allowed }),
+    }
 }
 
 /// Queues an attempt's failure.

@@ -21,6 +21,8 @@ mod system {
     mod dying_slaves;
     mod errors_page;
     mod fresh;
+    mod get_or_init;
+    mod get_or_init_ends;
     mod guests;
     mod handles;
     mod hostile;
@@ -53,4 +55,5 @@ mod system {
     mod task_limits;
     mod unruly_masters;
     mod variants;
+    mod waiting;
 }

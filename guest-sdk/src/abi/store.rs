@@ -52,7 +52,7 @@ unsafe extern "C" {
 }
 
 /// The answer to an operation that replies with `READ`, bytes or nothing.
-fn answer<const READ: bool>(outcome: i32) -> Result<Answer, String> {
+pub(super) fn answer<const READ: bool>(outcome: i32) -> Result<Answer, String> {
     match outcome {
         0 | 1 => {
             let there = outcome == 1;

@@ -50,6 +50,57 @@ fn listings_go_over_pages() {
 }
 
 #[test]
+fn what_is_needed_often_is_built_once() {
+    let (mut built, mut failed) = (0, 0);
+    for _ in 0..3 {
+        let value = get_or_init("n", || {
+            built += 1;
+            7u64
+        });
+        assert_eq!(value, Ok(7));
+    }
+    assert_eq!(built, 1);
+    for _ in 0..2 {
+        let outcome = get_or_try_init("m", || {
+            failed += 1;
+            Err::<u64, _>(refused("no".into()))
+        });
+        assert_eq!(outcome, Err(refused("no".into())));
+    }
+    assert_eq!((failed, get::<u64>("m")), (2, Ok(None)), "a failure is not kept");
+    let other = get_or_init("k", || {
+        put("k", &1u64).expect("put");
+        2
+    });
+    assert_eq!((other, get("k")), (Ok(1u64), Ok(Some(1u64))), "what was put meanwhile stays");
+    let error = get_or_init("n", String::new).expect_err("a number");
+    assert!(matches!(error, StoreError::Decode { .. }), "{error}");
+}
+
+#[test]
+#[should_panic(expected = "the task waits for itself: it builds the entry `k` that it asks for")]
+fn what_needs_itself_is_told() {
+    let _ = get_or_try_init("k", || get_or_init("k", || 1u64));
+}
+
+#[test]
+fn a_builder_that_panics_is_not_waited_for() {
+    let panics = || get_or_init::<u64>("k", || panic!("as it was told"));
+    assert!(std::panic::catch_unwind(panics).is_err());
+    assert_eq!(get_or_init("k", || 2u64), Ok(2));
+}
+
+#[test]
+fn what_would_wait_for_ever_is_refused() {
+    let first = put("k", &1).expect("put");
+    assert_eq!((wait("k", 0), wait("k", first + 1)), (Ok(first), Ok(first)));
+    let error = wait("k", first).expect_err("nobody changes it");
+    assert!(error.to_string().contains("would wait for ever"), "{error}");
+    assert_eq!(remove("k"), Ok(true));
+    assert_eq!(wait("k", first), Ok(0));
+}
+
+#[test]
 fn terms_are_kept_to() {
     ttl(Duration::ZERO).put("gone", &1).expect("put");
     assert_eq!(get::<u8>("gone"), Ok(None));

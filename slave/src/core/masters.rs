@@ -82,7 +82,7 @@ impl Core {
         self.watches.iter().for_each(|watch| {
             watch.cancel_session(session);
         });
-        self.programs.abandon(session);
+        self.fibers.abandon(session);
         self.release(session);
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::engine::fits_pool;
 use crate::limits::Limits;
+use crate::sandbox::imports::{ABI, WAITING_NAMES};
 use dpfw_protocol::error::{Cause, Limit};
 use dpfw_protocol::image::INIT_PREFIX;
 use dpfw_protocol::program::START;
@@ -50,6 +51,9 @@ pub struct Facts {
     pub memory: u64,
     /// Whether it fits the pools of the slots.
     pub pooled: bool,
+    /// Whether it may wait without a slot: programs may, and tasks whose module imports a call
+    /// that waits.
+    pub waits: bool,
     /// Whether something has to run before its tasks can: `_initialize` or a start function.
     pub initialize: bool,
     /// Whether it has a warm-up of its own.
@@ -240,8 +244,12 @@ impl Seen {
             .filter(|(name, _)| *name == dpfw_protocol::signature::SECTION)
             .map(|(_, data)| String::from_utf8_lossy(data).into_owned() + "\n")
             .collect();
+        let waits = |(module, name): &(String, String)| {
+            module == ABI && WAITING_NAMES.contains(&name.as_str())
+        };
         Ok(Facts {
             kind,
+            waits: kind == Kind::Program || self.imports.iter().any(waits),
             functions,
             memory: self.memory,
             pooled: fits_pool(self.memories, self.tables, self.table_elements, limits),

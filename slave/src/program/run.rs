@@ -3,28 +3,29 @@
 //! Invariant: what the program wrote has left before its end is known; its memory is given
 //! back before that is waited for.
 
-use super::Control;
-use super::engine::Prepared;
-use super::wasi::{Ports, State};
+use super::Ports;
+use super::wasi::State;
+use crate::fiber::Ended;
+use crate::fiber::control::Control;
 use crate::sandbox::trap;
 use crate::slot::micros;
 use dpfw_protocol::error::{Cause, Trap};
 use dpfw_protocol::message::Timing;
+use dpfw_protocol::payload::Payload;
 use std::sync::Arc;
 use std::time::Instant;
-use wasmtime::{Store, UpdateDeadline};
+use wasmtime::{Engine, InstancePre, Store};
+
+/// A program whose imports are resolved.
+pub(crate) struct Prepared {
+    pub(crate) engine: Engine,
+    pub(crate) instances: InstancePre<State>,
+}
 
 /// A program ended itself with this status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("exit with status {0}")]
 pub(super) struct Exit(pub(super) u32);
-
-/// How a program ended, and what is known of its cost.
-#[derive(Debug)]
-pub(super) struct Ended {
-    pub(super) outcome: Result<(), Cause>,
-    pub(super) timing: Timing,
-}
 
 /// Runs a program to its end.
 pub(super) async fn run(
@@ -52,7 +53,7 @@ pub(super) async fn run(
             },
         }
     };
-    Ended { outcome, timing }
+    Ended { outcome: outcome.map(|()| Payload::default()), timing, calls: 1 }
 }
 
 /// Runs it in a fresh sandbox, which is gone when this returns.
@@ -65,18 +66,7 @@ async fn execute(
     let started = Instant::now();
     let mut store = Store::new(&prepared.engine, state);
     store.limiter(|state| &mut state.limiter);
-    store.set_epoch_deadline(1);
-    store.epoch_deadline_callback({
-        let control = Arc::clone(control);
-        move |_| match control.must_stop() {
-            true => Err(wasmtime::Trap::Interrupt.into()),
-            // Another one was meant.
-            false => Ok(UpdateDeadline::Continue(1)),
-        }
-    });
-    // From here on a stop raises the epoch above the deadline; one that came before has done
-    // so already.
-    if control.must_stop() {
+    if !control.guard(&mut store) {
         return Err(Cause::Cancelled);
     }
     let mut began = false;

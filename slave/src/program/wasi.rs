@@ -4,9 +4,10 @@
 //! Invariant: no file, no network, no environment but what its caller gave. Nothing here
 //! blocks a thread: what waits is polled.
 
-use super::Control;
+use super::Ports;
 use super::outlet::Outlet;
 use super::run::Exit;
+use crate::fiber::control::Control;
 use crate::limits::Granted;
 use crate::sandbox::host::Calls;
 use crate::sandbox::journal::{Journal, Output};
@@ -17,7 +18,6 @@ use dpfw_protocol::error::Cause;
 use dpfw_protocol::program::Invocation;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -35,21 +35,6 @@ pub(crate) struct State {
     /// In which it runs.
     engine: Engine,
     wasi: WasiP1Ctx,
-}
-
-/// The attempt's ports and journal, shared by its sandbox and those who feed it.
-#[derive(Clone, Debug)]
-pub(crate) struct Ports {
-    pub(crate) input: Arc<Inlet>,
-    pub(crate) output: Arc<Outlet>,
-    pub(crate) journal: Arc<Mutex<Journal>>,
-}
-
-impl Ports {
-    /// The last lines that the program wrote to stderr.
-    pub(crate) fn last_lines(&self) -> Vec<String> {
-        self.journal.lock().unwrap_or_else(PoisonError::into_inner).last_lines()
-    }
 }
 
 /// Random bytes that are made at once: some milliseconds of work that no epoch interrupts.
@@ -91,7 +76,7 @@ impl State {
     /// has used up what it may is interrupted as soon as it goes on.
     fn called(&mut self) -> &mut WasiP1Ctx {
         if !self.calls.charge() {
-            self.control.stopped.store(true, Ordering::Release);
+            self.control.stop();
             self.engine.increment_epoch();
         }
         &mut self.wasi

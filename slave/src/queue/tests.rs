@@ -34,7 +34,7 @@ fn push(queue: &Queue, session: &Arc<Session>, attempts: &[u64]) {
 fn next(queue: &Queue) -> Option<u64> {
     let mut entered = None;
     let enter = |entering: Entering<'_>| {
-        let Entering::Job(job) = entering else { panic!("no program was given") };
+        let Entering::Job(job) = entering else { panic!("none waited") };
         entered = Some(job.attempt);
     };
     match queue.next(enter) {

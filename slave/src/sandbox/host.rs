@@ -2,7 +2,9 @@
 
 use super::journal::{Journal, LOG_WATERMARK, Output};
 use super::limiter::Limiter;
+use crate::claims::{Claim, Who};
 use crate::core::Core;
+use crate::fiber::control::Control;
 use crate::limits::Granted;
 use crate::session::Session;
 use crate::store::Drafts;
@@ -13,11 +15,38 @@ use dpfw_protocol::message::Progress;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What a slot lends to the sandboxes that run in it.
+/// What is lent to the sandboxes that run in a slot, or on a fiber.
 #[derive(Debug)]
 pub(crate) struct Lent {
     pub(crate) core: Arc<Core>,
-    pub(crate) watch: Arc<Watch>,
+    pub(crate) holder: Holder,
+}
+
+/// Who runs a sandbox, and knows whether its guest has to stop.
+#[derive(Debug)]
+pub(crate) enum Holder {
+    /// A slot, from its beginning to its end.
+    Slot(Arc<Watch>),
+    /// A fiber, which may be in another slot after each wait.
+    Fiber(Arc<Control>),
+}
+
+impl Lent {
+    /// Whether the guest that runs has to stop.
+    pub(crate) fn must_stop(&self) -> bool {
+        match &self.holder {
+            Holder::Slot(watch) => watch.stop_of().is_some(),
+            Holder::Fiber(control) => control.must_stop(),
+        }
+    }
+
+    /// The fiber that has them, if it is one.
+    pub(crate) fn control(&self) -> Option<&Arc<Control>> {
+        match &self.holder {
+            Holder::Slot(_) => None,
+            Holder::Fiber(control) => Some(control),
+        }
+    }
 }
 
 /// The state of one sandbox.
@@ -33,6 +62,10 @@ pub(crate) struct Host {
     pub(crate) is_init: bool,
     /// The values that the guest is writing in pieces.
     pub(crate) drafts: Drafts,
+    /// Entries that the guest builds. Given up with the sandbox.
+    pub(crate) claims: Vec<Claim>,
+    /// As whom it builds and waits, once it has.
+    pub(crate) who: Option<Arc<Who>>,
     /// What it was made with.
     allowance: Allowance,
     calls: Calls,
@@ -139,6 +172,8 @@ impl Host {
             reply: Reply::default(),
             is_init: false,
             drafts: Drafts::default(),
+            claims: Vec::new(),
+            who: None,
             calls: left.calls,
             panic: None,
             exit: None,
@@ -242,6 +277,17 @@ impl Host {
         let calls = Calls { exceeded: false, ..self.calls };
         let (log, dropped) = (self.journal.left(), self.journal.dropped());
         Allowance { log, dropped, calls, progress: self.next_progress, ..self.allowance }
+    }
+}
+
+impl Drop for Host {
+    /// A sandbox that is thrown away while it waits has not been asked for its last words.
+    fn drop(&mut self) {
+        self.journal.finish();
+        self.send_progress();
+        if let Holder::Fiber(control) = &self.lent.holder {
+            control.set_dropped(self.journal.dropped());
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use dpfw_protocol::limits::MAX_TEXT;
 use wasmtime::{Caller, Extern, Linker, Memory};
 
 mod store;
+mod wait;
 
 /// The module name of the ABI's imports; a later version has another one.
 pub(crate) const ABI: &str = "dpfw_1";
@@ -21,7 +22,7 @@ pub(crate) const ABI: &str = "dpfw_1";
 pub(crate) const WASI: &str = "wasi_snapshot_preview1";
 
 /// What the ABI offers.
-pub(crate) const ABI_NAMES: [&str; 19] = [
+pub(crate) const ABI_NAMES: [&str; 23] = [
     "log",
     "progress",
     "panic",
@@ -38,10 +39,17 @@ pub(crate) const ABI_NAMES: [&str; 19] = [
     "store_write_append",
     "store_write_end",
     "store_write_drop",
+    "store_claim",
+    "store_settle",
+    "store_forgo",
+    "store_wait",
     "reply_len",
     "reply_take",
     "reply_version",
 ];
+
+/// Those of the ABI that can wait. A module that imports one has its tasks run on fibers.
+pub(crate) const WAITING_NAMES: [&str; 2] = ["store_claim", "store_wait"];
 
 /// Refuses modules that import what nobody grants.
 ///
@@ -71,6 +79,11 @@ pub(crate) fn is_granted(kind: Kind, module: &str, name: &str) -> bool {
         _ => false,
     }
 }
+
+/// The guest may not go on, and this is why; unwinds to the host.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Ends(pub(super) Cause);
 
 /// A guest passed a pointer or a length that is outside its memory.
 #[derive(Debug, thiserror::Error)]
@@ -116,9 +129,9 @@ pub(super) const PIECE: usize = 64 << 10;
 
 /// Ends the guest as an epoch would, if it has to stop.
 pub(super) fn go_on(host: &Host) -> Result<()> {
-    match host.lent.watch.stop_of() {
-        Some(_) => Err(wasmtime::Trap::Interrupt.into()),
-        None => Ok(()),
+    match host.lent.must_stop() {
+        true => Err(wasmtime::Trap::Interrupt.into()),
+        false => Ok(()),
     }
 }
 
@@ -142,7 +155,21 @@ pub(crate) fn link(linker: &mut Linker<Host>) -> Result<()> {
         Ok(())
     })?;
     store::link(linker)?;
+    wait::link(linker)?;
     wasi::link(linker)
+}
+
+/// The same for guests on fibers, whose calls may wait without a slot.
+///
+/// # Errors
+/// As [`link`].
+pub(crate) fn link_waiting(linker: &mut Linker<Host>) -> Result<()> {
+    link(linker)?;
+    linker.allow_shadowing(true);
+    wait::link_waiting(linker)?;
+    wasi::link_waiting(linker)?;
+    linker.allow_shadowing(false);
+    Ok(())
 }
 
 fn log(

@@ -118,7 +118,12 @@ impl Prepared {
         })
     }
 
-    fn new(engine: &Engine, linker: &Linker<Host>, loaded: &Loaded) -> Result<Self, Cause> {
+    /// Of a module, mapped into an engine whose guests may import this.
+    pub(crate) fn new(
+        engine: &Engine,
+        linker: &Linker<Host>,
+        loaded: &Loaded,
+    ) -> Result<Self, Cause> {
         let facts = loaded.facts();
         let module = raw::map(engine, &loaded.artifact).map_err(internal)?;
         let instances = linker.instantiate_pre(&module).map_err(|e| rejected(format!("{e:#}")))?;

@@ -1,5 +1,7 @@
 //! One sandbox: made, called, thrown away.
 
+mod waiting;
+
 use super::abi::{Given, read};
 use super::host::{Allowance, Host};
 use super::imports::Abi;
@@ -13,7 +15,7 @@ use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::payload::Payload;
 use std::sync::Arc;
-use wasmtime::{Instance, Memory, Store};
+use wasmtime::{Instance, Memory, ModuleExport, Store, TypedFunc};
 
 /// An instance with its limits and host state.
 pub(crate) struct Sandbox {
@@ -38,6 +40,31 @@ impl AsRef<[u8]> for Kept {
 
 fn missing() -> Abi {
     Abi("an export is gone".into())
+}
+
+fn length(args: &[u8]) -> Result<u32, Abi> {
+    let too_long = |_| Abi("its arguments are longer than 4 GiB".into());
+    u32::try_from(args.len()).map_err(too_long)
+}
+
+/// The memory of an instance that was just made.
+fn memory_of(store: &mut Store<Host>, prepared: &Prepared, instance: Instance) -> Option<Memory> {
+    let export = prepared.memory.as_ref()?;
+    let memory = instance.get_module_export(&mut *store, export)?.into_memory()?;
+    let base = memory.data_ptr(&*store);
+    store.data_mut().limiter.set_base(base);
+    Some(memory)
+}
+
+/// What is to be called before a task, if the instance has it.
+fn before(
+    store: &mut Store<Host>,
+    instance: Instance,
+    export: &ModuleExport,
+) -> wasmtime::Result<Option<TypedFunc<(), ()>>> {
+    let function = instance.get_module_export(&mut *store, export);
+    let function = function.and_then(wasmtime::Extern::into_func);
+    function.map(|function| function.typed(&*store)).transpose()
 }
 
 /// How a call ended, as far as the sandbox is concerned.
@@ -90,20 +117,10 @@ impl Sandbox {
         prepared: &Prepared,
     ) -> wasmtime::Result<(Instance, Option<Memory>)> {
         let instance = prepared.instances.instantiate(&mut *store)?;
-        let memory = match &prepared.memory {
-            Some(export) => instance.get_module_export(&mut *store, export),
-            None => None,
-        };
-        let memory = memory.and_then(wasmtime::Extern::into_memory);
-        if let Some(memory) = memory {
-            let base = memory.data_ptr(&*store);
-            store.data_mut().limiter.set_base(base);
-        }
+        let memory = memory_of(store, prepared, instance);
         for export in &prepared.before {
-            if let Some(function) = instance.get_module_export(&mut *store, export)
-                && let Some(function) = function.into_func()
-            {
-                function.typed::<(), ()>(&*store)?.call(&mut *store, ())?;
+            if let Some(before) = before(store, instance, export)? {
+                before.call(&mut *store, ())?;
             }
         }
         Ok((instance, memory))
@@ -121,27 +138,38 @@ impl Sandbox {
     }
 
     fn call_task(&mut self, function: usize, args: &[u8]) -> wasmtime::Result<i64> {
-        let (ptr, len) = self.put(args)?;
+        let place = self.put(args)?;
+        self.task(function)?.call(&mut self.store, place)
+    }
+
+    fn task(&mut self, function: usize) -> wasmtime::Result<TypedFunc<(u32, u32), i64>> {
         let (store, instance) = (&mut self.store, self.instance);
         let export = &self.prepared.functions.get(function).ok_or_else(missing)?.export;
         let task = instance.get_module_export(&mut *store, export).ok_or_else(missing)?;
-        let task = task.into_func().ok_or_else(missing)?.typed::<(u32, u32), i64>(&*store)?;
-        task.call(&mut *store, (ptr, len))
+        task.into_func().ok_or_else(missing)?.typed(&*store)
+    }
+
+    fn alloc(&mut self) -> wasmtime::Result<TypedFunc<u32, u32>> {
+        let (store, instance) = (&mut self.store, self.instance);
+        let alloc = self.prepared.alloc.as_ref().ok_or_else(missing)?;
+        let alloc = instance.get_module_export(&mut *store, alloc).ok_or_else(missing)?;
+        alloc.into_func().ok_or_else(missing)?.typed(&*store)
+    }
+
+    /// Writes arguments to where the guest has said that it has room for them.
+    fn write(&mut self, ptr: u32, args: &[u8]) -> wasmtime::Result<()> {
+        let memory = self.memory.ok_or_else(missing)?;
+        memory.write(&mut self.store, ptr as usize, args).map_err(|_| {
+            let len = args.len();
+            Abi(format!("`dpfw_alloc({len})` gave {ptr}, where its memory has no such room")).into()
+        })
     }
 
     /// Writes arguments where the guest has room for them; gives their address and length.
     pub(crate) fn put(&mut self, args: &[u8]) -> wasmtime::Result<(u32, u32)> {
-        let (store, instance) = (&mut self.store, self.instance);
-        let alloc = self.prepared.alloc.as_ref().ok_or_else(missing)?;
-        let alloc = instance.get_module_export(&mut *store, alloc).ok_or_else(missing)?;
-        let alloc = alloc.into_func().ok_or_else(missing)?.typed::<u32, u32>(&*store)?;
-        let too_long = |_| Abi("its arguments are longer than 4 GiB".into());
-        let len = u32::try_from(args.len()).map_err(too_long)?;
-        let ptr = alloc.call(&mut *store, len)?;
-        let memory = self.memory.ok_or_else(missing)?;
-        memory.write(&mut *store, ptr as usize, args).map_err(|_| {
-            Abi(format!("`dpfw_alloc({len})` gave {ptr}, where its memory has no such room"))
-        })?;
+        let len = length(args)?;
+        let ptr = self.alloc()?.call(&mut self.store, len)?;
+        self.write(ptr, args)?;
         Ok((ptr, len))
     }
 

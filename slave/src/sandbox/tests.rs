@@ -1,12 +1,11 @@
 //! Guests of a few lines, and what the host does for them.
 
-use super::host::{Allowance, Host, Lent};
+use super::host::{Allowance, Holder, Host, Lent};
 use super::imports;
 use crate::core::Core;
 use crate::engine::{Engines, Scan};
 use crate::limits::Limits;
 use crate::session::Session;
-use crate::watch::Watch;
 use dpfw_link::{Outbox, identity};
 use dpfw_protocol::error::{Cause, Limit};
 use dpfw_protocol::ids::AttemptId;
@@ -17,7 +16,7 @@ use wasmtime::{Engine, Instance, Linker, Module, Result, Store, Trap};
 /// The state of a sandbox that nobody hears.
 pub(super) fn host(limits: Limits) -> Result<Host> {
     let core = Arc::new(Core::new(limits, Engines::new(limits, Scan::default()), 1)?);
-    let lent = Arc::new(Lent { core, watch: Arc::new(Watch::default()) });
+    let lent = Arc::new(Lent { core, holder: Holder::Slot(Arc::default()) });
     let session = Arc::new(Session::detached(identity("test").peer, Outbox::nowhere()));
     Ok(Host::new(&lent, &session, AttemptId(1), Allowance::of(&limits.granted(None))))
 }
@@ -57,7 +56,8 @@ impl Guest {
     /// that stops.
     fn cancel(&self) {
         let host = self.host();
-        let (watch, engine) = (&host.lent.watch, Engine::default());
+        let Holder::Slot(watch) = &host.lent.holder else { panic!("it has a slot") };
+        let engine = Engine::default();
         watch.enter(&host.session, host.attempt, &engine, Instant::now(), None, Duration::MAX);
         assert!(watch.cancel(&host.session, host.attempt));
     }

@@ -1,7 +1,7 @@
 //! From wasmtime's errors to causes a caller understands.
 
 use super::host::Host;
-use super::imports::Abi;
+use super::imports::{Abi, Ends};
 use crate::scarce;
 use crate::watch::Stop;
 use dpfw_protocol::error::{Cause, Limit, Trap};
@@ -13,6 +13,9 @@ pub(crate) fn cause(error: &wasmtime::Error, host: &mut Host, stop: Option<Stop>
     let trap = error.downcast_ref::<wasmtime::Trap>();
     if trap == Some(&wasmtime::Trap::Interrupt) {
         return stop.map_or(Cause::Cancelled, Cause::from);
+    }
+    if let Some(Ends(cause)) = error.downcast_ref() {
+        return cause.clone();
     }
     let mut backtrace = frames(error);
     if let Some(limit) = host.refused() {

@@ -5,7 +5,7 @@
 //! epoch reaches, and start a runtime of their own. Here nothing waits but `poll_oneoff`,
 //! which the pacer can end.
 
-use super::host::Host;
+use super::host::{Holder, Host};
 use super::imports::{PIECE, WASI, charge, go_on, memory, slice, slice_mut};
 use super::journal::Output;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -178,12 +178,33 @@ fn poll_oneoff(
     count: u32,
     written: u32,
 ) -> Result<u32> {
-    charge(&mut caller)?;
-    if count == 0 || count > 64 {
+    let Some(first) = first(&mut caller, subscriptions, count)? else {
         return Ok(INVAL);
+    };
+    // On a fiber another function of this name is linked.
+    if let Holder::Slot(watch) = &caller.data().lent.holder {
+        watch.sleep(first.wait);
     }
-    let memory = memory(&mut caller)?;
-    let (data, host) = memory.data_and_store_mut(&mut caller);
+    // One that was woken to stop has not slept: it must not go on as if it had.
+    go_on(caller.data())?;
+    happened(&mut caller, &first, events, written)
+}
+
+/// What comes first of what is subscribed to, and when.
+struct First {
+    wait: Duration,
+    /// What the guest knows it by.
+    user: u64,
+}
+
+/// The first of the subscriptions; `None` if their number cannot be.
+fn first(caller: &mut Caller<'_, Host>, subscriptions: u32, count: u32) -> Result<Option<First>> {
+    charge(caller)?;
+    if count == 0 || count > 64 {
+        return Ok(None);
+    }
+    let memory = memory(caller)?;
+    let (data, host) = memory.data_and_store_mut(caller);
     let all = slice(data, subscriptions, count * SUBSCRIPTION)?;
     let mut first: Option<(Duration, u64)> = None;
     for one in all.chunks_exact(SUBSCRIPTION as usize) {
@@ -202,13 +223,38 @@ fn poll_oneoff(
         }
     }
     let (wait, user) = first.unwrap_or_default();
-    host.lent.watch.sleep(wait);
-    // One that was woken to stop has not slept: it must not go on as if it had.
-    go_on(host)?;
+    Ok(Some(First { wait, user }))
+}
+
+/// Tells the guest what it was woken for.
+fn happened(
+    caller: &mut Caller<'_, Host>,
+    first: &First,
+    events: u32,
+    written: u32,
+) -> Result<u32> {
     let mut event = [0; EVENT];
-    event[..8].copy_from_slice(&user.to_le_bytes());
-    put(&mut caller, events, &event)?;
-    put(&mut caller, written, &1u32.to_le_bytes())
+    event[..8].copy_from_slice(&first.user.to_le_bytes());
+    put(caller, events, &event)?;
+    put(caller, written, &1u32.to_le_bytes())
+}
+
+/// Links what waits, for guests on fibers: one that sleeps holds no slot.
+pub(super) fn link_waiting(linker: &mut Linker<Host>) -> Result<()> {
+    linker.func_wrap_async(
+        WASI,
+        "poll_oneoff",
+        |mut caller: Caller<'_, Host>, (subs, events, count, written): (u32, u32, u32, u32)| {
+            Box::new(async move {
+                let Some(first) = first(&mut caller, subs, count)? else {
+                    return Ok(INVAL);
+                };
+                tokio::time::sleep(first.wait).await;
+                happened(&mut caller, &first, events, written)
+            })
+        },
+    )?;
+    Ok(())
 }
 
 fn link_output(linker: &mut Linker<Host>) -> Result<()> {

@@ -119,7 +119,7 @@ async fn f26_memory_is_limited() -> Result<()> {
 
 #[tokio::test]
 async fn there_are_no_more_programs_than_allowed() -> Result<()> {
-    let pair = pair(|limits| limits.programs = 2).await?;
+    let pair = pair(|limits| limits.sandboxes = 2).await?;
     let mut fed = Vec::new();
     for _ in 0..2 {
         let (ours, theirs) = tokio::io::duplex(64);

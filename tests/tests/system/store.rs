@@ -152,7 +152,7 @@ async fn d9_large_values_travel_in_chunks() -> Result<()> {
     let pair = Pair::simple().await?;
     let store = pair.linked()?.store();
     let text = "0123456789".repeat(1_000_000);
-    within("the put", store.put("large", &text)).await??;
+    within("the put", store.put("large", &text).into_future()).await??;
     let back = within("the get", store.get::<String>("large")).await??;
     assert!(back == Some(text.clone()), "the value has changed on its way");
     let seen = within("a task's get", pair.master.dispatch(get::call("large".into()))).await??;

@@ -49,7 +49,7 @@ async fn f33_a_storm_of_host_calls_holds_up_neither_the_network_nor_a_tick() -> 
     let handle = pair.master.dispatch(Task::<()>::new(storm()?, "task").call(&())?);
     entry(&linked, "storm").await?;
     for n in 0..100 {
-        within("the store", linked.store().put("n", &n)).await??;
+        within("the store", linked.store().put("n", &n).into_future()).await??;
         assert_eq!(within("the slave's word", linked.describe()).await??.running, 1);
     }
     let other = dpfw_tests::fleet::master(&[&pair.address]).await?;

@@ -13,7 +13,7 @@ use crate::module::compile::Clock;
 use crate::module::facts::Facts;
 use crate::module::snapshot::{Takeable, contained};
 use crate::module::warm::Bell;
-use crate::sandbox::host::{Allowance, Host, Lent};
+use crate::sandbox::host::{Allowance, Holder, Host, Lent};
 use crate::sandbox::imports;
 use crate::sandbox::prepared::{Prepared, with_linker};
 use crate::sandbox::run::{Ended, Sandbox};
@@ -147,8 +147,9 @@ impl Builder<'_> {
             Bell::ring_after(time, move || watch.expire())
         };
         let begun = Instant::now();
-        let lent = Arc::new(Lent { core: Arc::clone(&self.core), watch: Arc::clone(&watch) });
-        let ran = self.run(&prepared, &lent, args);
+        let holder = Holder::Slot(Arc::clone(&watch));
+        let lent = Arc::new(Lent { core: Arc::clone(&self.core), holder });
+        let ran = self.run(&prepared, &lent, &watch, args);
         drop(bell);
         watch.leave();
         let took = begun.elapsed();
@@ -163,11 +164,12 @@ impl Builder<'_> {
         &self,
         prepared: &Arc<Prepared>,
         lent: &Arc<Lent>,
+        watch: &Watch,
         args: &[u8],
     ) -> Result<Sandbox, Cause> {
         let granted = Granted { memory: self.limits.image_memory, ..self.limits.granted(None) };
         let host = Host::of_init(lent, self.session, self.attempt, Allowance::of(&granted));
-        let stop = || lent.watch.stop_of();
+        let stop = || watch.stop_of();
         let mut sandbox = Sandbox::new(prepared, host, stop)?;
         let ended = sandbox.call(0, args);
         sandbox.finish();

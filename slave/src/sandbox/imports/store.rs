@@ -13,8 +13,8 @@ use dpfw_protocol::store::{FullKey, Key, StoreOp, Terms};
 use wasmtime::{Caller, Linker};
 
 /// The answers of the store's functions.
-const MISS: u32 = 0;
-const HIT: u32 = 1;
+pub(super) const MISS: u32 = 0;
+pub(super) const HIT: u32 = 1;
 const FAILED: u32 = 2;
 
 /// A value that stays, or one that is written whatever is there.
@@ -146,7 +146,7 @@ fn ask(
 }
 
 /// A key or the beginning of one, as it stands in the guest's memory.
-fn key_text(bytes: &[u8]) -> Result<&str, Cause> {
+pub(super) fn key_text(bytes: &[u8]) -> Result<&str, Cause> {
     if bytes.len() > MAX_KEY {
         return Err(Cause::Limit { limit: Limit::Key, allowed: MAX_KEY as u64 });
     }
@@ -155,7 +155,7 @@ fn key_text(bytes: &[u8]) -> Result<&str, Cause> {
 }
 
 /// A copy of a value.
-fn copy(host: &Host, value: &[u8]) -> Result<Bytes> {
+pub(super) fn copy(host: &Host, value: &[u8]) -> Result<Bytes> {
     let mut copied = Vec::with_capacity(value.len());
     for piece in value.chunks(PIECE) {
         go_on(host)?;
@@ -188,9 +188,13 @@ fn list(
 }
 
 /// What an init makes may not depend on what is in the store.
-fn refused_to_init(host: &mut Host) -> Option<u32> {
+pub(super) fn unseen_by_init() -> Cause {
     let message = "an init sees nothing of the store: an image follows from its arguments";
-    host.is_init.then(|| failed(host, &Cause::GuestAbi { message: message.into() }))
+    Cause::GuestAbi { message: message.into() }
+}
+
+fn refused_to_init(host: &mut Host) -> Option<u32> {
+    host.is_init.then(|| failed(host, &unseen_by_init()))
 }
 
 fn apply(host: &mut Host, terms: Terms, op: StoreOp, value: Bytes) -> Result<u32> {
@@ -224,7 +228,7 @@ fn tell(host: &mut Host, answer: Result<Answer, Cause>) -> Result<u32> {
     })
 }
 
-fn failed(host: &mut Host, cause: &Cause) -> u32 {
+pub(super) fn failed(host: &mut Host, cause: &Cause) -> u32 {
     host.reply = Reply { bytes: cause.to_string().into(), version: 0 };
     FAILED
 }

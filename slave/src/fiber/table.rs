@@ -1,10 +1,10 @@
-//! The programs of a slave that are under way.
+//! The attempts of a slave that may wait, and are under way.
 //!
 //! Owns: which there are, by session and attempt. Invariant: there are no more than the
 //! limit; one is here from its start until its end was told.
 
-use super::engine::ProgramEngines;
-use super::{Program, Stopped};
+use super::engine::FiberEngines;
+use super::{Fiber, Stopped};
 use crate::core::Core;
 use crate::job::{Job, Target};
 use crate::session::{Session, tell_of};
@@ -18,29 +18,29 @@ use std::time::{Duration, Instant};
 
 /// See the module's page.
 #[derive(Debug, Default)]
-pub(crate) struct Programs {
-    engines: ProgramEngines,
-    alive: Mutex<HashMap<Key, Arc<Program>>>,
-    /// Programs that are alive, or about to be.
+pub(crate) struct Fibers {
+    engines: FiberEngines,
+    alive: Mutex<HashMap<Key, Arc<Fiber>>>,
+    /// Those that are alive, or about to be.
     count: AtomicUsize,
 }
 
 /// The last part of the places is for sessions that have less than such a part of all.
 const SHARE: usize = 4;
 
-/// A session is known by where it is: it stays there while one of its programs is here.
+/// A session is known by where it is: it stays there while one of its attempts is here.
 type Key = (usize, AttemptId);
 
 fn key(session: &Arc<Session>, attempt: AttemptId) -> Key {
     (Arc::as_ptr(session).addr(), attempt)
 }
 
-impl Programs {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Arc<Program>>> {
+impl Fibers {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Arc<Fiber>>> {
         self.alive.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes a program of an attempt whose module is one.
+    /// Makes a future of an attempt that may wait.
     ///
     /// # Errors
     /// The job and the [`Cause`] that it fails with: [`Cause::Busy`] if there are too many.
@@ -50,31 +50,31 @@ impl Programs {
         job: Job,
         target: &Target,
         started: Instant,
-    ) -> Result<Arc<Program>, Box<(Job, Cause)>> {
-        let prepared = match self.engines.prepare(&core.engines, &target.module) {
-            Ok(prepared) => prepared,
+    ) -> Result<Arc<Fiber>, Box<(Job, Cause)>> {
+        let ready = match self.engines.prepare(&core.engines, &target.module) {
+            Ok(ready) => ready,
             Err(cause) => return Err(Box::new((job, cause))),
         };
-        let most = core.limits.programs;
+        let most = core.limits.sandboxes;
         let count = self.count.fetch_add(1, Ordering::AcqRel);
         let is_full = count >= most - most / SHARE
             && (count >= most || self.of(&job.session) >= most / SHARE);
         if is_full {
             self.count.fetch_sub(1, Ordering::AcqRel);
-            let what = format!("{count} programs are under way at the slave");
+            let what = format!("{count} sandboxes that may wait are in use at the slave");
             return Err(Box::new((job, Cause::Busy { what })));
         }
         // Not under the lock, which the links want: this takes time.
-        let program = match Program::new(core, job, prepared, started) {
-            Ok(program) => Arc::new(program),
+        let fiber = match Fiber::new(core, job, target, ready, started) {
+            Ok(fiber) => Arc::new(fiber),
             Err(refused) => {
                 self.count.fetch_sub(1, Ordering::AcqRel);
                 return Err(refused);
             }
         };
-        let key = key(&program.job.session, program.job.attempt);
-        self.lock().insert(key, Arc::clone(&program));
-        Ok(program)
+        let key = key(&fiber.job.session, fiber.job.attempt);
+        self.lock().insert(key, Arc::clone(&fiber));
+        Ok(fiber)
     }
 
     /// How many of a session there are.
@@ -90,8 +90,8 @@ impl Programs {
         its.map(|(_, attempt)| *attempt).collect()
     }
 
-    pub(super) fn remove(&self, program: &Program) {
-        if self.lock().remove(&key(&program.job.session, program.job.attempt)).is_some() {
+    pub(super) fn remove(&self, fiber: &Fiber) {
+        if self.lock().remove(&key(&fiber.job.session, fiber.job.attempt)).is_some() {
             self.count.fetch_sub(1, Ordering::AcqRel);
         }
     }
@@ -102,29 +102,29 @@ impl Programs {
         drop(all);
     }
 
-    /// The attempt, if it is a program that is under way.
-    pub(crate) fn find(&self, session: &Arc<Session>, attempt: AttemptId) -> Option<Arc<Program>> {
+    /// The attempt, if it is one of these.
+    pub(crate) fn find(&self, session: &Arc<Session>, attempt: AttemptId) -> Option<Arc<Fiber>> {
         self.lock().get(&key(session, attempt)).cloned()
     }
 
     /// Stops all; how many of them waited.
     pub(crate) fn stop(&self, cause: &Cause) -> usize {
         let all: Vec<_> = self.lock().values().cloned().collect();
-        let stopped = all.iter().map(|program| program.stop(cause.clone()));
+        let stopped = all.iter().map(|fiber| fiber.stop(cause.clone()));
         stopped.filter(|stopped| *stopped == Stopped::Here).count()
     }
 
     /// Stops those of a session that is over.
     pub(crate) fn abandon(&self, session: &Arc<Session>) {
-        let is_its = |program: &&Arc<Program>| Arc::ptr_eq(session, &program.job.session);
+        let is_its = |fiber: &&Arc<Fiber>| Arc::ptr_eq(session, &fiber.job.session);
         let its: Vec<_> = self.lock().values().filter(is_its).cloned().collect();
-        its.into_iter().for_each(|program| program.stop_aside(Cause::Cancelled));
+        its.into_iter().for_each(|fiber| fiber.stop_aside(Cause::Cancelled));
     }
 
     /// How many are under way, and how many of them wait.
     pub(crate) fn counts(&self) -> (usize, usize) {
         let alive: Vec<_> = self.lock().values().cloned().collect();
-        (alive.len(), alive.iter().filter(|program| program.is_waiting()).count())
+        (alive.len(), alive.iter().filter(|fiber| fiber.is_waiting()).count())
     }
 
     /// Whether none is under way.
@@ -137,12 +137,12 @@ impl Programs {
     pub(crate) fn tick(&self, now: Instant, patience: Duration) -> bool {
         let alive: Vec<_> = self.lock().values().cloned().collect();
         let mut more = false;
-        let waiting = alive.iter().filter(|program| {
-            let (is_news, will_be) = program.look(now, patience);
+        let waiting = alive.iter().filter(|fiber| {
+            let (is_news, will_be) = fiber.look(now, patience);
             more |= will_be;
             is_news
         });
-        let waiting = waiting.map(|program| (&program.job.session, program.job.attempt));
+        let waiting = waiting.map(|fiber| (&fiber.job.session, fiber.job.attempt));
         tell_of(waiting, |attempts| Waiting { attempts });
         more
     }

@@ -1,0 +1,136 @@
+//! An attempt at a task from its start to its end, as a future: it waits where its host calls
+//! wait.
+//!
+//! Invariant: its memory is given back before its end is known. So a result is copied out of
+//! it, large ones too: one that stayed would hold one of the sandboxes that may wait.
+
+use super::control::Control;
+use super::{Ended, Running};
+use crate::core::Core;
+use crate::job::Job;
+use crate::limits::Granted;
+use crate::sandbox::batch::Batch;
+use crate::sandbox::host::{Allowance, Holder, Host, Lent};
+use crate::sandbox::prepared::Prepared;
+use crate::sandbox::run::{Ended as Returns, Sandbox};
+use crate::session::Session;
+use crate::slot::{micros, within};
+use dpfw_protocol::error::Cause;
+use dpfw_protocol::ids::AttemptId;
+use dpfw_protocol::message::{TaskFlags, Timing};
+use dpfw_protocol::payload::Payload;
+use dpfw_protocol::{Bytes, batch};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What an attempt needs of its job.
+struct Attempt {
+    prepared: Arc<Prepared>,
+    function: usize,
+    lent: Arc<Lent>,
+    control: Arc<Control>,
+    session: Arc<Session>,
+    id: AttemptId,
+    args: Bytes,
+    flags: TaskFlags,
+    granted: Granted,
+    deadline: Option<Instant>,
+}
+
+/// Makes the future of an attempt.
+pub(super) fn begin(
+    core: &Arc<Core>,
+    job: &Job,
+    function: usize,
+    prepared: Arc<Prepared>,
+    control: &Arc<Control>,
+) -> Running {
+    let granted = core.limits.granted(job.limits.as_deref());
+    let granted = match job.bound.target() {
+        Some(Ok(target)) => granted.beyond(&target.module),
+        _ => granted,
+    };
+    let holder = Holder::Fiber(Arc::clone(control));
+    let attempt = Attempt {
+        prepared,
+        function,
+        lent: Arc::new(Lent { core: Arc::clone(core), holder }),
+        control: Arc::clone(control),
+        session: Arc::clone(&job.session),
+        id: job.attempt,
+        args: job.args.clone(),
+        flags: job.flags,
+        granted,
+        deadline: job.deadline,
+    };
+    Box::pin(attempt.run())
+}
+
+impl Attempt {
+    async fn run(self) -> Ended {
+        let (mut timing, mut calls) = (Timing::default(), 1);
+        let whole = async {
+            match self.flags.has(TaskFlags::BATCH) {
+                true => self.batch(&mut timing, &mut calls).await,
+                false => self.single(&mut timing).await,
+            }
+        };
+        let outcome = match self.deadline {
+            None => whole.await,
+            Some(deadline) => match tokio::time::timeout_at(deadline.into(), whole).await {
+                Ok(outcome) => outcome,
+                Err(_) => Err(Cause::DeadlineExceeded),
+            },
+        };
+        Ended { outcome, timing, calls }
+    }
+
+    /// A fresh sandbox, with what is left of the attempt's allowance.
+    async fn sandbox(&self, left: Allowance) -> Result<Sandbox, Cause> {
+        let host = Host::new(&self.lent, &self.session, self.id, left);
+        Sandbox::new_waiting(&self.prepared, host, &self.control).await
+    }
+
+    /// Bytes that its result may have.
+    fn most(&self) -> u64 {
+        self.granted.result.min(self.session.most)
+    }
+
+    async fn single(&self, timing: &mut Timing) -> Result<Payload, Cause> {
+        let started = Instant::now();
+        let mut sandbox = self.sandbox(Allowance::of(&self.granted)).await?;
+        timing.init_us = micros(started.elapsed());
+        let ended = sandbox.call_waiting(self.function, &self.args).await;
+        timing.memory = sandbox.memory_bytes();
+        sandbox.finish();
+        match ended {
+            Returns::Returned(returned) => {
+                let given = sandbox.result(&returned)?;
+                within(given.len(), self.most())?;
+                // It is in memory, so its length fits.
+                let mut bytes = Vec::with_capacity(given.len() as usize);
+                given.append_to(&mut bytes);
+                Ok(bytes.into())
+            }
+            Returns::Broken(error) => Err(sandbox.cause(&error, None)),
+            Returns::Refused(cause) => Err(cause),
+        }
+    }
+
+    async fn batch(&self, timing: &mut Timing, calls: &mut u32) -> Result<Payload, Cause> {
+        let mut all = Batch::new(self.flags, &self.granted, self.most());
+        for args in batch::calls(&self.args) {
+            let (args, sandbox, left) = all.begin(args)?;
+            let mut sandbox = match sandbox {
+                Some(sandbox) => sandbox,
+                None => self.sandbox(left).await?,
+            };
+            let ended = sandbox.call_waiting(self.function, args).await;
+            // Why is known to whoever stopped it.
+            all.end(sandbox, ended, || self.control.must_stop().then_some(Cause::Cancelled))?;
+        }
+        let done = all.finish()?;
+        (*calls, timing.memory) = (done.calls, done.memory);
+        Ok(done.outcomes.into())
+    }
+}

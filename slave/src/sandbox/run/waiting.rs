@@ -1,0 +1,66 @@
+//! The same on a fiber: what a guest calls may wait, and its sandbox with it.
+//!
+//! Invariant: what is suspended can be dropped at any point, and nothing of it is left then.
+
+use super::{Ended, Returned, Sandbox, before, length, memory_of};
+use crate::fiber::control::Control;
+use crate::sandbox::host::Host;
+use crate::sandbox::prepared::Prepared;
+use crate::sandbox::trap;
+use dpfw_protocol::error::Cause;
+use std::sync::Arc;
+use wasmtime::{Instance, Memory, Store};
+
+impl Sandbox {
+    /// A fresh sandbox of a task module.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new). [`Cause::Cancelled`] if it had to stop, for a reason that
+    /// whoever stopped it knows.
+    pub(crate) async fn new_waiting(
+        prepared: &Arc<Prepared>,
+        host: Host,
+        control: &Arc<Control>,
+    ) -> Result<Self, Cause> {
+        let mut store = Store::new(&prepared.engine, host);
+        store.limiter(|host| &mut host.limiter);
+        if !control.guard(&mut store) {
+            return Err(Cause::Cancelled);
+        }
+        match Self::instantiate_waiting(&mut store, prepared).await {
+            Ok((instance, memory)) => {
+                Ok(Self { store, instance, memory, prepared: Arc::clone(prepared) })
+            }
+            Err(error) => Err(trap::cause(&error, store.data_mut(), None)),
+        }
+    }
+
+    async fn instantiate_waiting(
+        store: &mut Store<Host>,
+        prepared: &Prepared,
+    ) -> wasmtime::Result<(Instance, Option<Memory>)> {
+        let instance = prepared.instances.instantiate_async(&mut *store).await?;
+        let memory = memory_of(store, prepared, instance);
+        for export in &prepared.before {
+            if let Some(before) = before(store, instance, export)? {
+                before.call_async(&mut *store, ()).await?;
+            }
+        }
+        Ok((instance, memory))
+    }
+
+    /// Calls a task.
+    pub(crate) async fn call_waiting(&mut self, function: usize, args: &[u8]) -> Ended {
+        match self.task_waiting(function, args).await {
+            Ok(packed) => Ended::Returned(Returned::Packed(packed)),
+            Err(error) => Ended::Broken(error),
+        }
+    }
+
+    async fn task_waiting(&mut self, function: usize, args: &[u8]) -> wasmtime::Result<i64> {
+        let len = length(args)?;
+        let ptr = self.alloc()?.call_async(&mut self.store, len).await?;
+        self.write(ptr, args)?;
+        self.task(function)?.call_async(&mut self.store, (ptr, len)).await
+    }
+}

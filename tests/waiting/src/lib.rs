@@ -1,0 +1,177 @@
+//! The tasks of the whole-system tests that wait without a slot.
+//!
+//! A crate of its own: its module imports what waits, so all of its tasks run where they can.
+//!
+//! Owns: one task for each thing that waits, and for what a task can do besides. Does not:
+//! assert; the tests do. Invariant: what is built waits for a key of the store and not for
+//! time, so that a test decides when it goes on.
+
+use dpfw_guest::store::{self, StoreError, Versioned};
+use dpfw_guest::{Bytes, task};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::time::Duration;
+
+dpfw_guest::module!();
+
+/// How a builder ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, dpfw_guest::Shape)]
+pub enum End {
+    /// With a value.
+    Value,
+    /// With an error.
+    Fails,
+    /// With a panic.
+    Panics,
+    /// Never, and it holds its slot.
+    Spins,
+}
+
+/// Why there is no value.
+#[derive(Debug)]
+pub enum Failed {
+    /// The store has refused.
+    Store(StoreError),
+    /// It was not built, and by whom.
+    NotBuilt(String),
+}
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store(error) => error.fmt(f),
+            Self::NotBuilt(by) => write!(f, "{by} did not build it"),
+        }
+    }
+}
+
+/// Adds one to a number.
+fn count(key: &str) -> Result<(), StoreError> {
+    loop {
+        let before = store::get_versioned::<u64>(key)?;
+        let Versioned { value, version } = before.unwrap_or(Versioned { value: 0, version: 0 });
+        if store::compare_and_swap(key, &(value + 1), version)?.is_some() {
+            return Ok(());
+        }
+    }
+}
+
+/// Waits until there is an entry.
+fn arrival(key: &str) -> Result<(), StoreError> {
+    while store::wait(key, 0)? == 0 {}
+    Ok(())
+}
+
+/// Says that `me` builds and waits for `me/go`.
+fn gate(me: &str) -> Result<(), StoreError> {
+    count("builds")?;
+    store::put(me, &0u64)?;
+    arrival(&format!("{me}/go"))
+}
+
+/// Needs an entry, and builds it if it has to: writes `me`, waits for `me/go`, and ends so.
+/// `builds` counts how often. What is built is `me`.
+///
+/// # Errors
+/// [`Failed`].
+#[task]
+pub fn need(key: String, me: String, end: End) -> Result<String, Failed> {
+    store::get_or_try_init(&key, || {
+        gate(&me)?;
+        match end {
+            End::Value => Ok(me.clone()),
+            End::Fails => Err(Failed::NotBuilt(me.clone())),
+            End::Panics => panic!("{me} panics"),
+            End::Spins => loop {
+                std::hint::spin_loop();
+            },
+        }
+    })
+}
+
+/// Needs an entry for which it needs another: builds the first, writes `me`, waits for `me/go`,
+/// needs the second.
+///
+/// # Errors
+/// [`Failed`].
+#[task]
+pub fn need_both(first: String, second: String, me: String) -> Result<String, Failed> {
+    store::get_or_try_init(&first, || {
+        gate(&me)?;
+        store::get_or_try_init(&second, || Ok::<_, Failed>(me.clone()))
+    })
+}
+
+/// Needs an entry that is quick to build; `builds` counts how often it was.
+///
+/// # Errors
+/// [`Failed`].
+#[task]
+pub fn need_number(key: String) -> Result<u64, Failed> {
+    store::get_or_try_init(&key, || {
+        count("builds")?;
+        Ok::<_, Failed>(key.len() as u64)
+    })
+}
+
+/// Builds an entry that the store has no room for.
+///
+/// # Errors
+/// [`Failed`].
+#[task]
+pub fn need_too_much(key: String, len: u64) -> Result<u64, Failed> {
+    let text = store::get_or_try_init(&key, || {
+        count("builds")?;
+        Ok::<_, Failed>("x".repeat(len as usize))
+    })?;
+    Ok(text.len() as u64)
+}
+
+/// Writes `me`, then waits until an entry has another version than this.
+///
+/// # Errors
+/// [`StoreError`].
+#[task]
+pub fn change(key: String, version: u64, me: String) -> Result<u64, StoreError> {
+    store::put(&me, &0u64)?;
+    store::wait(&key, version)
+}
+
+/// Sleeps, and gives a value.
+#[task]
+pub fn doze(millis: u64, value: u64) -> u64 {
+    std::thread::sleep(Duration::from_millis(millis));
+    value
+}
+
+/// So many bytes.
+#[task]
+pub fn bytes(len: u64) -> Bytes {
+    vec![7; len as usize].into()
+}
+
+/// Logs a line that it does not end, and then panics or waits for ever.
+///
+/// # Errors
+/// [`StoreError`].
+#[task]
+pub fn mutter(text: String, panics: bool) -> Result<u64, StoreError> {
+    print!("{text}");
+    // Rust's own buffer is flushed at the end of a line, or here.
+    let _ = std::io::Write::flush(&mut std::io::stdout());
+    assert!(!panics, "it mutters no more");
+    store::put("mutters", &0u64)?;
+    store::wait("nobody", 0)
+}
+
+/// The memory that it was given, in bytes that it took.
+#[task]
+pub fn hoard(len: u64) -> u64 {
+    std::hint::black_box(vec![1u8; len as usize]).len() as u64
+}
