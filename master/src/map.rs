@@ -8,6 +8,7 @@ use crate::error::TaskError;
 use crate::gather::Gathering;
 use crate::handle::Raw;
 use crate::inbox::Room;
+use crate::kept::Keys;
 use crate::master::{Master, Terms};
 use dpfw_dispatch::Placement;
 use dpfw_dispatch::chunk::{Chunker, MAX_BYTES};
@@ -15,7 +16,7 @@ use dpfw_protocol::batch;
 use dpfw_protocol::call::Call;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::limits::MAX_ATTEMPTS;
-use dpfw_protocol::message::TaskFlags;
+use dpfw_protocol::message::{Extras, TaskFlags};
 use dpfw_protocol::payload::{self, Payload};
 use dpfw_protocol::task_limits::TaskLimits;
 use futures_core::Stream;
@@ -67,7 +68,11 @@ pub struct Map<S, T> {
     isolated: bool,
     window: Option<usize>,
     timeout: Option<Duration>,
-    limits: Option<Box<TaskLimits>>,
+    extras: Option<Box<Extras>>,
+    /// Where the keys are that its tasks are near.
+    placement: Placement,
+    /// Why none of them can be dispatched.
+    refused: Option<Cause>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,7 +115,9 @@ impl<S: Stream<Item = Call<T>>, T: DeserializeOwned> Map<S, T> {
             isolated: false,
             window: None,
             timeout: None,
-            limits: None,
+            extras: None,
+            placement: Placement::Anywhere,
+            refused: None,
         }
     }
 
@@ -151,7 +158,16 @@ impl<S: Stream<Item = Call<T>>, T: DeserializeOwned> Map<S, T> {
 
     /// Each task may use less than its slave allows: a chunk of calls is one task.
     pub fn limits(mut self, limits: TaskLimits) -> Self {
-        self.limits = Some(Box::new(limits));
+        self.extras.get_or_insert_default().limits = Some(limits);
+        self
+    }
+
+    /// Only where entries of the keyed store are; see [`CallExt::near`](crate::CallExt::near).
+    pub fn near(mut self, keys: impl Into<Keys>) -> Self {
+        let keys = keys.into();
+        self.placement = keys.placement().unwrap_or(self.placement);
+        let refused = keys.into_needs(&mut self.extras.get_or_insert_default().needs).err();
+        self.refused = self.refused.or(refused);
         self
     }
 
@@ -301,9 +317,9 @@ impl<S: Stream<Item = Call<T>>, T: DeserializeOwned> Map<S, T> {
                 flags = flags.with(TaskFlags::ISOLATED);
             }
         }
-        let (timeout, placement) = (self.timeout, Placement::Anywhere);
-        let limits = self.limits.clone();
-        let terms = Terms { flags, calls: items, timeout, limits, placement, ports: None };
+        let (timeout, placement) = (self.timeout, self.placement.clone());
+        let (extras, refused) = (self.extras.clone(), self.refused.clone());
+        let terms = Terms { flags, calls: items, timeout, extras, placement, ports: None, refused };
         let handle = self.master.submit(&task, chunk.into_args(), terms, Some(room));
         let task = task.name().to_owned();
         self.out.push_back(Chunk { handle, task, items, outcome: None });

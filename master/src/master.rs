@@ -18,9 +18,8 @@ use dpfw_dispatch::{Placement, ReserveError, Stats, TaskId, Wait};
 use dpfw_link::Stream as ByteStream;
 use dpfw_protocol::call::{Call, Task};
 use dpfw_protocol::error::Cause;
-use dpfw_protocol::message::TaskFlags;
+use dpfw_protocol::message::{Extras, TaskFlags};
 use dpfw_protocol::payload::Payload;
-use dpfw_protocol::task_limits::TaskLimits;
 use futures_core::Stream;
 use serde::de::DeserializeOwned;
 use std::fmt;
@@ -108,14 +107,14 @@ impl Master {
     /// task or the call is declared `once` (at most once). Either way at most one result
     /// is accepted.
     pub fn dispatch<T>(&self, call: impl Into<Placed<T>>) -> TaskHandle<T> {
-        let Placed { call, placement, timeout, once, limits } = call.into();
+        let Placed { call, placement, timeout, once, extras, refused } = call.into();
         let (task, args) = call.into_parts();
         let mut flags = task.flags();
         if once {
             flags = flags.with(TaskFlags::ONCE);
         }
         let name = task.shared_name();
-        let terms = Terms { flags, calls: 1, timeout, limits, placement, ports: None };
+        let terms = Terms { flags, calls: 1, timeout, extras, placement, ports: None, refused };
         let raw = self.submit(&task, args, terms, self.0.inbox.take_room());
         TaskHandle::new(raw, name)
     }
@@ -140,6 +139,9 @@ impl Master {
             ticket.complete(Err(error), None);
             Raw::new(Arc::clone(&ticket), None, inbox)
         };
+        if let Some(cause) = terms.refused {
+            return refuse(cause);
+        }
         let args = match args {
             Ok(args) => args,
             Err(message) => return refuse(Cause::BadArguments { message }),
@@ -148,7 +150,7 @@ impl Master {
             let what = format!("{} tasks are queued in the master", inbox.most());
             return refuse(Cause::Busy { what });
         };
-        let Terms { flags, calls, timeout, limits, placement, ports } = terms;
+        let Terms { flags, calls, timeout, extras, placement, ports, .. } = terms;
         let submission = Submission {
             room,
             ticket: Arc::clone(&ticket),
@@ -159,7 +161,7 @@ impl Master {
             args,
             calls,
             deadline: deadline(timeout),
-            limits,
+            extras: extras.filter(|extras| !extras.is_nothing()),
             placement,
             ports,
         };
@@ -398,10 +400,12 @@ pub(crate) struct Terms {
     /// In its batch; 1 if it is none.
     pub(crate) calls: u32,
     pub(crate) timeout: Option<Duration>,
-    pub(crate) limits: Option<Box<TaskLimits>>,
+    pub(crate) extras: Option<Box<Extras>>,
     pub(crate) placement: Placement,
     /// Of a program.
     pub(crate) ports: Option<Arc<Ports>>,
+    /// Why it cannot be dispatched.
+    pub(crate) refused: Option<Cause>,
 }
 
 /// When a task has to have ended that is dispatched now.

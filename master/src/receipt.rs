@@ -1,5 +1,6 @@
 //! What a task cost, and where.
 
+use crate::kept::KeptAt;
 use dpfw_protocol::ids::PeerId;
 use dpfw_protocol::message::Timing;
 use std::time::{Duration, Instant};
@@ -27,6 +28,8 @@ pub struct Receipt {
     pub executed: Duration,
     /// The guest's linear memory at the end, in bytes.
     pub memory_bytes: u64,
+    /// The result, if it stays at its slave.
+    pub(crate) kept: Option<KeptAt>,
 }
 
 impl Receipt {
@@ -50,6 +53,7 @@ impl Receipt {
             initialised: Duration::from_micros(timing.init_us),
             executed: Duration::from_micros(timing.run_us),
             memory_bytes: timing.memory,
+            kept: None,
         }
     }
 

@@ -126,6 +126,13 @@ pub enum Cause {
         /// Which rule.
         message: String,
     },
+    /// An entry of the keyed store that the task needs is not where it may run. The task did
+    /// not run.
+    #[error("the entry `{key}` is gone, and the task needs it")]
+    KeyGone {
+        /// The entry's key.
+        key: String,
+    },
     /// The master was shut down.
     #[error("the master was shut down")]
     Shutdown,
@@ -338,6 +345,7 @@ impl Cause {
             Self::Shutdown => 19,
             Self::AttemptsExhausted { .. } => 20,
             Self::Exit { .. } => 21,
+            Self::KeyGone { .. } => 25,
             Self::Unknown { code, .. } => *code,
         }
     }
@@ -406,6 +414,7 @@ impl From<Cause> for Failure {
             Cause::Exit { code, stderr } => {
                 Self { number: u64::from(code), list: stderr, ..Self::default() }
             }
+            Cause::KeyGone { key: name } => Self { name, ..Self::default() },
             Cause::MissingTask { name, known } => Self { name, list: known, ..Self::default() },
             Cause::SlaveLost { may_have_run } => {
                 Self { number: u64::from(may_have_run), ..Self::default() }
@@ -470,6 +479,7 @@ impl From<Failure> for Cause {
             19 => Self::Shutdown,
             20 => Self::AttemptsExhausted { attempts: count },
             21 => Self::Exit { code: count, stderr: list },
+            25 => Self::KeyGone { key: name },
             code => Self::Unknown { code, message },
         }
     }
@@ -509,6 +519,7 @@ mod tests {
             Cause::Shutdown,
             Cause::AttemptsExhausted { attempts: 3 },
             Cause::Exit { code: 2, stderr: vec!["no such file".into()] },
+            Cause::KeyGone { key: "part/1".into() },
             Cause::Unknown { code: 999, message: text() },
         ]
     }

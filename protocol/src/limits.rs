@@ -61,6 +61,9 @@ pub const MAX_BATCH: usize = 1 << 20;
 /// The longest key of the store, in bytes.
 pub const MAX_KEY: usize = 1024;
 
+/// Keys of entries that one task may need, which its slave looks up before it starts.
+pub const MAX_NEEDS: usize = 16;
+
 /// The longest namespace, in bytes.
 pub const MAX_NAMESPACE: usize = 64;
 

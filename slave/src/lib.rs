@@ -26,6 +26,7 @@ pub mod fuzzing;
 mod helm;
 mod inspect;
 mod job;
+mod kept;
 mod limits;
 mod local;
 mod module;

@@ -7,6 +7,7 @@
 use crate::core::Core;
 use crate::drain;
 use crate::job::{Bound, Job};
+use crate::kept::{self, Keys};
 use crate::queue::Reservation;
 use crate::session::{MOST_HELD, Session};
 use dpfw_link::{Inbox, LinkError};
@@ -16,10 +17,12 @@ use dpfw_protocol::frame::{END, Frame};
 use dpfw_protocol::ids::{AttemptId, ConversationId, Port};
 use dpfw_protocol::limits::{MAX_BINDS, WINDOW};
 use dpfw_protocol::message::{
-    Abandon, Bind, Cancel, Close, Credit, Describe, Dispatch, Drain, Heartbeat, MessageError,
-    ModuleBytes, Recall, Release, Reserve, StoreReply, StoreRequest, decode, kind,
+    Abandon, Bind, Cancel, Close, Credit, Describe, Dispatch, Drain, Extras, Heartbeat, Locate,
+    Located, MessageError, ModuleBytes, Recall, Release, Reserve, StoreReply, StoreRequest, decode,
+    kind,
 };
 use dpfw_protocol::receive::{ArrivalError, Arrivals, Step};
+use dpfw_protocol::store::Key;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -142,6 +145,11 @@ impl Reader {
                 self.core.release(&self.session);
                 Ok(())
             }
+            kind::LOCATE => {
+                let keys = decode::<Locate>(frame)?.0.keys;
+                self.locate(conversation, &keys);
+                Ok(())
+            }
             kind::DESCRIBE => {
                 decode::<Describe>(frame)?;
                 self.describe(conversation);
@@ -225,6 +233,7 @@ impl Reader {
         let mut held = self.session.hold(&self.core.held).ok_or_else(busy)?;
         let has_room = held.take(dispatch.payload, most_arriving(&self.core));
         let deadline = dispatch.budget_us.and_then(|us| now.checked_add(Duration::from_micros(us)));
+        let Extras { limits, keep, needs } = dispatch.extras.map_or_else(Extras::default, |it| *it);
         let job = Job {
             session: Arc::clone(&self.session),
             _held: held,
@@ -232,7 +241,8 @@ impl Reader {
             bound: Arc::clone(bound),
             args: Bytes::new(),
             flags: dispatch.flags,
-            limits: dispatch.limits.map(Box::new),
+            limits: limits.map(Box::new),
+            keys: Keys::of(keep, needs),
             arrived: now,
             deadline,
         };
@@ -374,6 +384,13 @@ impl Reader {
         }
         self.session.look_for_clog();
         outbox.flush();
+    }
+
+    fn locate(&self, conversation: ConversationId, keys: &[Key]) {
+        let held = kept::locate(&self.core, &self.session, keys);
+        // It always fits a frame.
+        let _ = self.session.outbox.message(conversation, &Located { held });
+        self.session.outbox.flush();
     }
 
     fn describe(&self, conversation: ConversationId) {

@@ -9,13 +9,13 @@ use dpfw_protocol::frame::{END, Frame, HEADER, Header};
 use dpfw_protocol::hello::Hello;
 use dpfw_protocol::ids::{AttemptId, ConversationId};
 use dpfw_protocol::limits::{
-    INLINE, MAX_BACKTRACE, MAX_BODY, MAX_KEY, MAX_LISTED, MAX_NAME, MAX_TEXT,
+    INLINE, MAX_BACKTRACE, MAX_BODY, MAX_KEY, MAX_LISTED, MAX_NAME, MAX_NEEDS, MAX_TEXT,
 };
 use dpfw_protocol::message::{
     Abandon, Bind, Cancel, Close, Credit, Describe, Description, Dispatch, Done, Drain, Draining,
-    Failed, Heartbeat, Loading, Log, Message, MessageError, ModuleBytes, NeedModule, Progress,
-    Queued, Recall, Release, Reserve, Reserved, Returned, Started, Status, StoreReply,
-    StoreRequest, Timing, Waiting, decode, encode as try_encode, kind,
+    Extras, Failed, Heartbeat, Loading, Locate, Located, Log, Message, MessageError, ModuleBytes,
+    NeedModule, Progress, Queued, Recall, Release, Reserve, Reserved, Returned, Started, Status,
+    StoreReply, StoreRequest, Timing, Waiting, decode, encode as try_encode, kind,
 };
 use dpfw_protocol::payload;
 use dpfw_protocol::receive::{ArrivalError, Arrivals};
@@ -70,6 +70,8 @@ fn read(kind: u8, body: &[u8]) -> Option<Result<(), String>> {
         Waiting,
         Loading,
         Queued,
+        Locate,
+        Located,
     ])
 }
 
@@ -272,6 +274,15 @@ fn lists_and_texts_beyond_their_limits_are_refused() {
     assert_eq!(unbounded(&Queued { attempts: attempts() }), out_of_bounds(kind::QUEUED));
     assert_eq!(unbounded(&Returned { attempts: attempts() }), out_of_bounds(kind::RETURNED));
     assert_eq!(unbounded(&Bind { task, ..values::bind() }), out_of_bounds(kind::BIND));
+    let needs = vec![values::key("k"); MAX_NEEDS + 1];
+    assert_eq!(unbounded(&Locate { keys: needs.clone() }), out_of_bounds(kind::LOCATE));
+    let held = vec![true; MAX_NEEDS + 1];
+    assert_eq!(unbounded(&Located { held }), out_of_bounds(kind::LOCATED));
+    let extras = Some(Box::new(Extras { needs, ..Extras::default() }));
+    assert_eq!(
+        unbounded(&Dispatch { extras, ..values::dispatch() }),
+        out_of_bounds(kind::DISPATCH)
+    );
     let line = Log { text: long(MAX_TEXT), ..values::log() };
     assert_eq!(unbounded(&line), out_of_bounds(kind::LOG));
     let line = Log { target: long(MAX_NAME), ..values::log() };
@@ -300,6 +311,9 @@ fn keys_beyond_their_limits_are_refused() {
     // Only `Key::new` makes keys here; a peer writes what it likes.
     for (before, behind, kind) in [
         (&b"\x92\x81\xa3Get\x91"[..], &b"\0"[..], kind::STORE_REQUEST),
+        (b"\x95\0\0\xc0\0\x93\xc0", b"\x90", kind::DISPATCH),
+        (b"\x95\0\0\xc0\0\x93\xc0\xc0\x91", b"", kind::DISPATCH),
+        (b"\x91\x91", b"", kind::LOCATE),
         (b"\x96\xc0\xc3\0\x91\x96", b"\xa5value\0\0\0\xa1m\xc2\0", kind::STORE_REPLY),
     ] {
         for (len, is_fine) in [(0, false), (1, true), (MAX_KEY, true), (MAX_KEY + 1, false)] {

@@ -4,9 +4,9 @@ use dpfw_protocol::error::{Cause, Limit, Location};
 use dpfw_protocol::hello::{Features, Hello, Namespace, PeerLimits, Range, Role};
 use dpfw_protocol::ids::{AttemptId, BindId, Incarnation, ModuleHash, PeerId, SessionId};
 use dpfw_protocol::message::{
-    Abandon, Bind, Close, Description, Dispatch, Done, Failed, Loading, Log, ModuleBytes,
-    NeedModule, Queued, Recall, Returned, Started, Status, StoreReply, StoreRequest, TaskFlags,
-    Timing, Waiting, close,
+    Abandon, Bind, Close, Description, Dispatch, Done, Extras, Failed, KeptAs, Loading, Locate,
+    Located, Log, ModuleBytes, NeedModule, Queued, Recall, Returned, Started, Status, StoreReply,
+    StoreRequest, TaskFlags, Timing, Waiting, close,
 };
 use dpfw_protocol::signature::{Field, Signature, TaskRecord, TypeRecord};
 use dpfw_protocol::store::{EntryInfo, EntryKind, Key, Principal, StoreOp};
@@ -86,20 +86,36 @@ pub(crate) fn bind_with_a_belief() -> Bind {
 
 pub(crate) fn dispatch() -> Dispatch {
     let flags = TaskFlags::default();
-    Dispatch { bind: BindId(0), flags, budget_us: None, payload: 3, limits: None }
+    Dispatch { bind: BindId(0), flags, budget_us: None, payload: 3, extras: None }
 }
 
 /// That may use less than the slave allows.
 pub(crate) fn dispatch_with_limits() -> Dispatch {
     let limits = TaskLimits::new().memory(64 << 20).time(Duration::from_secs(2)).host_calls(1000);
-    Dispatch { limits: Some(limits), ..dispatch() }
+    let extras = Extras { limits: Some(limits), ..Extras::default() };
+    Dispatch { extras: Some(Box::new(extras)), ..dispatch() }
+}
+
+/// Whose result stays at its slave, and that needs two entries there.
+pub(crate) fn dispatch_with_keys() -> Dispatch {
+    let needs = vec![key("a"), key("b")];
+    let extras = Extras { limits: None, keep: Some(key("c")), needs };
+    Dispatch { extras: Some(Box::new(extras)), ..dispatch() }
+}
+
+pub(crate) fn locate() -> Locate {
+    Locate { keys: vec![key("a"), key("b")] }
+}
+
+pub(crate) fn located() -> Located {
+    Located { held: vec![true, false] }
 }
 
 /// With a deadline and flags, and arguments that follow in chunks.
 pub(crate) fn dispatch_of_a_batch() -> Dispatch {
     let flags = TaskFlags::EFFECT_FREE.with(TaskFlags::BATCH);
     let budget_us = Some(1_500_000);
-    Dispatch { bind: BindId(1), flags, budget_us, payload: 100_000, limits: None }
+    Dispatch { bind: BindId(1), flags, budget_us, payload: 100_000, extras: None }
 }
 
 pub(crate) fn attempts() -> Vec<AttemptId> {
@@ -192,7 +208,13 @@ pub(crate) fn store_reply_of_a_failure() -> StoreReply {
 }
 
 pub(crate) fn done() -> Done {
-    Done { timing: timing(), payload: 1 }
+    Done { timing: timing(), payload: 1, kept: None }
+}
+
+/// Of a result that stays at the slave.
+pub(crate) fn done_kept() -> Done {
+    let kept = Some(KeptAs { version: 9, bytes: 256 << 20 });
+    Done { timing: timing(), payload: 0, kept }
 }
 
 pub(crate) fn failed() -> Failed {

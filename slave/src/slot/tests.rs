@@ -48,6 +48,7 @@ impl Alone {
             args: Bytes::from_static(&[0x90]),
             flags: TaskFlags::default(),
             limits: None,
+            keys: None,
             arrived: started,
             deadline: None,
         };

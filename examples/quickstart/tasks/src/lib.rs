@@ -118,6 +118,15 @@ pub fn remember(name: String, text: String) -> Result<Option<String>, StoreError
     Ok(before)
 }
 
+/// What is remembered under a name.
+///
+/// # Errors
+/// [`StoreError`] if it is no text.
+#[task]
+pub fn recall(name: String) -> Result<Option<String>, StoreError> {
+    store::get(&format!("remembered/{name}"))
+}
+
 /// Adds up the numbers below `limit`, telling how far it is.
 #[task(effect_free)]
 pub fn sum_below(limit: u64) -> u64 {
