@@ -323,12 +323,9 @@ impl Core {
         task: Ref,
     ) -> Option<AttemptId> {
         let cost = self.cost_at(id, task);
+        let moves = if self.may_move(task) { Moves::Yes } else { Moves::No };
         let slave = self.slaves.find_mut(id)?;
         let it = &mut self.tasks[task];
-        let moves = match it.home.is_anywhere() && !it.record.is_suspect() {
-            true => Moves::Yes,
-            false => Moves::No,
-        };
         let (stage, sight) = (Stage::Sent, Sight::default());
         let sent = Sent { task: Some(task), kind: it.kind, cost, stage, moves, sight };
         let attempt = slave.begin(sent, &self.config, turn.now);

@@ -208,6 +208,27 @@ impl Core {
         self.lanes.head(*next)
     }
 
+    /// Whether a task that waits for its keys may go to a slave with that room. It does not lie
+    /// ready behind others as long as another slave may turn out to have them, or as nothing is
+    /// known of how long it would lie there.
+    pub(crate) fn fits_lane(&self, room: Room, slave: SlaveId, task: Ref) -> bool {
+        let Some(lane) = self.lane_of(task).and_then(|id| self.lanes.by_id.get(&id)) else {
+            return true;
+        };
+        room == Room::Free || (lane.asked.is_empty() && self.knows_cost(slave, task))
+    }
+
+    /// Whether a task may be taken back from its slave: there is another that has its keys.
+    pub(crate) fn may_move(&self, task: Ref) -> bool {
+        let it = &self.tasks[task];
+        let elsewhere = match &it.home {
+            Home::Anywhere | Home::Near(_) => true,
+            Home::On(_) | Home::Reserved(_) => false,
+            Home::At(keys) => self.keys.with_all(keys).nth(1).is_some(),
+        };
+        elsewhere && !it.record.is_suspect()
+    }
+
     /// A slave has a key now, and perhaps all of some lanes.
     pub(crate) fn find_lanes(&mut self, slave: SlaveId, key: KeyId) {
         if !self.works(slave) {

@@ -215,6 +215,13 @@ impl Core {
         )
     }
 
+    /// Whether anything was measured of what a task is expected to cost.
+    pub(crate) fn knows_cost(&self, slave: SlaveId, task: Ref) -> bool {
+        let kind = self.tasks[task].kind;
+        let own = self.slaves.find(slave).is_some_and(|slave| slave.costs.contains_key(&kind));
+        own || self.costs.expect(kind).is_some()
+    }
+
     /// Looks after one slave: for whom it is kept, and what only it may run.
     fn serve(&mut self, turn: &mut Turn<'_>, id: SlaveId) {
         self.claim(turn, id);
@@ -261,7 +268,10 @@ impl Core {
                 }
             }
         };
-        next.filter(|task| self.fits_room(slave.room(&self.config).0, id, *task))
+        next.filter(|task| {
+            let room = slave.room(&self.config).0;
+            self.fits_room(room, id, *task) && self.fits_lane(room, id, *task)
+        })
     }
 
     /// Moves a slave's hold on: what it was emptied for may begin, or it is to be emptied.

@@ -29,10 +29,11 @@ mod embedded;
 
 pub use dpfw_master::{
     AddressError, BuildError as LinkBuildError, ByteStream, Call, CallExt, Calls, Cause,
-    Conditional, Description, Dial, DialError, EncodeError, ExitStatus, FirstError, Limit,
-    LinkLost, Listed, ListenError, Location, Map, Module, Named, Network, Output, Placed, Policy,
-    Program, ProgramHandle, Progress, Receipt, ReserveError, Reserved, Slave as LinkedSlave, Stats,
-    Stdout, Store, StoreError, Stored, Task, TaskError, TaskHandle, TaskLimits, Trap, Unended,
+    Conditional, Description, Dial, DialError, EncodeError, ExitStatus, FirstError, Kept, Keys,
+    Limit, LinkLost, Listed, ListenError, Location, Map, Module, Named, Network, Output, Placed,
+    Policy, Program, ProgramHandle, Progress, Receipt, ReserveError, Reserved,
+    Slave as LinkedSlave, Stats, Stdout, Store, StoreError, Stored, Task, TaskError, TaskHandle,
+    TaskLimits, TaskResult, Trap, Unended,
 };
 pub use dpfw_protocol::hello::Namespace;
 pub use dpfw_protocol::ids::{ModuleHash, PeerId};

@@ -33,6 +33,7 @@ mod system {
     mod others;
     mod partitions;
     mod payloads;
+    mod pipeline;
     mod plain;
     mod processes;
     mod program_ends;

@@ -91,7 +91,26 @@ fn where_keys_are_that_nobody_is_known_to_have_is_asked_of_all() {
     assert_eq!(asked(&bench.submit(at(&[7]))), NOBODY, "they have been asked");
     assert_eq!(gone(&bench.located(1, &[7], &[])), []);
     let effects = bench.located(2, &[7], &[7]);
-    assert_eq!(sent(&effects), [(2, 1, 1), (2, 2, 2)]);
+    assert_eq!(sent(&effects), [(2, 1, 1)], "nobody knows how long the other would lie there");
+    assert_eq!(sent(&bench.done(2, 1, MS)), [(2, 2, 2)]);
+}
+
+#[test]
+fn what_lies_at_one_slave_is_taken_back_for_another_that_has_its_keys() {
+    let mut bench = Bench::new(&[1, 1, 1]);
+    bench.measure(MS);
+    bench.key_at(1, 7);
+    bench.key_at(2, 7);
+    assert_eq!((0..4).flat_map(|_| sent(&bench.submit(at(&[7])))).count(), 4);
+    let effects = bench.wait(20 * MS);
+    let recalled = |effect: &&Effect| matches!(effect, Effect::Recall { .. });
+    assert_eq!(effects.iter().filter(recalled).count(), 1, "slave 3 has nothing to do");
+
+    let mut bench = Bench::new(&[1, 1]);
+    bench.measure(MS);
+    bench.key_at(1, 7);
+    assert_eq!((0..2).flat_map(|_| sent(&bench.submit(at(&[7])))).count(), 2);
+    assert_eq!(bench.wait(20 * MS), [], "there is no other");
 }
 
 #[test]
