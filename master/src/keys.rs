@@ -20,6 +20,15 @@ pub(crate) enum Name {
     Entry(Key),
 }
 
+impl Name {
+    /// The key of an entry.
+    pub(crate) fn entry(&self) -> Option<&Key> {
+        match self {
+            Self::Entry(key) => Some(key),
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Known {
     name: Name,

@@ -47,10 +47,7 @@ impl Driver {
 
     /// Asks a slave which of these keys it has.
     pub(super) fn locate(&mut self, slave: SlaveId, keys: Box<[KeyId]>) {
-        let name = |key: &KeyId| match self.keys.name(*key) {
-            Some(Name::Entry(key)) => Some(key.clone()),
-            None => None,
-        };
+        let name = |key: &KeyId| self.keys.name(*key)?.entry().cloned();
         let names: Vec<Key> = keys.iter().filter_map(name).collect();
         let Some(told) = self.slaves.get_mut(&slave) else { return };
         let (conversation, unanswered) = told.locate(keys);
@@ -101,11 +98,8 @@ impl Driver {
 
     /// Why a task ended for want of a key.
     pub(super) fn gone(&self, key: KeyId) -> Cause {
-        let key = match self.keys.name(key) {
-            Some(Name::Entry(key)) => key.to_string(),
-            None => String::new(),
-        };
-        Cause::KeyGone { key }
+        let name = self.keys.name(key).and_then(Name::entry);
+        Cause::KeyGone { key: name.map_or_else(String::new, Key::to_string) }
     }
 
     /// Where a result stays, if it does.
