@@ -6,6 +6,7 @@
 
 mod apart;
 mod measure;
+mod pipeline;
 mod process;
 mod programs;
 mod queued;

@@ -10,6 +10,7 @@ pub(crate) fn on(cause: &Cause) -> Option<String> {
         Cause::Limit { limit, .. } => return on_limit(limit),
         Cause::DeadlineExceeded => "--timeout gives it more time",
         Cause::Busy { .. } => "try it again later, or with more slaves (--slave)",
+        Cause::KeyGone { .. } => "`dpfw store list` shows which keys a slave has",
         Cause::Draining => "try it with another slave (--slave)",
         Cause::NoSlaves | Cause::SlaveLost { .. } | Cause::AttemptsExhausted { .. } => {
             "`dpfw slaves --slave ADDR` shows which slaves answer"

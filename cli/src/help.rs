@@ -55,6 +55,7 @@ pub(crate) const RUN: &str = after![
     "dpfw run tasks.wasm add '[2, 3]'",
     "dpfw run tasks.wasm add '[2, 3]' --slave 127.0.0.1:10000 --timeout 5s --receipt",
     "dpfw run gcd.wat gcd - < arguments.json",
+    "dpfw run tasks.wasm sort '[\"part\"]' --slave 127.0.0.1:10000 --near part --keep sorted",
 ];
 pub(crate) const MAP: &str = after![
     "dpfw map tasks.wasm add < inputs.jsonl > results.jsonl",

@@ -54,6 +54,9 @@ pub(crate) struct Map {
     /// --chunk says so; the time is the chunk's then
     #[arg(long, value_name = "DURATION")]
     timeout: Option<Span>,
+    /// Only on slaves that have an entry under this key, of all these if given repeatedly
+    #[arg(long, value_name = "KEY")]
+    near: Vec<String>,
     #[command(flatten)]
     place: Place,
 }
@@ -79,6 +82,9 @@ impl Map {
         }
         if let Some(timeout) = self.timeout {
             results = results.timeout(timeout.0);
+        }
+        if !self.near.is_empty() {
+            results = results.near(&self.near[..]);
         }
         let output = Output::start()?;
         let mut session = Session { screen, function: &function, bar, output, piece: Vec::new() };

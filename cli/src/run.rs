@@ -8,7 +8,7 @@ use crate::screen::Screen;
 use crate::signals::Signals;
 use crate::units::Span;
 use clap::Args;
-use dpfw::{CallExt, Placed, Receipt, TaskError};
+use dpfw::{CallExt, Kept, Master, Placed, Receipt, TaskError, TaskResult};
 use serde::Serialize;
 use serde_json::Value;
 use std::io::{self, Read, Write};
@@ -36,6 +36,13 @@ pub(crate) struct Run {
     /// Never tries it again once it may have run
     #[arg(long)]
     once: bool,
+    /// Leaves the result at its slave, under this key of the keyed store, and prints where it
+    /// is: {"slave": NAME, "key": KEY, "version": N, "bytes": N}
+    #[arg(long, value_name = "KEY")]
+    keep: Option<String>,
+    /// Only on a slave that has an entry under this key, of all these if given repeatedly
+    #[arg(long, value_name = "KEY")]
+    near: Vec<String>,
     /// Writes to standard error where and when it ran, as JSON in one line
     #[arg(long)]
     receipt: bool,
@@ -53,22 +60,41 @@ impl Run {
         let function = module::load(&self.module)?.function(&self.function)?;
         let call = self.call(&function)?;
         let master = self.place.build(screen, &mut signals).await?;
+        let ended = match &self.keep {
+            None => self.ended(&master, call, &mut signals).await?,
+            Some(key) => self.ended(&master, call.keep(key), &mut signals).await?,
+        };
+        master::end(&master).await;
+        let (result, receipt) = ended;
+        let result = result.map_err(|error| failure(&function, &error))?;
+        if let Some(receipt) = receipt.filter(|_| self.receipt) {
+            screen.write(&json::line(&Told::new(&receipt))?);
+        }
+        write(&result)
+    }
+
+    /// Dispatches a call and waits for its end, unless a signal comes.
+    async fn ended<T: TaskResult + Printable>(
+        &self,
+        master: &Master,
+        call: Placed<T>,
+        signals: &mut Signals,
+    ) -> Result<(Result<Vec<u8>, TaskError>, Option<Receipt>), Failure> {
         let mut handle = master.dispatch(call);
         let result = tokio::select! {
             result = &mut handle => result,
             exit = signals.next() => {
                 drop(handle);
-                master::end(&master).await;
+                master::end(master).await;
                 return Err(master::cancelled(exit));
             }
         };
         let receipt = handle.receipt();
-        master::end(&master).await;
-        let result = result.map_err(|error| failure(&function, &error))?;
-        if let Some(receipt) = receipt.filter(|_| self.receipt) {
-            screen.write(&json::line(&Told::new(&receipt))?);
-        }
-        print(result)
+        let line = match result {
+            Ok(result) => Ok(result.line()?),
+            Err(error) => Err(error),
+        };
+        Ok((line, receipt))
     }
 
     fn call(&self, function: &Function) -> Result<Placed<Json>, Failure> {
@@ -91,6 +117,9 @@ impl Run {
         }
         if self.once {
             call = call.once();
+        }
+        if !self.near.is_empty() {
+            call = call.near(&self.near[..]);
         }
         Ok(call)
     }
@@ -137,9 +166,34 @@ impl<'a> Told<'a> {
     }
 }
 
-fn print(Json(mut line): Json) -> Result<Exit, Failure> {
-    line.push(b'\n');
-    write(&line)
+/// What is printed in one line.
+trait Printable {
+    fn line(self) -> Result<Vec<u8>, Failure>;
+}
+
+impl Printable for Json {
+    fn line(self) -> Result<Vec<u8>, Failure> {
+        let Self(mut line) = self;
+        line.push(b'\n');
+        Ok(line)
+    }
+}
+
+impl Printable for Kept<Json> {
+    fn line(self) -> Result<Vec<u8>, Failure> {
+        let Self { slave, key, version, bytes, .. } = &self;
+        let slave = slave.name().as_str();
+        json::line(&ToldKept { slave, key, version: *version, bytes: *bytes })
+    }
+}
+
+/// A result that stays at its slave, as it is printed.
+#[derive(Serialize)]
+struct ToldKept<'a> {
+    slave: &'a str,
+    key: &'a str,
+    version: u64,
+    bytes: u64,
 }
 
 /// Writes to standard output.

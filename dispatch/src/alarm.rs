@@ -4,6 +4,7 @@
 //! with a deadline has exactly one alarm; a resolved one has none.
 
 use crate::event::SlaveId;
+use crate::lanes::LaneId;
 use crate::task::Ref;
 use crate::time::Time;
 use std::collections::BTreeSet;
@@ -19,6 +20,8 @@ pub(crate) enum Alarm {
     Askable(SlaveId),
     /// Pinned tasks were held back long enough.
     Patience(SlaveId),
+    /// Tasks have waited long enough for slaves that have their keys.
+    Lane(LaneId),
     /// Whether something is to be recalled may look different now.
     Recall,
 }

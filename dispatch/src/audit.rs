@@ -11,8 +11,8 @@ mod seat;
 use crate::audit::life::Life;
 use crate::audit::seat::{Closed, Seat, Why};
 use crate::{
-    Again, Config, Effect, End, Event, Loss, Outcome, Placement, ReservationId, SlaveId, Stats,
-    TaskId, Time,
+    Again, Config, Effect, End, Event, KeyId, Loss, Outcome, Placement, ReservationId, SlaveId,
+    Stats, TaskId, Time,
 };
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::AttemptId;
@@ -34,6 +34,8 @@ pub struct Audit {
     /// Attempts whose tasks it resolved, and those it cancelled.
     orphans: BTreeSet<(SlaveId, AttemptId)>,
     cancelled: BTreeSet<(SlaveId, AttemptId)>,
+    /// Slaves that were asked for keys and have not answered.
+    asked: BTreeSet<(SlaveId, Box<[KeyId]>)>,
     /// Those that it has to cancel once more.
     lingering: BTreeSet<(SlaveId, AttemptId)>,
 }
@@ -101,7 +103,7 @@ impl Audit {
     /// Why a task failed, if it did.
     pub fn failure(&self, task: TaskId) -> Option<&Cause> {
         match self.lives.get(&task)?.end.as_ref()? {
-            Outcome::Accepted { .. } => None,
+            Outcome::Accepted { .. } | Outcome::KeyGone { .. } => None,
             Outcome::Failed { cause, .. } => Some(cause),
         }
     }
@@ -153,9 +155,27 @@ impl Audit {
                 if refused && !self.closed.is_empty() {
                     self.drain(*slave);
                 }
+                if let End::KeyGone { key } = end
+                    && !self.closed.is_empty()
+                {
+                    self.seats.entry(*slave).and_modify(|seat| seat.set_key(*key, false));
+                }
             }
             Event::Returned { slave, attempts } => {
                 attempts.iter().for_each(|attempt| self.close(*slave, *attempt, Why::Said));
+            }
+            Event::KeyAt { slave, key } => {
+                self.seats.entry(*slave).and_modify(|seat| seat.set_key(*key, true));
+            }
+            Event::KeyGone { slave, key } => {
+                self.seats.entry(*slave).and_modify(|seat| seat.set_key(*key, false));
+            }
+            Event::KeyForgotten { key } => {
+                self.seats.values_mut().for_each(|seat| seat.set_key(*key, false));
+            }
+            Event::Located { slave, keys, held } => {
+                self.asked.remove(&(*slave, keys.clone()));
+                self.seats.entry(*slave).and_modify(|seat| seat.locate(keys, held));
             }
             Event::Reserve { reservation, .. } => {
                 self.reservations.entry(*reservation).or_insert(false);
@@ -184,6 +204,7 @@ impl Audit {
 
     fn drain(&mut self, slave: SlaveId) {
         self.seats.entry(slave).and_modify(|seat| seat.draining = true);
+        self.asked.retain(|(asked, _)| *asked != slave);
     }
 
     fn lose(&mut self, slave: SlaveId, loss: Loss) {
@@ -192,6 +213,7 @@ impl Audit {
             self.close(slave, attempt, Why::Lost { began, loss });
         }
         self.seats.remove(&slave);
+        self.asked.retain(|(asked, _)| *asked != slave);
     }
 
     /// An attempt has ended.
@@ -257,6 +279,10 @@ impl Audit {
                     assert_eq!(self.seats[slave].held, Some(*reservation));
                 }
             }
+            Effect::Locate { slave, keys } => {
+                assert!(!self.seats[slave].draining, "asked a slave that drains");
+                self.asked.insert((*slave, keys.clone()));
+            }
             Effect::Retried { task, why, .. } => self.retried(*task, *why),
             Effect::Stale { .. } => self.counts.stale += 1,
         }
@@ -280,17 +306,17 @@ impl Audit {
                 false
             }
             (Again::Forgotten, Some(Why::Forgotten)) => true,
-            (Again::Returned | Again::Busy, Some(Why::Said)) => false,
+            (Again::Returned | Again::Busy | Again::KeyGone, Some(Why::Said)) => false,
             (why, closed) => panic!("task {task} is tried again for {why:?} after {closed:?}"),
         };
         life.tries += u32::from(began);
-        life.busy += u32::from(why == Again::Busy);
+        life.busy += u32::from(matches!(why, Again::Busy | Again::KeyGone));
         let Config { max_attempts, busy_retries, .. } = Config::default();
         assert!(
             life.tries < max_attempts && life.busy <= busy_retries,
             "tried too often: {life:?}"
         );
-        let lost = !matches!(why, Again::Returned | Again::Busy);
+        let lost = !matches!(why, Again::Returned | Again::Busy | Again::KeyGone);
         assert!(!(life.spec.flags.has(TaskFlags::ONCE) && lost), "a once task is tried again");
     }
 
@@ -302,6 +328,9 @@ impl Audit {
         let Some(life) = self.lives.get_mut(&task) else { panic!("sent {task}") };
         assert!(life.end.is_none() && life.out.is_none(), "task {task} is elsewhere or over");
         assert!(!life.suspect || seat.open.is_empty(), "a suspect sent in company");
+        if let Placement::At(keys) = &life.spec.placement {
+            assert!(seat.has_all(keys), "sent where its keys are not");
+        }
         match &life.spec.placement {
             Placement::On(only) => assert_eq!(*only, slave),
             Placement::Reserved(reservation) => assert_eq!(seat.held, Some(*reservation)),
@@ -329,6 +358,23 @@ impl Audit {
                 let is_asked = matches!(event, Event::Cancel { task: asked } if *asked == task);
                 assert!(!wanted || is_asked, "task {task} is cancelled and nobody asked for it");
                 life.check_cause(cause, closed.map(|closed| closed.why));
+            }
+            Outcome::KeyGone { .. } => {
+                self.counts.failed += 1;
+                let is_said = matches!(event, Event::Finished { end: End::KeyGone { .. }, .. });
+                if !(is_said && closed.is_some()) {
+                    let Placement::At(keys) = &life.spec.placement else { panic!("needs no key") };
+                    let has = |seat: &Seat| !seat.draining && seat.has_all(keys);
+                    assert!(!self.seats.values().any(has), "a slave has the keys of task {task}");
+                    let keys: BTreeSet<_> = keys.iter().copied().collect();
+                    let waits =
+                        |asked: &[KeyId]| asked.iter().copied().collect::<BTreeSet<_>>() == keys;
+                    let mut asked = self.asked.iter();
+                    assert!(
+                        life.suspect || !asked.any(|(_, asked)| waits(asked)),
+                        "given up early"
+                    );
+                }
             }
         }
         life.end = Some(outcome.clone());

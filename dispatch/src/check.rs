@@ -7,7 +7,7 @@ use crate::core::Core;
 use crate::hash::IdMap;
 use crate::reserve::State;
 use crate::slave::{Hold, Room};
-use crate::task::{At, Home, List, Ref};
+use crate::task::{Aside, At, Home, List, Ref};
 use crate::time::Time;
 
 impl Core {
@@ -23,6 +23,7 @@ impl Core {
         self.check_deadlines();
         self.check_holds();
         self.check_reservations();
+        self.check_lanes();
         self.check_nothing_is_left_to_do();
     }
 
@@ -41,6 +42,7 @@ impl Core {
             (self.unassigned.len() + self.wanting.len(), "wishes for a slave"),
             (self.emptying.len() + self.alone, "slaves kept for suspects"),
             (self.alarms.deadlines(), "deadlines"),
+            (self.lanes_len(), "lanes"),
         ];
         match left.into_iter().find(|(count, _)| *count > 0) {
             Some((count, what)) => Err(format!("{count} {what} are left")),
@@ -59,15 +61,22 @@ impl Core {
         };
         let suspect = |task| self.tasks[task].record.is_suspect();
         let anywhere = |task| self.tasks[task].home.is_anywhere();
-        check(&self.queue, &|task| anywhere(task) && !suspect(task) && !self.tasks[task].aside);
+        let aside = |task: Ref| self.tasks[task].aside;
+        let queued_here = |task: Ref| matches!(aside(task), Aside::No | Aside::Spent);
+        check(&self.queue, &|task| anywhere(task) && !suspect(task) && queued_here(task));
+        for (id, list) in self.lanes_to_check() {
+            check(list, &|task| self.lane_of(task) == Some(id) && !suspect(task));
+        }
         for (kind, list) in &self.aside {
             assert!(!list.is_empty(), "nothing of kind {kind:?} is aside");
-            let belongs = |task: Ref| self.tasks[task].aside && self.tasks[task].kind == *kind;
+            let belongs =
+                |task: Ref| aside(task) == Aside::Module && self.tasks[task].kind == *kind;
             check(list, &|task| anywhere(task) && !suspect(task) && belongs(task));
             let head = list.head().and_then(|task| self.choose(task));
             assert_eq!(head, None, "what is aside could be sent");
         }
-        check(&self.suspects, &|task| anywhere(task) && suspect(task));
+        let bound = |task: Ref| self.tasks[task].home.is_bound();
+        check(&self.suspects, &|task| !bound(task) && suspect(task));
         for (id, slave) in self.slaves.iter() {
             let here = |task| matches!(self.tasks[task].home, Home::On(slave) if slave == id);
             check(&slave.pinned, &here);
@@ -168,8 +177,9 @@ impl Core {
     fn check_nothing_is_left_to_do(&self) {
         let free = self.slaves.first().is_some_and(|rank| rank.room == Room::Free);
         assert!(self.queue.is_empty() || !free, "a slot is free while tasks wait");
-        let empty = self.slaves.first().is_some_and(|rank| rank.is_empty());
-        assert!(self.suspects.is_empty() || !empty, "a slave is empty while suspects wait");
+        let empty = self.slaves.ranks().take_while(|rank| rank.is_empty());
+        let wanted = empty.map(|rank| rank.slave).find(|slave| self.suspect_for(*slave).is_some());
+        assert_eq!(wanted, None, "a slave is empty while suspects wait");
         for (id, slave) in self.slaves.iter() {
             let idle = slave.is_able() && slave.hold == Hold::Open && slave.outs.is_empty();
             assert!(slave.pinned.is_empty() || !idle, "slave {id} is idle while its tasks wait");

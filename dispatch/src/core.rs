@@ -12,6 +12,7 @@ use crate::effect::{Effect, Outcome};
 use crate::event::{Event, KindId, Placement, ReservationId, SlaveId, TaskId, TaskSpec};
 use crate::hash::IdMap;
 use crate::keys::Keys;
+use crate::lanes::Lanes;
 use crate::loading::Waits;
 use crate::reserve::Reservation;
 use crate::slave::{Hold, Moves, Sent, Sight, Slave, Stage, Standing};
@@ -45,6 +46,10 @@ pub struct Core {
     pub(crate) out: usize,
     pub(crate) slaves: Slaves,
     pub(crate) keys: Keys,
+    /// Tasks that wait for slaves that have their keys.
+    pub(crate) lanes: Lanes,
+    /// Suspects that are bound to keys may have no slave any more.
+    pub(crate) stranded: bool,
     pub(crate) costs: Costs,
     pub(crate) alarms: Alarms,
     pub(crate) recall_at: Option<Time>,
@@ -97,7 +102,7 @@ impl Core {
             Event::Submit { task, spec } => self.handle_submit(turn, task, spec),
             Event::Cancel { task } => self.handle_cancel(turn, task),
             Event::SlaveJoined { slave, slots, attempts } => {
-                self.handle_joined(slave, slots, attempts);
+                self.handle_joined(turn, slave, slots, attempts);
             }
             Event::SlaveStatus { slave, slots, taken, running } => {
                 self.handle_status(turn, slave, slots, taken, &running);
@@ -125,6 +130,9 @@ impl Core {
             Event::Returned { slave, attempts } => self.handle_returned(turn, slave, &attempts),
             Event::KeyAt { slave, key } => self.handle_key(slave, key),
             Event::KeyGone { slave, key } => self.handle_key_gone(slave, key),
+            Event::Located { slave, keys, held } => self.handle_located(slave, &keys, &held),
+            Event::KeyCost { key, cost } => self.handle_key_cost(key, cost),
+            Event::KeyForgotten { key } => self.handle_key_forgotten(key),
             Event::Reserve { reservation, slave, wait } => {
                 self.handle_reserve(turn, reservation, slave, wait);
             }
@@ -177,10 +185,11 @@ impl Core {
         }
     }
 
-    fn handle_joined(&mut self, id: SlaveId, slots: u32, attempts: u32) {
+    fn handle_joined(&mut self, turn: &mut Turn<'_>, id: SlaveId, slots: u32, attempts: u32) {
         if self.slaves.find(id).is_none() && self.outlook != Outlook::Shutdown {
             self.slaves.insert(id, Slave::new(slots, attempts, self.now));
             self.touched.push(id);
+            self.ask_newcomer(turn, id);
         }
     }
 
@@ -218,7 +227,7 @@ impl Core {
         match spec.placement {
             Placement::On(slave) => self.refusal_of_slave(slave),
             Placement::Reserved(reservation) => self.refusal_of_reservation(reservation),
-            Placement::Anywhere | Placement::Near(_) => None,
+            Placement::Anywhere | Placement::At(_) | Placement::Near(_) => None,
         }
     }
 
@@ -301,6 +310,7 @@ impl Core {
                 self.touched.push(id);
             }
             Alarm::Patience(id) => self.touched.push(id),
+            Alarm::Lane(lane) => self.release_lane(lane),
             Alarm::Recall => self.recall_at = None,
         }
     }
@@ -313,12 +323,9 @@ impl Core {
         task: Ref,
     ) -> Option<AttemptId> {
         let cost = self.cost_at(id, task);
+        let moves = if self.may_move(task) { Moves::Yes } else { Moves::No };
         let slave = self.slaves.find_mut(id)?;
         let it = &mut self.tasks[task];
-        let moves = match it.home.is_anywhere() && !it.record.is_suspect() {
-            true => Moves::Yes,
-            false => Moves::No,
-        };
         let (stage, sight) = (Stage::Sent, Sight::default());
         let sent = Sent { task: Some(task), kind: it.kind, cost, stage, moves, sight };
         let attempt = slave.begin(sent, &self.config, turn.now);

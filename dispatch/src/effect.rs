@@ -1,6 +1,6 @@
 //! What the policy tells the driver to do.
 
-use crate::event::{Loss, ReservationId, SlaveId, TaskId, Wait};
+use crate::event::{KeyId, Loss, ReservationId, SlaveId, TaskId, Wait};
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::AttemptId;
 use std::fmt;
@@ -67,6 +67,14 @@ pub enum Effect {
         /// The slave held.
         outcome: Result<SlaveId, ReserveError>,
     },
+    /// Ask a slave which of these keys it has, to be answered by
+    /// [`Event::Located`](crate::Event::Located) with the very same keys.
+    Locate {
+        /// The slave.
+        slave: SlaveId,
+        /// The keys, in their order.
+        keys: Box<[KeyId]>,
+    },
     /// A task that was out waits again; to be counted and logged.
     Retried {
         /// The task.
@@ -103,6 +111,13 @@ pub enum Outcome {
         /// Where, if at a slave.
         slave: Option<SlaveId>,
     },
+    /// Without, because no slave where it may run has an entry that it needs.
+    KeyGone {
+        /// The entry's key.
+        key: KeyId,
+        /// Where it was looked for last, if at a slave.
+        slave: Option<SlaveId>,
+    },
 }
 
 /// Why a task is dispatched again.
@@ -119,6 +134,8 @@ pub enum Again {
     Returned,
     /// The slave had no room.
     Busy,
+    /// The slave had an entry no longer that it needs.
+    KeyGone,
 }
 
 /// Why a slave was not reserved.

@@ -76,6 +76,7 @@ impl Core {
                 self.pause(turn.now, id);
                 self.retry_busy(turn, id, task, cause);
             }
+            End::KeyGone { key } => self.refused_for_key(turn, id, task, key, &sent),
             End::Failed { cause: Cause::Draining } => {
                 self.handle_draining(turn, id);
                 self.interrupted(turn, id, task);
@@ -120,6 +121,29 @@ impl Core {
         }
     }
 
+    /// A slave has an entry no longer that a task needs. A task that is bound to its keys
+    /// alone may find them elsewhere.
+    fn refused_for_key(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: SlaveId,
+        task: Ref,
+        key: KeyId,
+        sent: &Sent,
+    ) {
+        self.handle_key_gone(id, key);
+        let may_move = matches!(self.tasks[task].home, Home::At(_));
+        let record = &mut self.tasks[task].record;
+        record.busy = record.busy.saturating_add(1);
+        // What a slave says it has, and then has not, it does not say for ever.
+        let is_over = u32::from(record.busy) > self.config.busy_retries.min(u32::from(u8::MAX) - 1);
+        if is_over || !may_move || self.has_begun_once(sent, task) {
+            self.counted.failed += 1;
+            return self.resolve(turn, task, Outcome::KeyGone { key, slave: Some(id) }, 0);
+        }
+        self.again(turn, task, id, Again::KeyGone);
+    }
+
     /// Whether a task has begun that may do so only once.
     fn has_begun_once(&self, sent: &Sent, task: Ref) -> bool {
         sent.stage.has_started() && self.tasks[task].flags.has(TaskFlags::ONCE)
@@ -142,7 +166,7 @@ impl Core {
             _ if self.tasks[task].deadline <= turn.now => Some(Cause::DeadlineExceeded),
             Home::On(slave) => self.refusal_of_slave(slave),
             Home::Reserved(reservation) => self.refusal_of_reservation(reservation),
-            Home::Anywhere | Home::Near(_) => None,
+            Home::Anywhere | Home::At(_) | Home::Near(_) => None,
         };
         if let Some(cause) = refusal {
             return self.fail(turn, task, cause, Some(slave));
@@ -217,6 +241,7 @@ impl Core {
         self.touched.push(id);
         self.free_of_claims(turn, id);
         self.fail_targeted(turn, id);
+        self.lose_all_lanes(id);
         self.fail_pinned(turn, id, &Cause::Draining);
         if let Some(Hold::Held(by)) = self.slaves.find(id).map(|slave| slave.hold) {
             self.fail_lane(turn, by, &Cause::Draining);
@@ -230,18 +255,6 @@ impl Core {
         {
             self.fail(turn, task, cause.clone(), None);
         }
-    }
-
-    pub(crate) fn handle_key(&mut self, id: SlaveId, key: KeyId) {
-        let Some(slave) = self.slaves.find_mut(id) else { return };
-        slave.keys.insert(key);
-        self.keys.add(key, id);
-    }
-
-    pub(crate) fn handle_key_gone(&mut self, id: SlaveId, key: KeyId) {
-        let Some(slave) = self.slaves.find_mut(id) else { return };
-        slave.keys.remove(&key);
-        self.keys.remove(key, id);
     }
 }
 

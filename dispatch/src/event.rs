@@ -68,7 +68,12 @@ pub enum Placement {
     On(SlaveId),
     /// On the slave that the reservation holds, while it holds it.
     Reserved(ReservationId),
-    /// On any slave, rather on one that has these keys.
+    /// On slaves that have all of these keys, and never elsewhere. If no slave is known to
+    /// have them the slaves are asked; if none has, the task ends.
+    At(Box<[KeyId]>),
+    /// On any slave, rather on one that has these keys. If what is under them can be made,
+    /// and [`Event::KeyCost`] says at what cost, it waits for such a slave as long as that is
+    /// expected to take less; else it goes elsewhere when none of them has room.
     Near(Box<[KeyId]>),
 }
 
@@ -93,6 +98,11 @@ pub enum End {
     Failed {
         /// Why.
         cause: Cause,
+    },
+    /// Before it began: an entry that it needs is not there.
+    KeyGone {
+        /// The entry's key.
+        key: KeyId,
     },
 }
 
@@ -226,6 +236,27 @@ pub enum Event {
     KeyGone {
         /// The slave.
         slave: SlaveId,
+        /// The key.
+        key: KeyId,
+    },
+    /// A slave answered [`Effect::Locate`](crate::Effect::Locate).
+    Located {
+        /// The slave.
+        slave: SlaveId,
+        /// The keys that it was asked for.
+        keys: Box<[KeyId]>,
+        /// Those of them that it has.
+        held: Vec<KeyId>,
+    },
+    /// What it costs a slave to make what is under a key, if it has not got it.
+    KeyCost {
+        /// The key.
+        key: KeyId,
+        /// How long it takes.
+        cost: Duration,
+    },
+    /// Nothing is to be known of a key any more; no task that waits names it.
+    KeyForgotten {
         /// The key.
         key: KeyId,
     },

@@ -31,6 +31,7 @@ mod ends;
 mod event;
 pub mod hash;
 mod keys;
+mod lanes;
 mod loading;
 mod lost;
 mod place;

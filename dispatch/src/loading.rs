@@ -10,7 +10,7 @@ use crate::core::{Core, Turn};
 use crate::event::{KindId, SlaveId};
 use crate::place::CANDIDATES;
 use crate::slave::Stage;
-use crate::task::Ref;
+use crate::task::{Aside, Ref};
 use dpfw_protocol::ids::AttemptId;
 use std::ops::Bound::{Excluded, Unbounded};
 
@@ -74,7 +74,7 @@ impl Core {
             return false;
         }
         self.queue.unlink(&mut self.tasks, task);
-        self.tasks[task].aside = true;
+        self.tasks[task].aside = Aside::Module;
         self.aside.entry(kind).or_default().push_back(&mut self.tasks, task);
         true
     }

@@ -21,6 +21,7 @@ impl Core {
         for key in &slave.keys {
             self.keys.remove(*key, id);
         }
+        self.lose_all_lanes(id);
         while let Some(task) = slave.pinned.pop(&mut self.tasks) {
             self.fail(turn, task, Cause::SlaveLost { may_have_run: false }, Some(id));
         }
@@ -86,7 +87,7 @@ impl Core {
 /// known: what the slave said last may be lost with it.
 pub(crate) fn is_bound(tasks: &Tasks, task: Ref) -> bool {
     let once = tasks[task].flags.has(TaskFlags::ONCE) && !mutated!(OnceTriedAgain);
-    once || !tasks[task].home.is_anywhere()
+    once || tasks[task].home.is_bound()
 }
 
 #[cfg(test)]

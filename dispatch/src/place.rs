@@ -11,7 +11,7 @@ use crate::effect::ReserveError;
 use crate::event::{KeyId, ReservationId, SlaveId};
 use crate::hash::IdMap;
 use crate::slave::{Hold, Room, Slave, is_long};
-use crate::task::{Home, List, Ref, Tasks};
+use crate::task::{Aside, Home, List, Ref, Tasks};
 use crate::time::{Time, nanos};
 use dpfw_protocol::error::Cause;
 
@@ -33,8 +33,18 @@ fn lane(core: &mut Core, task: Ref) -> Option<(&mut Tasks, &mut List)> {
         Home::On(slave) => &mut core.slaves.find_mut(slave)?.pinned,
         Home::Reserved(reservation) => &mut core.reservations.get_mut(&reservation)?.lane,
         _ if core.tasks[task].record.is_suspect() => &mut core.suspects,
-        _ if core.tasks[task].aside => core.aside.get_mut(&core.tasks[task].kind)?,
-        _ => &mut core.queue,
+        Home::At(_) => {
+            let lane = core.lane_of(task)?;
+            &mut core.lanes.get_mut(lane)?.list
+        }
+        _ => match core.tasks[task].aside {
+            Aside::Module => core.aside.get_mut(&core.tasks[task].kind)?,
+            Aside::Keys => {
+                let lane = core.lane_of(task)?;
+                &mut core.lanes.get_mut(lane)?.list
+            }
+            Aside::No | Aside::Spent => &mut core.queue,
+        },
     };
     Some((&mut core.tasks, list))
 }
@@ -42,6 +52,12 @@ fn lane(core: &mut Core, task: Ref) -> Option<(&mut Tasks, &mut List)> {
 impl Core {
     /// Puts a task into its queue. The caller knows that its slave or reservation is there.
     pub(crate) fn enqueue(&mut self, task: Ref, end: End) {
+        let is_suspect = self.tasks[task].record.is_suspect();
+        match (&self.tasks[task].home, self.tasks[task].aside) {
+            (Home::At(_), _) if is_suspect => self.stranded = true,
+            (Home::At(_), _) | (Home::Near(_), Aside::Keys) => self.open_lane(task),
+            _ => {}
+        }
         if let Some((tasks, list)) = lane(self, task) {
             match end {
                 End::Front => list.push_front(tasks, task),
@@ -58,10 +74,14 @@ impl Core {
     }
 
     pub(crate) fn unlink(&mut self, task: Ref) {
+        let lane_of_keys = self.lane_of(task);
         if let Some((tasks, list)) = lane(self, task) {
             list.unlink(tasks, task);
         }
-        if std::mem::take(&mut self.tasks[task].aside) {
+        if let Some(lane) = lane_of_keys {
+            self.leave_lane(lane);
+        }
+        if std::mem::take(&mut self.tasks[task].aside) == Aside::Module {
             let kind = self.tasks[task].kind;
             if self.aside.get(&kind).is_some_and(List::is_empty) {
                 self.aside.remove(&kind);
@@ -73,7 +93,12 @@ impl Core {
         match self.tasks[task].home {
             Home::On(slave) => self.touched.push(slave),
             Home::Reserved(reservation) => self.touched.extend(self.holder(reservation)),
-            Home::Anywhere | Home::Near(_) => {}
+            Home::At(_) | Home::Near(_) => {
+                if let Some(lane) = self.lane_of(task) {
+                    self.touch_slaves_of(lane);
+                }
+            }
+            Home::Anywhere => {}
         }
     }
 
@@ -85,16 +110,11 @@ impl Core {
             }
             self.place_suspects(turn);
             self.place_reservations(turn);
+            self.tend_lanes(turn);
             if self.touched.is_empty() {
-                break;
+                self.place_queued(turn);
             }
-        }
-        self.place_aside(turn);
-        while let Some(task) = self.queue.head() {
-            if let Some(slave) = self.choose(task) {
-                self.queue.unlink(&mut self.tasks, task);
-                self.send(turn, slave, task);
-            } else if !self.step_aside(task) {
+            if self.touched.is_empty() {
                 break;
             }
         }
@@ -104,7 +124,24 @@ impl Core {
         }
     }
 
+    /// Sends what any slave may run.
+    fn place_queued(&mut self, turn: &mut Turn<'_>) {
+        self.place_aside(turn);
+        while let Some(task) = self.queue.head() {
+            if self.bide(task) {
+                continue;
+            }
+            if let Some(slave) = self.choose(task) {
+                self.queue.unlink(&mut self.tasks, task);
+                self.send(turn, slave, task);
+            } else if !self.step_aside(task) {
+                break;
+            }
+        }
+    }
+
     fn give_up(&mut self, turn: &mut Turn<'_>) {
+        self.give_up_lanes(turn);
         while let Some(task) = self.queue.pop(&mut self.tasks) {
             self.fail(turn, task, Cause::NoSlaves, None);
         }
@@ -178,18 +215,27 @@ impl Core {
         )
     }
 
+    /// Whether anything was measured of what a task is expected to cost.
+    pub(crate) fn knows_cost(&self, slave: SlaveId, task: Ref) -> bool {
+        let kind = self.tasks[task].kind;
+        let own = self.slaves.find(slave).is_some_and(|slave| slave.costs.contains_key(&kind));
+        own || self.costs.expect(kind).is_some()
+    }
+
     /// Looks after one slave: for whom it is kept, and what only it may run.
     fn serve(&mut self, turn: &mut Turn<'_>, id: SlaveId) {
         self.claim(turn, id);
         while let Some(task) = self.next_pinned(turn.now, id) {
-            let pinned = !self.tasks[task].home.is_anywhere();
+            let lane = self.lane_of(task);
+            let pinned = lane.is_some() || self.tasks[task].home.is_bound();
             self.unlink(task);
             self.send(turn, id, task);
             if let Some(slave) = self.slaves.find_mut(id) {
                 slave.streak = if pinned { slave.streak.saturating_add(1) } else { 0 };
+                slave.last_lane = lane.unwrap_or(slave.last_lane);
             }
         }
-        if let Some(slave) = self.slaves.find_mut(id).filter(|slave| slave.pinned.is_empty()) {
+        if let Some(slave) = self.slaves.find_mut(id).filter(|slave| !slave.has_own()) {
             slave.streak = slave.streak.min(1);
         }
         self.slaves.settle(id, &self.config);
@@ -200,15 +246,20 @@ impl Core {
     fn next_pinned(&self, now: Time, id: SlaveId) -> Option<Ref> {
         let slave = self.slaves.find(id).filter(|slave| slave.is_able())?;
         let pinned = slave.pinned.head();
+        let own = || match slave.streak % 2 {
+            0 => pinned.or_else(|| self.next_in_lanes(id)),
+            _ => self.next_in_lanes(id).or(pinned),
+        };
         let next = match slave.hold {
             Hold::Alone(_) => None,
             Hold::Emptying { since } | Hold::Wanted { since, .. } => {
                 pinned.filter(|_| now >= since + self.config.pinned_patience)
             }
-            Hold::Open if slave.streak >= STREAK && pinned.is_some() => {
-                self.queue.head().or(pinned)
+            Hold::Open if slave.streak >= STREAK && slave.has_own() => {
+                self.queue.head().or_else(own)
             }
-            Hold::Open | Hold::Asked(_) => pinned,
+            Hold::Open => own(),
+            Hold::Asked(_) => pinned,
             Hold::Held(reservation) => {
                 let reserved = self.reservations.get(&reservation).and_then(|r| r.lane.head());
                 match slave.streak % 2 {
@@ -217,7 +268,10 @@ impl Core {
                 }
             }
         };
-        next.filter(|task| self.fits_room(slave.room(&self.config).0, id, *task))
+        next.filter(|task| {
+            let room = slave.room(&self.config).0;
+            self.fits_room(room, id, *task) && self.fits_lane(room, id, *task)
+        })
     }
 
     /// Moves a slave's hold on: what it was emptied for may begin, or it is to be emptied.
@@ -226,7 +280,7 @@ impl Core {
         let (empty, askable) = (slave.outs.is_empty(), slave.refused.is_none());
         match slave.hold {
             Hold::Open => self.claim_open(turn, id),
-            Hold::Emptying { .. } if empty => match self.suspects.head() {
+            Hold::Emptying { .. } if empty => match self.suspect_for(id) {
                 Some(task) => self.send_alone(turn, id, task),
                 None => self.set_hold(id, Hold::Open),
             },
@@ -242,10 +296,10 @@ impl Core {
         if askable && let Some(by) = slave.waiting.pop_front() {
             return self.want(turn, by, id, empty);
         }
-        if slave.pinned.is_empty() || slave.streak < STREAK {
+        if !slave.has_own() || slave.streak < STREAK {
             return;
         }
-        if let Some(suspect) = self.suspects.head()
+        if let Some(suspect) = self.suspect_for(id)
             && self.may_empty()
         {
             match empty {

@@ -9,10 +9,11 @@ use crate::config::Config;
 use crate::cost::Mean;
 use crate::event::{KeyId, KindId, ReservationId, SlaveId};
 use crate::hash::{IdMap, IdSet};
+use crate::lanes::LaneId;
 use crate::task::{List, Ref};
 use crate::time::{Time, nanos};
 use dpfw_protocol::ids::AttemptId;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// An attempt that is out.
@@ -142,7 +143,11 @@ pub(crate) struct Slave {
     pub(crate) costs: IdMap<KindId, Mean>,
     pub(crate) keys: IdSet<KeyId>,
     pub(crate) pinned: List,
-    /// Tasks sent from [`Self::pinned`] or a reservation's queue since one from elsewhere.
+    /// Where tasks wait for keys all of which it has.
+    pub(crate) lanes: BTreeSet<LaneId>,
+    /// The one that was served last.
+    pub(crate) last_lane: LaneId,
+    /// Tasks sent from its own queues or a reservation's since one from elsewhere.
     pub(crate) streak: u32,
     /// Reservations of this very slave that wait.
     pub(crate) waiting: VecDeque<ReservationId>,
@@ -174,6 +179,8 @@ impl Slave {
             costs: IdMap::default(),
             keys: IdSet::default(),
             pinned: List::default(),
+            lanes: BTreeSet::new(),
+            last_lane: LaneId::default(),
             streak: 0,
             waiting: VecDeque::new(),
             paused: None,
@@ -196,10 +203,12 @@ impl Slave {
 
     /// Whether tasks of the general queue may be sent there.
     pub(crate) fn is_open(&self) -> bool {
-        self.is_able()
-            && self.hold == Hold::Open
-            && self.pinned.is_empty()
-            && self.waiting.is_empty()
+        self.is_able() && self.hold == Hold::Open && !self.has_own() && self.waiting.is_empty()
+    }
+
+    /// Whether tasks wait for it, and perhaps for no other.
+    pub(crate) fn has_own(&self) -> bool {
+        !self.pinned.is_empty() || !self.lanes.is_empty()
     }
 
     /// Gives the next attempt its id and takes it into the account.

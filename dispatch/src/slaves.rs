@@ -124,6 +124,13 @@ impl Slaves {
         self.by_id.get(&id).and_then(|entry| entry.rank)
     }
 
+    /// The place that a slave would have in the order if it were open.
+    pub(crate) fn load(&self, id: SlaveId, config: &Config) -> Option<Rank> {
+        let entry = self.by_id.get(&id)?;
+        let (room, load) = entry.slave.room(config);
+        Some(Rank { room, load, chosen: entry.chosen, slave: id })
+    }
+
     /// Slaves with attempts that could be elsewhere, the fullest first.
     pub(crate) fn fullest(&self) -> impl Iterator<Item = SlaveId> {
         self.excess.iter().rev().map(|(_, id)| *id)

@@ -8,7 +8,8 @@ use crate::config::Config;
 use crate::core::{Core, Turn};
 use crate::event::{Loss, SlaveId};
 use crate::slave::Hold;
-use crate::task::Ref;
+use crate::slaves::Rank;
+use crate::task::{Home, Ref};
 use dpfw_protocol::error::Cause;
 
 /// What happened to a task so far. Small: millions of tasks wait at once.
@@ -36,6 +37,9 @@ pub(crate) enum Began {
 /// A slave's reports can be lost with it. A task that was there, unstarted, at so many
 /// deaths is taken for started, so that none can hide behind reports that never come.
 const NEAR_DEATHS: u8 = 8;
+
+/// Suspects looked at: more than a few only if as many are bound to keys.
+pub(crate) const CANDIDATES: usize = 32;
 
 impl Record {
     /// Whether slaves may have died of it.
@@ -80,8 +84,13 @@ impl Core {
     /// Sends suspects to empty slaves, and has some emptied if there are none: up to a
     /// quarter of them, so that the others' tasks go on.
     pub(crate) fn place_suspects(&mut self, turn: &mut Turn<'_>) {
-        while let Some(task) = self.suspects.head() {
-            let Some(rank) = self.slaves.first() else { break };
+        if self.suspects.is_empty() {
+            return self.trim_emptying();
+        }
+        let waiting: Vec<_> = self.suspects.iter(&self.tasks).take(CANDIDATES).collect();
+        for task in waiting {
+            // One that is bound to keys may have to wait for another slave than the next.
+            let Some(rank) = self.rank_for(task) else { continue };
             if rank.is_empty() || mutated!(SuspectInCompany) {
                 self.send_alone(turn, rank.slave, task);
             } else if self.may_empty() {
@@ -90,11 +99,36 @@ impl Core {
                 break;
             }
         }
+        self.trim_emptying();
+    }
+
+    /// Gives up emptying slaves for suspects that are no more.
+    fn trim_emptying(&mut self) {
         while self.emptying.len() > self.suspects.len()
             && let Some(slave) = self.emptying.last().copied()
         {
             self.set_hold(slave, Hold::Open);
         }
+    }
+
+    /// The place of the slave where a suspect goes first.
+    fn rank_for(&self, task: Ref) -> Option<Rank> {
+        match &self.tasks[task].home {
+            Home::At(keys) => {
+                self.keys.with_all(keys).filter_map(|slave| self.slaves.rank(slave)).min()
+            }
+            _ => self.slaves.first(),
+        }
+    }
+
+    /// The first suspect that may run at a slave.
+    pub(crate) fn suspect_for(&self, id: SlaveId) -> Option<Ref> {
+        let slave = self.slaves.find(id)?;
+        let may_run = |task: &Ref| match &self.tasks[*task].home {
+            Home::At(keys) => keys.iter().all(|key| slave.keys.contains(key)),
+            _ => true,
+        };
+        self.suspects.iter(&self.tasks).take(CANDIDATES).find(may_run)
     }
 
     /// Whether one more slave may be emptied for the suspects that wait.

@@ -26,6 +26,9 @@ pub(crate) enum Home {
     Anywhere,
     On(SlaveId),
     Reserved(ReservationId),
+    /// Where all of the keys are; in their order, each once, and at least one.
+    At(Box<Box<[KeyId]>>),
+    /// The same, but rather.
     Near(Box<Box<[KeyId]>>),
 }
 
@@ -35,16 +38,46 @@ impl From<Placement> for Home {
             Placement::Anywhere => Self::Anywhere,
             Placement::On(slave) => Self::On(slave),
             Placement::Reserved(reservation) => Self::Reserved(reservation),
-            Placement::Near(keys) => Self::Near(Box::new(keys)),
+            Placement::At(keys) | Placement::Near(keys) if keys.is_empty() => Self::Anywhere,
+            Placement::At(keys) => Self::At(Box::new(in_order(keys))),
+            Placement::Near(keys) => Self::Near(Box::new(in_order(keys))),
         }
     }
 }
 
+fn in_order(keys: Box<[KeyId]>) -> Box<[KeyId]> {
+    if keys.is_sorted_by(|a, b| a < b) {
+        return keys;
+    }
+    let mut keys = keys.into_vec();
+    keys.sort_unstable();
+    keys.dedup();
+    keys.into()
+}
+
 impl Home {
+    /// Whether only one slave will do, of which the task is lost with it.
+    pub(crate) fn is_bound(&self) -> bool {
+        matches!(self, Self::On(_) | Self::Reserved(_))
+    }
+
     /// Whether any slave will do.
     pub(crate) fn is_anywhere(&self) -> bool {
         matches!(self, Self::Anywhere | Self::Near(_))
     }
+}
+
+/// Whether a task has stepped aside, so that others are not held back by what it waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Aside {
+    #[default]
+    No,
+    /// For want of its module.
+    Module,
+    /// For a slave that has its keys.
+    Keys,
+    /// It did so for its keys, and does not once more.
+    Spent,
 }
 
 /// Where a task is.
@@ -67,8 +100,8 @@ pub(crate) struct Task {
     pub(crate) calls: u32,
     pub(crate) flags: TaskFlags,
     pub(crate) record: Record,
-    /// Whether it has stepped aside, for want of its module.
-    pub(crate) aside: bool,
+    /// Whether it has stepped aside, and for want of what.
+    pub(crate) aside: Aside,
 }
 
 /// The table of tasks.
@@ -110,7 +143,7 @@ impl Tasks {
             calls: spec.calls,
             flags: spec.flags,
             record: Record::default(),
-            aside: false,
+            aside: Aside::No,
         };
         let place = match self.free {
             NONE => {

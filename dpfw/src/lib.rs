@@ -30,10 +30,11 @@ mod embedded;
 pub use dpfw_master::{
     AddressError, BuildError as LinkBuildError, ByteStream, Call, CallExt, Calls, Cause,
     Conditional, Description, Dial, DialError, EncodeError, ExitStatus, FirstError, Image, ImageAt,
-    ImageId, ImageUse, Init, Initialise, Limit, LinkLost, Listed, ListenError, Location, Map,
-    Module, Named, Network, Origin, Output, Placed, Policy, Program, ProgramHandle, Progress,
-    Receipt, ReserveError, Reserved, Slave as LinkedSlave, Stats, Stdout, Store, StoreError,
-    Stored, Task, TaskError, TaskHandle, TaskLimits, Transfer, Trap, Unended,
+    ImageId, ImageUse, Init, Initialise, Kept, Keys, Limit, LinkLost, Listed, ListenError,
+    Location, Map, Module, Named, Network, Origin, Output, Placed, Policy, Program, ProgramHandle,
+    Progress, Receipt, ReserveError, Reserved, Slave as LinkedSlave, Stats, Stdout, Store,
+    StoreError, Stored, Task, TaskError, TaskHandle, TaskLimits, TaskResult, Transfer, Trap,
+    Unended,
 };
 /// What watching, writing and listing a keyed store tell and take.
 pub mod store {

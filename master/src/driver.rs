@@ -10,6 +10,7 @@ use crate::error::TaskError;
 use crate::image::Plan;
 use crate::images::{Images, key_of};
 use crate::inbox::{Change, Command, Inbox, ReserveOutcome, Room, Submission};
+use crate::keys::Keys;
 use crate::link::{FromSlave, Standing};
 use crate::program::ports::Ports;
 use crate::receipt::Receipt;
@@ -18,8 +19,8 @@ use crate::ticket::Ticket;
 use crate::told::{Told, unsendable};
 use dpfw_dispatch::hash::IdMap;
 use dpfw_dispatch::{
-    Config, Core, Effect, End, Event, KindId, Loss, Outcome, ReservationId, ReserveError, SlaveId,
-    TaskId, TaskSpec, Time, Wait,
+    Config, Core, Effect, End, Event, KeyId, KindId, Loss, Outcome, ReservationId, ReserveError,
+    SlaveId, TaskId, TaskSpec, Time, Wait,
 };
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
@@ -27,13 +28,12 @@ use dpfw_protocol::ids::{AttemptId, ConversationId, ModuleHash};
 use dpfw_protocol::image::ImageId;
 use dpfw_protocol::limits::{MAX_NAME, MAX_TEXT};
 use dpfw_protocol::message::{
-    Cancel, Dispatch, Log, ModuleBytes, Recall, Release, Reserve, TaskFlags, Timing,
+    Cancel, Dispatch, Extras, KeptAs, Log, ModuleBytes, Recall, Release, Reserve, TaskFlags, Timing,
 };
 use dpfw_protocol::module::Module;
 use dpfw_protocol::payload::Payload;
 use dpfw_protocol::signature::Signature;
 use dpfw_protocol::store::Key;
-use dpfw_protocol::task_limits::TaskLimits;
 use dpfw_protocol::text::printable;
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -43,6 +43,9 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::Sleep;
 
 mod images;
+mod keys;
+
+use keys::cause_of;
 
 /// The slaves that are linked now, for everybody to see.
 pub(crate) type Registry = Arc<watch::Sender<Vec<Arc<Linked>>>>;
@@ -53,7 +56,7 @@ struct Entry {
     kind: KindId,
     flags: TaskFlags,
     args: Payload,
-    limits: Option<Box<TaskLimits>>,
+    extras: Option<Box<Extras>>,
     /// Of a program.
     ports: Option<Arc<Ports>>,
     /// What it starts from; held until it has resolved.
@@ -82,6 +85,8 @@ struct Carried {
     task: TaskId,
     timing: Timing,
     result: Bytes,
+    /// What the result is, if it stays at its slave.
+    kept: Option<KeptAs>,
 }
 
 /// See the module's page.
@@ -94,6 +99,9 @@ pub(crate) struct Driver {
     kinds: Vec<Kind>,
     kind_ids: HashMap<(ModuleHash, Arc<str>, bool), Vec<KindId>>,
     slaves: IdMap<SlaveId, Told>,
+    keys: Keys,
+    /// Slaves that do not answer what keys they have, to be reported like those below.
+    unlocated: Vec<(SlaveId, Box<[KeyId]>)>,
     dirty: Vec<SlaveId>,
     reserving: IdMap<ReservationId, oneshot::Sender<ReserveOutcome>>,
     sources: usize,
@@ -126,6 +134,8 @@ impl Driver {
             kinds: Vec::new(),
             kind_ids: HashMap::new(),
             slaves: IdMap::default(),
+            keys: Keys::default(),
+            unlocated: Vec::new(),
             dirty: Vec::new(),
             reserving: IdMap::default(),
             sources: 0,
@@ -168,6 +178,7 @@ impl Driver {
                 }
             }
             drop(batch);
+            self.forget_keys();
             self.flush();
             if self.tasks.is_empty() {
                 self.images.sweep();
@@ -268,17 +279,21 @@ impl Driver {
         while let Some((slave, attempt, cause)) = self.unsent.pop() {
             self.handle(Event::Finished { slave, attempt, end: End::Failed { cause } });
         }
+        while let Some((slave, keys)) = self.unlocated.pop() {
+            self.handle(Event::Located { slave, keys, held: Vec::new() });
+        }
     }
 
     fn submit(&mut self, task: TaskId, submission: Submission) {
         let Submission { room, ticket, module, name, expects, flags, args, .. } = submission;
-        let Submission { calls, deadline, limits, placement, ports, image, .. } = submission;
+        let Submission { calls, deadline, extras, placement, ports, image, .. } = submission;
+        let placement = self.place(placement, extras.as_deref());
         let of_kind = image.as_ref().map(|plan| {
             self.images.learn(plan);
             KindImage { id: plan.recipe.id, key: plan.key.clone() }
         });
         let kind = self.kind(module, name, expects, of_kind);
-        let entry = Entry { ticket, kind, flags, args, limits, ports, image, room, sent: None };
+        let entry = Entry { ticket, kind, flags, args, extras, ports, image, room, sent: None };
         self.tasks.insert(task, entry);
         let since = |deadline: Instant| deadline.saturating_duration_since(self.start);
         let deadline = deadline.map(|deadline| Time::from(since(deadline)));
@@ -343,7 +358,8 @@ impl Driver {
                 self.finished(slave, attempt, timing, result, End::Done { run });
             }
             FromSlave::Failed(attempt, timing, cause) => {
-                self.finished(slave, attempt, timing, Bytes::new(), End::Failed { cause });
+                let end = self.end_of(slave, attempt, cause);
+                self.finished(slave, attempt, timing, Bytes::new(), end);
             }
             FromSlave::Started(attempts) => self.handle(Event::Started { slave, attempts }),
             FromSlave::Loading(attempts) => self.handle(Event::Loading { slave, attempts }),
@@ -356,12 +372,15 @@ impl Driver {
                     self.handle(Event::ReserveAnswered { slave, reservation, granted });
                 }
             }
+            FromSlave::Kept(..) | FromSlave::Located(..) => self.hear_of_keys(slave, said),
             FromSlave::NeedModule(module) => self.send_module(slave, module),
             FromSlave::NeedImage(image) => self.need_image(slave, image),
             FromSlave::ImageReady(ready) => {
                 let (image, key) = (ready.image, key_of(ready.image));
+                let cost = Duration::from_micros(ready.init_us);
                 let answers = self.images.ready(slave, ready);
                 self.give_image(image, answers);
+                self.handle(Event::KeyCost { key, cost });
                 self.handle(Event::KeyAt { slave, key });
             }
             FromSlave::ImageGone(image) => {
@@ -400,7 +419,7 @@ impl Driver {
         if matches!(end, End::Failed { .. }) {
             self.not_built(slave, task);
         }
-        self.carried = task.map(|task| Carried { task, timing, result });
+        self.carried = task.map(|task| Carried { task, timing, result, kept: None });
         self.handle(Event::Finished { slave, attempt, end });
         self.carried = None;
     }
@@ -467,6 +486,7 @@ impl Driver {
             Effect::ReserveResolved { reservation, outcome } => {
                 self.reserved(reservation, outcome);
             }
+            Effect::Locate { slave, keys } => self.locate(slave, keys),
             Effect::Retried { task, slave, why } => {
                 tracing::info!(%task, %slave, ?why, "dispatched again");
             }
@@ -501,8 +521,8 @@ impl Driver {
         let budget_us = budget.map(|b| u64::try_from(b.as_micros()).unwrap_or(u64::MAX));
         let payload = entry.args.len() as u64;
         let sent = told.bind(entry.kind, &self.kinds).and_then(|bind| {
-            let limits = entry.limits.as_deref().copied();
-            let dispatch = Dispatch { bind, flags: entry.flags, budget_us, payload, limits };
+            let extras = entry.extras.clone();
+            let dispatch = Dispatch { bind, flags: entry.flags, budget_us, payload, extras };
             let (conversation, args) = (attempt.conversation(), entry.args.clone());
             if let Some(ports) = &entry.ports {
                 ports.attach(&told.linked, attempt);
@@ -539,25 +559,29 @@ impl Driver {
         let Some(entry) = self.tasks.remove(&task) else {
             return;
         };
+        self.leave(entry.extras.as_deref());
         let carried = self.carried.take_if(|carried| carried.task == task);
         let name = self.name_of(&entry);
         let peer = |slave: SlaveId| self.slaves.get(&slave).map(|t| t.linked.hello.peer.clone());
         let slave = match &outcome {
             Outcome::Accepted { slave, .. } => peer(*slave),
-            Outcome::Failed { slave, .. } => slave.and_then(peer),
+            Outcome::Failed { slave, .. } | Outcome::KeyGone { slave, .. } => slave.and_then(peer),
         };
-        let has_failed = matches!(outcome, Outcome::Failed { .. });
+        let has_failed = !matches!(outcome, Outcome::Accepted { .. });
+        let kept = self.kept_at(&outcome, &entry, carried.as_ref());
         let failed_at = has_failed.then(|| slave.clone()).flatten();
         let at = match &outcome {
             Outcome::Accepted { slave, .. } => Some(*slave),
-            Outcome::Failed { slave, .. } => *slave,
+            Outcome::Failed { slave, .. } | Outcome::KeyGone { slave, .. } => *slave,
         };
         let image = at.and_then(|at| self.image_use(&entry, at));
         let receipt = carried.as_ref().zip(slave).map(|(carried, slave)| {
             let dispatched = entry.ticket.dispatched;
             let sent = entry.sent.unwrap_or(dispatched);
-            let receipt = Receipt::new(slave, attempts.max(1), dispatched, sent, &carried.timing);
-            Box::new(Receipt { image, ..receipt })
+            let mut receipt =
+                Receipt::new(slave, attempts.max(1), dispatched, sent, &carried.timing);
+            (receipt.image, receipt.kept) = (image, kept);
+            Box::new(receipt)
         });
         let result = match (outcome, carried) {
             (Outcome::Accepted { .. }, Some(carried)) => Ok(carried.result),
@@ -565,7 +589,8 @@ impl Driver {
                 let message = "a result was accepted that is not there".into();
                 Err(Cause::Internal { message })
             }
-            (Outcome::Failed { cause, .. }, _) => Err(cause),
+            (Outcome::Failed { cause, .. }, _) => Err(cause_of(&entry, cause)),
+            (Outcome::KeyGone { key, .. }, _) => Err(self.gone(key)),
         };
         let result = result.map_err(|cause| TaskError::new(name, failed_at, attempts, cause));
         if let Some(ports) = &entry.ports {

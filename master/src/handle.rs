@@ -2,6 +2,7 @@
 
 use crate::error::TaskError;
 use crate::inbox::{Command, Inbox};
+use crate::kept::{Kept, KeptAt};
 use crate::receipt::{Progress, Receipt};
 use crate::ticket::{Outcome, Ticket};
 use dpfw_dispatch::TaskId;
@@ -48,6 +49,28 @@ pub struct TaskHandle<T> {
     raw: Raw,
     name: Arc<str>,
     result: PhantomData<fn() -> T>,
+}
+
+/// What a handle resolves to: a result that decodes, or what a task has [kept](Kept).
+pub trait TaskResult: Sized {
+    #[doc(hidden)]
+    #[expect(private_interfaces, reason = "nobody else implements or calls it")]
+    fn of(bytes: Bytes, kept: &dyn Fn() -> Option<KeptAt>) -> Result<Self, Cause>;
+}
+
+impl<T: DeserializeOwned> TaskResult for T {
+    #[expect(private_interfaces, reason = "nobody else implements or calls it")]
+    fn of(bytes: Bytes, _: &dyn Fn() -> Option<KeptAt>) -> Result<Self, Cause> {
+        payload::decode(bytes).map_err(|e| Cause::BadResult { message: e.to_string() })
+    }
+}
+
+impl<T> TaskResult for Kept<T> {
+    #[expect(private_interfaces, reason = "nobody else implements or calls it")]
+    fn of(_: Bytes, kept: &dyn Fn() -> Option<KeptAt>) -> Result<Self, Cause> {
+        let missing = || Cause::BadResult { message: "the slave did not keep it".into() };
+        kept().map(Self::new).ok_or_else(missing)
+    }
 }
 
 /// A task in flight whose result is not decoded.
@@ -127,7 +150,7 @@ impl<T> TaskHandle<T> {
     }
 }
 
-impl<T: DeserializeOwned> TaskHandle<T> {
+impl<T: TaskResult> TaskHandle<T> {
     /// Waits for the result in blocking code.
     ///
     /// The master's runtime has to run on another thread than this one: call it from a
@@ -165,15 +188,15 @@ impl<T: DeserializeOwned> TaskHandle<T> {
     }
 
     fn decode(&self, bytes: Bytes) -> Result<T, TaskError> {
-        payload::decode(bytes).map_err(|e| {
-            let cause = Cause::BadResult { message: e.to_string() };
+        let kept = || self.raw.ticket.receipt().and_then(|receipt| receipt.kept);
+        T::of(bytes, &kept).map_err(|cause| {
             let slave = self.receipt().map(|receipt| receipt.slave);
             TaskError::new(&self.name, slave, 1, cause)
         })
     }
 }
 
-impl<T: DeserializeOwned> Future for TaskHandle<T> {
+impl<T: TaskResult> Future for TaskHandle<T> {
     type Output = Result<T, TaskError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {

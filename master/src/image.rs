@@ -239,7 +239,8 @@ impl Image {
         let recipe = &self.plan.recipe;
         let task = Task::<()>::new(recipe.module.clone(), "");
         let image = Some(Arc::clone(&self.plan));
-        let terms = Terms { flags, calls: 1, timeout, limits: None, placement, ports: None, image };
+        let (calls, extras, ports, refused) = (1, None, None, None);
+        let terms = Terms { flags, calls, timeout, extras, placement, ports, refused, image };
         let room = self.master.0.inbox.take_room();
         let raw: Raw = self.master.submit(&task, Ok(Payload::from(NOTHING)), terms, room);
         TaskHandle::new(raw, Arc::clone(&recipe.init))

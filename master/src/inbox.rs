@@ -13,11 +13,10 @@ use crate::source::First;
 use crate::ticket::Ticket;
 use dpfw_dispatch::{Loss, Placement, ReservationId, SlaveId, TaskId, Wait};
 use dpfw_protocol::image::ImageId;
-use dpfw_protocol::message::TaskFlags;
+use dpfw_protocol::message::{Extras, TaskFlags};
 use dpfw_protocol::module::Module;
 use dpfw_protocol::payload::Payload;
 use dpfw_protocol::signature::Signature;
-use dpfw_protocol::task_limits::TaskLimits;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -36,7 +35,7 @@ pub(crate) struct Submission {
     pub(crate) args: Payload,
     pub(crate) calls: u32,
     pub(crate) deadline: Option<Instant>,
-    pub(crate) limits: Option<Box<TaskLimits>>,
+    pub(crate) extras: Option<Box<Extras>>,
     pub(crate) placement: Placement,
     /// Of a program.
     pub(crate) ports: Option<Arc<Ports>>,

@@ -18,8 +18,8 @@ use dpfw_protocol::image::ImageId;
 use dpfw_protocol::limits::{MAX_MODULE, MAX_PAYLOAD, WINDOW};
 use dpfw_protocol::message::{
     self, Abandon, Close, Credit, Description, Done, Draining, Failed, Heartbeat, ImageGone,
-    ImageReady, Loading, Log, MessageError, NeedImage, NeedModule, Queued, Reserved, Returned,
-    Snapshot, Started, Status, StoreReply, Timing, Waiting, decode, kind,
+    ImageReady, KeptAs, Loading, Located, Log, MessageError, NeedImage, NeedModule, Queued,
+    Reserved, Returned, Snapshot, Started, Status, StoreReply, Timing, Waiting, decode, kind,
 };
 use dpfw_protocol::receive::{ArrivalError, Arrivals, Step};
 use dpfw_protocol::recycle::Recycler;
@@ -30,6 +30,8 @@ use tokio::sync::Semaphore;
 #[derive(Debug)]
 pub(crate) enum FromSlave {
     Done(AttemptId, Timing, Bytes),
+    /// With a result that stays there.
+    Kept(AttemptId, Timing, KeptAs),
     Failed(AttemptId, Timing, Cause),
     Started(Vec<AttemptId>),
     Waiting(Vec<AttemptId>),
@@ -38,6 +40,7 @@ pub(crate) enum FromSlave {
     Returned(Vec<AttemptId>),
     Status(Standing),
     Reserved(ConversationId, bool),
+    Located(ConversationId, Vec<bool>),
     Draining,
     Log(AttemptId, Log),
     Progress(AttemptId, Progress),
@@ -154,9 +157,13 @@ impl Reader {
         self.bytes += frame.body.len();
         match frame.header.kind {
             kind::DONE => {
-                let (Done { timing, payload }, inline) = decode(frame)?;
+                let (Done { timing, payload, kept }, inline) = decode(frame)?;
                 // What of the arguments is not sent yet is not wanted any more.
                 self.linked.outbox.forget(conversation);
+                if let Some(kept) = kept.filter(|_| payload == 0) {
+                    self.said.push(FromSlave::Kept(attempt, timing, kept));
+                    return Ok(());
+                }
                 let arriving = Arriving::Result(timing);
                 if payload > MAX_PAYLOAD {
                     let cause = Cause::Limit { limit: Limit::Result, allowed: MAX_PAYLOAD };
@@ -227,6 +234,10 @@ impl Reader {
             kind::RESERVED => {
                 let granted = decode::<Reserved>(frame)?.0.granted;
                 self.said.push(FromSlave::Reserved(conversation, granted));
+            }
+            kind::LOCATED => {
+                let held = decode::<Located>(frame)?.0.held;
+                self.said.push(FromSlave::Located(conversation, held));
             }
             kind::DRAINING => {
                 decode::<Draining>(frame)?;

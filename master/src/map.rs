@@ -9,6 +9,7 @@ use crate::gather::Gathering;
 use crate::handle::Raw;
 use crate::image::{Image, Plan};
 use crate::inbox::Room;
+use crate::kept::Keys;
 use crate::master::{Master, Terms};
 use dpfw_dispatch::Placement;
 use dpfw_dispatch::chunk::{Chunker, MAX_BYTES};
@@ -16,7 +17,7 @@ use dpfw_protocol::batch;
 use dpfw_protocol::call::Call;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::limits::MAX_ATTEMPTS;
-use dpfw_protocol::message::TaskFlags;
+use dpfw_protocol::message::{Extras, TaskFlags};
 use dpfw_protocol::payload::{self, Payload};
 use dpfw_protocol::task_limits::TaskLimits;
 use futures_core::Stream;
@@ -68,7 +69,11 @@ pub struct Map<S, T> {
     isolated: bool,
     window: Option<usize>,
     timeout: Option<Duration>,
-    limits: Option<Box<TaskLimits>>,
+    extras: Option<Box<Extras>>,
+    /// Where the keys are that its tasks are near.
+    placement: Placement,
+    /// Why none of them can be dispatched.
+    refused: Option<Cause>,
     image: Option<Arc<Plan>>,
 }
 
@@ -112,7 +117,9 @@ impl<S: Stream<Item = Call<T>>, T: DeserializeOwned> Map<S, T> {
             isolated: false,
             window: None,
             timeout: None,
-            limits: None,
+            extras: None,
+            placement: Placement::Anywhere,
+            refused: None,
             image: None,
         }
     }
@@ -154,7 +161,16 @@ impl<S: Stream<Item = Call<T>>, T: DeserializeOwned> Map<S, T> {
 
     /// Each task may use less than its slave allows: a chunk of calls is one task.
     pub fn limits(mut self, limits: TaskLimits) -> Self {
-        self.limits = Some(Box::new(limits));
+        self.extras.get_or_insert_default().limits = Some(limits);
+        self
+    }
+
+    /// Only where entries of the keyed store are; see [`CallExt::near`](crate::CallExt::near).
+    pub fn near(mut self, keys: impl Into<Keys>) -> Self {
+        let keys = keys.into();
+        self.placement = keys.placement().unwrap_or(self.placement);
+        let refused = keys.into_needs(&mut self.extras.get_or_insert_default().needs).err();
+        self.refused = self.refused.or(refused);
         self
     }
 
@@ -310,9 +326,11 @@ impl<S: Stream<Item = Call<T>>, T: DeserializeOwned> Map<S, T> {
                 flags = flags.with(TaskFlags::ISOLATED);
             }
         }
-        let (timeout, placement) = (self.timeout, Placement::Anywhere);
-        let (limits, image) = (self.limits.clone(), self.image.clone());
-        let terms = Terms { flags, calls: items, timeout, limits, placement, ports: None, image };
+        let (timeout, placement) = (self.timeout, self.placement.clone());
+        let (extras, refused, image) =
+            (self.extras.clone(), self.refused.clone(), self.image.clone());
+        let calls = items;
+        let terms = Terms { flags, calls, timeout, extras, placement, ports: None, refused, image };
         let handle = self.master.submit(&task, chunk.into_args(), terms, Some(room));
         let task = task.name().to_owned();
         self.out.push_back(Chunk { handle, task, items, outcome: None });

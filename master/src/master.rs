@@ -20,9 +20,8 @@ use dpfw_dispatch::{Placement, ReserveError, Stats, TaskId, Wait};
 use dpfw_link::Stream as ByteStream;
 use dpfw_protocol::call::{Call, Task};
 use dpfw_protocol::error::Cause;
-use dpfw_protocol::message::TaskFlags;
+use dpfw_protocol::message::{Extras, TaskFlags};
 use dpfw_protocol::payload::Payload;
-use dpfw_protocol::task_limits::TaskLimits;
 use futures_core::Stream;
 use serde::de::DeserializeOwned;
 use std::fmt;
@@ -110,14 +109,15 @@ impl Master {
     /// task or the call is declared `once` (at most once). Either way at most one result
     /// is accepted.
     pub fn dispatch<T>(&self, call: impl Into<Placed<T>>) -> TaskHandle<T> {
-        let Placed { call, placement, timeout, once, limits, image } = call.into();
+        let Placed { call, placement, timeout, once, extras, refused, image } = call.into();
         let (task, args) = call.into_parts();
         let mut flags = task.flags();
         if once {
             flags = flags.with(TaskFlags::ONCE);
         }
         let name = task.shared_name();
-        let terms = Terms { flags, calls: 1, timeout, limits, placement, ports: None, image };
+        let (calls, ports) = (1, None);
+        let terms = Terms { flags, calls, timeout, extras, placement, ports, refused, image };
         let raw = self.submit(&task, args, terms, self.0.inbox.take_room());
         TaskHandle::new(raw, name)
     }
@@ -142,6 +142,9 @@ impl Master {
             ticket.complete(Err(error), None);
             Raw::new(Arc::clone(&ticket), None, inbox)
         };
+        if let Some(cause) = terms.refused {
+            return refuse(cause);
+        }
         let args = match args {
             Ok(args) => args,
             Err(message) => return refuse(Cause::BadArguments { message }),
@@ -153,7 +156,7 @@ impl Master {
             let what = format!("{} tasks are queued in the master", inbox.most());
             return refuse(Cause::Busy { what });
         };
-        let Terms { flags, calls, timeout, limits, mut placement, ports, image } = terms;
+        let Terms { flags, calls, timeout, extras, mut placement, ports, image, .. } = terms;
         if let (Placement::Anywhere, Some(plan)) = (&placement, &image) {
             placement = Placement::Near([key_of(plan.recipe.id)].into());
         }
@@ -167,7 +170,7 @@ impl Master {
             args,
             calls,
             deadline: deadline(timeout),
-            limits,
+            extras: extras.filter(|extras| !extras.is_nothing()),
             placement,
             ports,
             image,
@@ -406,11 +409,13 @@ pub(crate) struct Terms {
     /// In its batch; 1 if it is none.
     pub(crate) calls: u32,
     pub(crate) timeout: Option<Duration>,
-    pub(crate) limits: Option<Box<TaskLimits>>,
+    pub(crate) extras: Option<Box<Extras>>,
     pub(crate) placement: Placement,
     /// Of a program.
     pub(crate) ports: Option<Arc<Ports>>,
     pub(crate) image: Option<Arc<Plan>>,
+    /// Why it cannot be dispatched.
+    pub(crate) refused: Option<Cause>,
 }
 
 /// When a task has to have ended that is dispatched now.

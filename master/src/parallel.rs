@@ -1,12 +1,12 @@
 //! Several tasks at once, their results in order.
 
 use crate::error::TaskError;
+use crate::handle::TaskResult;
 use crate::master::Master;
 use crate::placed::Placed;
 use dpfw_protocol::call::Call;
 use dpfw_protocol::error::Cause;
 use futures_util::future::try_join_all;
-use serde::de::DeserializeOwned;
 
 /// Calls that [`Master::parallel`] takes: an array or a vector of them.
 pub trait Calls {
@@ -45,20 +45,20 @@ impl<C: IsCall, const N: usize> Calls for [C; N] {
 /// A call, placed or not.
 pub trait IsCall {
     /// What it results in.
-    type Result: DeserializeOwned + Send + 'static;
+    type Result: TaskResult + Send + 'static;
 
     #[doc(hidden)]
     fn into_placed(self) -> Placed<Self::Result>;
 }
 
-impl<T: DeserializeOwned + Send + 'static> IsCall for Call<T> {
+impl<T: TaskResult + Send + 'static> IsCall for Call<T> {
     type Result = T;
     fn into_placed(self) -> Placed<T> {
         self.into()
     }
 }
 
-impl<T: DeserializeOwned + Send + 'static> IsCall for Placed<T> {
+impl<T: TaskResult + Send + 'static> IsCall for Placed<T> {
     type Result = T;
     fn into_placed(self) -> Placed<T> {
         self

@@ -9,6 +9,7 @@ pub(crate) mod ports;
 use crate::error::TaskError;
 use crate::handle::Raw;
 use crate::master::{Master, Terms};
+use crate::placed::limited;
 use crate::reserve::Reserved;
 use crate::slave::Slave;
 use dpfw_dispatch::Placement;
@@ -149,9 +150,11 @@ impl Program {
     fn submit(self, master: &Master, ports: &Arc<Ports>, flags: TaskFlags) -> Raw {
         let args = self.invocation().encode().map(Into::into);
         let task = Task::<()>::new(self.module, START);
-        let (timeout, limits, placement) = (self.timeout, self.limits, self.placement);
+        let (timeout, extras, placement) =
+            (self.timeout, self.limits.map(|l| limited(*l)), self.placement);
         let ports = Some(Arc::clone(ports));
-        let terms = Terms { flags, calls: 1, timeout, limits, placement, ports, image: None };
+        let (calls, refused, image) = (1, None, None);
+        let terms = Terms { flags, calls, timeout, extras, placement, ports, refused, image };
         let room = master.0.inbox.take_room();
         master.submit(&task, args, terms, room)
     }

@@ -1,6 +1,7 @@
 //! What a task cost, and where.
 
 use crate::image::ImageUse;
+use crate::kept::KeptAt;
 use dpfw_protocol::ids::PeerId;
 use dpfw_protocol::message::Timing;
 use std::time::{Duration, Instant};
@@ -30,6 +31,8 @@ pub struct Receipt {
     pub memory_bytes: u64,
     /// How the image that it started from came to the slave, if it started from one.
     pub image: Option<ImageUse>,
+    /// The result, if it stays at its slave.
+    pub(crate) kept: Option<KeptAt>,
 }
 
 impl Receipt {
@@ -54,6 +57,7 @@ impl Receipt {
             executed: Duration::from_micros(timing.run_us),
             memory_bytes: timing.memory,
             image: None,
+            kept: None,
         }
     }
 

@@ -131,7 +131,7 @@ impl Store {
         Self(linked)
     }
 
-    fn error(&self, cause: Cause) -> StoreError {
+    pub(crate) fn error(&self, cause: Cause) -> StoreError {
         StoreError { slave: self.0.hello.peer.clone(), cause }
     }
 

@@ -5,18 +5,22 @@
 
 use crate::driver::{Kind, KindImage};
 use crate::slave::Linked;
-use dpfw_dispatch::{KindId, ReservationId, SlaveId};
+use dpfw_dispatch::{KeyId, KindId, ReservationId, SlaveId};
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::{BindId, ConversationId};
 use dpfw_protocol::limits::{HEARTBEAT, MAX_BINDS};
 use dpfw_protocol::message::{Bind, BindImage, MessageError};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
 /// How often a slave is sent the bytes of one module. It asks once, and again where a
 /// transfer was abandoned; one that goes on asking does not mean to run it.
 const OFFERS: u32 = 8;
+
+/// Questions for keys that a slave need not have answered. One that goes on not answering has
+/// none of the keys of the first of them.
+const SEARCHES: usize = 4096;
 
 /// See the module's page.
 pub(crate) struct Told {
@@ -28,6 +32,8 @@ pub(crate) struct Told {
     asked: HashMap<[u8; 32], u32>,
     /// For whom it was asked for its slots last. An earlier wish was answered or taken back.
     wish: Option<(ConversationId, ReservationId)>,
+    /// For which keys it was asked, and has not answered. Bounded by [`SEARCHES`].
+    located: BTreeMap<ConversationId, Box<[KeyId]>>,
     /// When what it holds was last compared with what is believed to be there.
     compared: Option<Instant>,
     pub(crate) is_dirty: bool,
@@ -41,6 +47,7 @@ impl Told {
             bound: 0,
             asked: HashMap::new(),
             wish: None,
+            located: BTreeMap::new(),
             compared: None,
             is_dirty: false,
         }
@@ -74,6 +81,21 @@ impl Told {
     pub(crate) fn wish_of(&mut self, conversation: ConversationId) -> Option<ReservationId> {
         let (_, reservation) = self.wish.take_if(|(asked, _)| *asked == conversation)?;
         Some(reservation)
+    }
+
+    /// The conversation of a question for keys; with those of one that it has not answered, if
+    /// there are too many.
+    pub(crate) fn locate(&mut self, keys: Box<[KeyId]>) -> (ConversationId, Option<Box<[KeyId]>>) {
+        let conversation = self.linked.conversation();
+        self.located.insert(conversation, keys);
+        let is_over = self.located.len() > SEARCHES;
+        let first = is_over.then(|| self.located.pop_first()).flatten();
+        (conversation, first.map(|(_, keys)| keys))
+    }
+
+    /// For which keys it was asked in that conversation; said once.
+    pub(crate) fn located(&mut self, conversation: ConversationId) -> Option<Box<[KeyId]>> {
+        self.located.remove(&conversation)
     }
 
     /// Something was appended for it, to be flushed with the batch.

@@ -207,6 +207,13 @@ impl<T> Call<T> {
         Self { task: self.task.via(module), args: self.args }
     }
 
+    /// The same call, whose result is taken for something else: for who knows what becomes of
+    /// it on the way.
+    #[doc(hidden)]
+    pub fn retype<U>(self) -> Call<U> {
+        Call { task: Task { inner: self.task.inner, result: PhantomData }, args: self.args }
+    }
+
     /// Takes the call apart.
     pub fn into_parts(self) -> (Task<T>, Result<Payload, String>) {
         (self.task, self.args)

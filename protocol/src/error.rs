@@ -159,6 +159,13 @@ pub enum Cause {
         /// The entries, from the one that it asked for to one that it builds, the first few.
         keys: Vec<String>,
     },
+    /// An entry of the keyed store that the task needs is not where it may run. The task did
+    /// not run.
+    #[error("the entry `{key}` is gone, and the task needs it")]
+    KeyGone {
+        /// The entry's key.
+        key: String,
+    },
     /// The master was shut down.
     #[error("the master was shut down")]
     Shutdown,
@@ -400,6 +407,7 @@ impl Cause {
             Self::NeedsImage { .. } => 23,
             Self::WrongKind { .. } => 24,
             Self::Ring { .. } => 26,
+            Self::KeyGone { .. } => 25,
             Self::Unknown { code, .. } => *code,
         }
     }
@@ -475,6 +483,7 @@ impl From<Cause> for Failure {
             Cause::WrongKind { key, kind } => {
                 Self { message: key, name: kind.as_str().into(), ..Self::default() }
             }
+            Cause::KeyGone { key: name } => Self { name, ..Self::default() },
             Cause::MissingTask { name, known } => Self { name, list: known, ..Self::default() },
             Cause::Ring { keys } => Self { list: keys, ..Self::default() },
             Cause::SlaveLost { may_have_run } => {
@@ -547,6 +556,7 @@ impl From<Failure> for Cause {
                 None => Self::Unknown { code, message },
             },
             26 => Self::Ring { keys: list },
+            25 => Self::KeyGone { key: name },
             code => Self::Unknown { code, message },
         }
     }
@@ -590,6 +600,7 @@ mod tests {
             Cause::NeedsImage { init: "build".into(), message: text() },
             Cause::WrongKind { key: "k".into(), kind: EntryKind::Image },
             Cause::Ring { keys: vec!["x".into(), "y".into()] },
+            Cause::KeyGone { key: "part/1".into() },
             Cause::Unknown { code: 999, message: text() },
         ]
     }

@@ -64,6 +64,9 @@ pub const MAX_KEY: usize = 1024;
 /// Watches of one session at once: each is looked at whenever something is written.
 pub const MAX_WATCHES: usize = 64;
 
+/// Keys of entries that one task may need, which its slave looks up before it starts.
+pub const MAX_NEEDS: usize = 16;
+
 /// The longest namespace, in bytes.
 pub const MAX_NAMESPACE: usize = 64;
 

@@ -8,18 +8,19 @@ use crate::attempts::AttemptSet;
 use crate::error::{Failure, quoted};
 use crate::frame::{END, Frame, HEADER, Header};
 use crate::ids::{AttemptId, BindId, ConversationId, ModuleHash};
-use crate::limits::{MAX_BODY, MAX_LISTED, MAX_MESSAGE, MAX_NAME, MAX_TEXT};
+use crate::limits::{MAX_BODY, MAX_LISTED, MAX_MESSAGE, MAX_NAME, MAX_NEEDS, MAX_TEXT};
 use crate::payload::whole;
 use crate::signature::Signature;
 use crate::store::{EntryInfo, StoreOp, Terms};
-use crate::task_limits::TaskLimits;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 mod image;
+mod keys;
 
 pub use image::{
     BindImage, FetchImage, ImageBytes, ImageGone, ImageReady, NeedImage, Offer, Origin, Snapshot,
 };
+pub use keys::{Extras, KeptAs, Locate, Located};
 
 /// Properties of a task that change how it may be tried.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -64,7 +65,7 @@ pub struct Bind {
 }
 
 /// Asks for one attempt; the payload is the arguments. The conversation is the attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dispatch {
     /// The task.
     pub bind: BindId,
@@ -74,9 +75,9 @@ pub struct Dispatch {
     pub budget_us: Option<u64>,
     /// The length of the arguments; those not in this frame follow in chunks.
     pub payload: u64,
-    /// What it may use, where that is less than the slave allows. Not there if nothing is.
+    /// What else is asked for. Not there if nothing is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limits: Option<TaskLimits>,
+    pub extras: Option<Box<Extras>>,
 }
 
 /// Stops an attempt: unstarted ones are dropped, running ones interrupted. The slave
@@ -186,8 +187,12 @@ pub struct Timing {
 pub struct Done {
     /// What it cost.
     pub timing: Timing,
-    /// The length of the result; what is not in this frame follows in chunks.
+    /// The length of the result; what is not in this frame follows in chunks. 0 if it stays at
+    /// the slave.
     pub payload: u64,
+    /// The entry that it is, if it stays at the slave. Not there if it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<KeptAs>,
 }
 
 /// An attempt ended without a result.
@@ -411,6 +416,8 @@ pub mod kind {
     pub const WATCH: u8 = 27;
     /// A message of [`changes`](crate::changes), to a slave.
     pub const UNWATCH: u8 = 28;
+    /// A message of this module, to a slave.
+    pub const LOCATE: u8 = 29;
     /// A message of this module, to a master.
     pub const NEED_MODULE: u8 = 32;
     /// A message of this module, to a master.
@@ -451,6 +458,8 @@ pub mod kind {
     pub const SNAPSHOT: u8 = 52;
     /// A message of [`changes`](crate::changes), to a master.
     pub const CHANGED: u8 = 49;
+    /// A message of this module, to a master.
+    pub const LOCATED: u8 = 50;
 }
 
 /// A struct that is a frame's message.
@@ -471,7 +480,7 @@ macro_rules! messages {
 }
 
 messages! {
-    Dispatch = DISPATCH, Cancel = CANCEL, ModuleBytes = MODULE_BYTES, Reserve = RESERVE,
+    Cancel = CANCEL, ModuleBytes = MODULE_BYTES, Reserve = RESERVE,
     Release = RELEASE, Describe = DESCRIBE, Drain = DRAIN, NeedModule = NEED_MODULE, Done = DONE, Progress = PROGRESS,
     Reserved = RESERVED, Draining = DRAINING, Status = STATUS, Heartbeat = HEARTBEAT, Credit = CREDIT,
 }
@@ -487,6 +496,9 @@ macro_rules! bounded {
 
 bounded! {
     Bind = BIND, self => self.task.len() <= MAX_NAME;
+    Dispatch = DISPATCH, self => self.extras.as_ref().is_none_or(|extras| extras.is_bounded());
+    Locate = LOCATE, self => keys::are_bounded(&self.keys);
+    Located = LOCATED, self => self.held.len() <= MAX_NEEDS;
     Recall = RECALL, self => self.attempts.len() <= MAX_LISTED;
     Started = STARTED, self => self.attempts.len() <= MAX_LISTED;
     Returned = RETURNED, self => self.attempts.len() <= MAX_LISTED;

@@ -129,6 +129,14 @@ fn to_slaves() -> Vec<Golden> {
             b"\x92\x02\x03",
             v1!("dispatch_with_limits"),
         ),
+        golden(
+            "dispatch with keys",
+            4,
+            values::dispatch_with_keys(),
+            b"\x92\x02\x03",
+            v1!("dispatch_with_keys"),
+        ),
+        golden("locate", OTHERS + 4, values::locate(), b"", v1!("locate")),
         golden("cancel", 1, Cancel {}, b"", v1!("cancel")),
         golden("recall", 0, values::recall(), b"", v1!("recall")),
         golden(
@@ -177,6 +185,8 @@ fn to_masters() -> Vec<Golden> {
         golden("snapshot", OTHERS + 9, values::snapshot(), b"\0asm\x01\0\0\0", v1!("snapshot")),
         golden("no snapshot", OTHERS + 9, values::no_snapshot(), b"", v1!("no_snapshot")),
         golden("done", 1, values::done(), b"\x05", v1!("done")),
+        golden("done and kept", 4, values::done_kept(), b"", v1!("done_kept")),
+        golden("located", OTHERS + 4, values::located(), b"", v1!("located")),
         golden("failed", 1, values::failed(), b"", v1!("failed")),
         golden("returned", 0, values::returned(), b"", v1!("returned")),
         golden("log", 1, values::log(), b"", v1!("log")),

@@ -1,5 +1,6 @@
 //! An attempt on its way to a slot.
 
+use crate::kept::Keys;
 use crate::module::code::Wanted;
 use crate::module::facts::Kind;
 use crate::module::load::Loaded;
@@ -25,6 +26,8 @@ pub(crate) struct Job {
     pub(crate) flags: TaskFlags,
     /// What its caller allows, where that is less than the operator does.
     pub(crate) limits: Option<Box<TaskLimits>>,
+    /// The keys that it names.
+    pub(crate) keys: Option<Box<Keys>>,
     pub(crate) arrived: Instant,
     pub(crate) deadline: Option<Instant>,
 }

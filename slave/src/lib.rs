@@ -28,6 +28,7 @@ pub mod fuzzing;
 mod helm;
 mod inspect;
 mod job;
+mod kept;
 mod limits;
 mod local;
 mod module;

@@ -7,6 +7,7 @@
 use crate::core::Core;
 use crate::drain;
 use crate::job::{Bound, Job};
+use crate::kept::{self, Keys};
 use crate::module::code::{CodeId, Wanted};
 use crate::module::image::{Source, fetch};
 use crate::queue::Reservation;
@@ -19,11 +20,12 @@ use dpfw_protocol::frame::{END, Frame};
 use dpfw_protocol::ids::{AttemptId, BindId, ConversationId, Port};
 use dpfw_protocol::limits::{MAX_BINDS, WINDOW};
 use dpfw_protocol::message::{
-    Abandon, Bind, BindImage, Cancel, Close, Credit, Describe, Dispatch, Drain, FetchImage,
-    Heartbeat, ImageBytes, MessageError, ModuleBytes, Offer, Recall, Release, Reserve, StoreReply,
-    StoreRequest, TaskFlags, decode, kind,
+    Abandon, Bind, BindImage, Cancel, Close, Credit, Describe, Dispatch, Drain, Extras, FetchImage,
+    Heartbeat, ImageBytes, Locate, Located, MessageError, ModuleBytes, Offer, Recall, Release,
+    Reserve, StoreReply, StoreRequest, TaskFlags, decode, kind,
 };
 use dpfw_protocol::receive::{ArrivalError, Arrivals, Step};
+use dpfw_protocol::store::Key;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -167,6 +169,11 @@ impl Reader {
                 self.session.watches.end(conversation);
                 Ok(())
             }
+            kind::LOCATE => {
+                let keys = decode::<Locate>(frame)?.0.keys;
+                self.locate(conversation, &keys);
+                Ok(())
+            }
             kind::DESCRIBE => {
                 decode::<Describe>(frame)?;
                 self.describe(conversation);
@@ -265,6 +272,7 @@ impl Reader {
         let mut held = self.session.hold(&self.core.held).ok_or_else(busy)?;
         let has_room = held.take(dispatch.payload, most_arriving(&self.core));
         let deadline = dispatch.budget_us.and_then(|us| now.checked_add(Duration::from_micros(us)));
+        let Extras { limits, keep, needs } = dispatch.extras.map_or_else(Extras::default, |it| *it);
         let job = Job {
             session: Arc::clone(&self.session),
             _held: held,
@@ -272,7 +280,8 @@ impl Reader {
             bound: Arc::clone(bound),
             args: Bytes::new(),
             flags: dispatch.flags,
-            limits: dispatch.limits.map(Box::new),
+            limits: limits.map(Box::new),
+            keys: Keys::of(keep, needs),
             arrived: now,
             deadline,
         };
@@ -453,6 +462,13 @@ impl Reader {
         }
         self.session.look_for_clog();
         outbox.flush();
+    }
+
+    fn locate(&self, conversation: ConversationId, keys: &[Key]) {
+        let held = kept::locate(&self.core, &self.session, keys);
+        // It always fits a frame.
+        let _ = self.session.outbox.message(conversation, &Located { held });
+        self.session.outbox.flush();
     }
 
     fn describe(&self, conversation: ConversationId) {

@@ -6,6 +6,7 @@ mod tests;
 
 use crate::core::Core;
 use crate::job::{Job, NOTHING, Target};
+use crate::kept;
 use crate::limits::Granted;
 use crate::queue::{Entering, Freed, Next};
 use crate::sandbox::abi::Given;
@@ -136,7 +137,7 @@ impl Slot {
     /// Begins an attempt that may wait and gives it its first turn.
     fn start_fiber(&self, job: Job, target: &Target, started: Instant) {
         let core = &self.core;
-        let fiber = match gone(&job, started) {
+        let fiber = match gone(core, &job, started) {
             Some(cause) => Err(Box::new((job, cause))),
             None => core.fibers.start(core, job, target, started),
         };
@@ -229,7 +230,7 @@ impl Slot {
         started: Instant,
         timing: &mut Timing,
     ) -> Result<Spent, Cause> {
-        if let Some(cause) = gone(job, started) {
+        if let Some(cause) = gone(&self.core, job, started) {
             return Err(cause);
         }
         let target = match job.bound.target() {
@@ -305,6 +306,11 @@ impl Slot {
         returned: &Returned,
     ) -> Result<Spent, Cause> {
         let given = sandbox.result(returned)?;
+        if let Some(key) = job.keys.as_ref().and_then(|keys| keys.keep.as_ref()) {
+            let allowed = self.granted(job).result;
+            kept::keep(&self.core, job, key, timing, &given, allowed)?;
+            return Ok(Some(sandbox));
+        }
         let payload = given.len();
         self.check(job, payload)?;
         // What is sent is counted, what is kept for it is not: so it may not be much more.
@@ -316,7 +322,8 @@ impl Slot {
         if let Given::Whole(bytes) = given
             && bytes.len() <= INLINE
         {
-            let (done, conversation) = (Done { timing, payload }, job.attempt.conversation());
+            let (done, conversation) =
+                (Done { timing, payload, kept: None }, job.attempt.conversation());
             let outbox = &job.session.outbox;
             outbox
                 .append(|queue| queue.message_with_slice(conversation, &done, bytes))
@@ -335,11 +342,11 @@ impl Slot {
 }
 
 /// Why an attempt need not start any more.
-fn gone(job: &Job, now: Instant) -> Option<Cause> {
+fn gone(core: &Core, job: &Job, now: Instant) -> Option<Cause> {
     match job.deadline {
         _ if !job.session.is_open() => Some(Cause::Cancelled),
         Some(deadline) if deadline <= now => Some(Cause::DeadlineExceeded),
-        _ => None,
+        _ => kept::refusal(core, job),
     }
 }
 
@@ -352,7 +359,7 @@ fn may_wait(job: &Job) -> Option<Target> {
 
 /// Queues a result.
 pub(crate) fn tell(job: &Job, timing: Timing, result: Payload) -> Result<(), Cause> {
-    let done = Done { timing, payload: result.len() as u64 };
+    let done = Done { timing, payload: result.len() as u64, kept: None };
     let told = job.session.outbox.message_with(job.attempt.conversation(), &done, result);
     job.session.look_for_clog();
     told.map_err(untold)

@@ -36,6 +36,7 @@ mod system {
     mod others;
     mod partitions;
     mod payloads;
+    mod pipeline;
     mod plain;
     mod processes;
     mod program_ends;

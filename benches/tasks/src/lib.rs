@@ -1,6 +1,7 @@
 //! The tasks that are measured.
 
 pub use dpfw_guest::Bytes;
+use dpfw_guest::store::{self, StoreError};
 use dpfw_guest::task;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -18,6 +19,15 @@ pub fn fresh_add(a: i64, b: i64) -> (u32, i64) {
 #[task]
 pub fn take(bytes: Bytes) -> u64 {
     bytes.len() as u64
+}
+
+/// The number of the bytes under a key.
+///
+/// # Errors
+/// [`StoreError`] if they cannot be read.
+#[task]
+pub fn measure(key: String) -> Result<u64, StoreError> {
+    Ok(store::get::<Bytes>(&key)?.map_or(0, |bytes| bytes.len() as u64))
 }
 
 /// Gives so many bytes.

@@ -39,6 +39,24 @@ fn results_are_json_in_one_line() {
 }
 
 #[test]
+fn a_result_stays_at_its_slave_and_the_next_task_goes_there() {
+    let (modules, slave) = (Modules::new(), slave(&[]));
+    let module = modules.path("tasks.wasm");
+    let run = |args: &[&str]| {
+        let left = dpfw(&[&["run", &module], args, &["--slave", &slave.address]].concat(), "");
+        format!("{}{}[{}]", modules.stable(&left.out), modules.stable(&left.err), left.code)
+    };
+    let kept = run(&["count_words", "[\"a b a\"]", "--keep", "counts"]);
+    assert!(kept.contains(r#""key":"counts","version":1,"bytes":7}"#), "{kept}");
+    assert_eq!(run(&["commonest", "[\"counts\"]", "--near", "counts"]), "\"a\"\n[0]");
+    insta::assert_snapshot!(run(&["commonest", "[\"x\"]", "--near", "counts", "--near", "x"]), @r"
+    error: `commonest`: the entry `x` is gone, and the task needs it
+    hint: `dpfw store list` shows which keys a slave has
+    [1]
+    ");
+}
+
+#[test]
 fn arguments_come_from_standard_input_if_asked() {
     let modules = Modules::new();
     assert_eq!(result(&modules, "plain.wat", &["add", "-"], "[40,\n 2]\n"), "42\n");

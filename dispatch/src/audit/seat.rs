@@ -1,6 +1,6 @@
 //! One slave, as the second opinion sees it.
 
-use crate::{Loss, ReservationId, SlaveId, TaskId};
+use crate::{KeyId, Loss, ReservationId, SlaveId, TaskId};
 use dpfw_protocol::ids::AttemptId;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -48,11 +48,32 @@ pub(super) struct Seat {
     lingering: BTreeSet<AttemptId>,
     pub(super) asked: Option<ReservationId>,
     pub(super) held: Option<ReservationId>,
+    /// As it was said last.
+    pub(super) keys: BTreeSet<KeyId>,
 }
 
 impl Seat {
     pub(super) fn new(slots: u32, limit: u32) -> Self {
         Self { slots, limit, ..Self::default() }
+    }
+
+    /// It has a key, or has it no longer.
+    pub(super) fn set_key(&mut self, key: KeyId, is_held: bool) {
+        match is_held {
+            true => drop(self.keys.insert(key)),
+            false => drop(self.keys.remove(&key)),
+        }
+    }
+
+    /// It has said which of the keys it has.
+    pub(super) fn locate(&mut self, keys: &[KeyId], held: &[KeyId]) {
+        self.keys.retain(|key| !keys.contains(key));
+        self.keys.extend(keys.iter().filter(|key| held.contains(key)));
+    }
+
+    /// Whether it has all of these keys.
+    pub(super) fn has_all(&self, keys: &[KeyId]) -> bool {
+        keys.iter().all(|key| self.keys.contains(key))
     }
 
     /// Attempts have begun to run, or wait.

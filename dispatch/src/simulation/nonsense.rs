@@ -24,13 +24,17 @@ fn reservation() -> impl Strategy<Value = ReservationId> {
     (0..12u64).prop_map(ReservationId)
 }
 
+fn keys() -> impl Strategy<Value = Vec<KeyId>> {
+    prop::collection::vec((0..4u64).prop_map(KeyId), 0..4)
+}
+
 fn placement() -> impl Strategy<Value = Placement> {
-    let keys = prop::collection::vec((0..4u64).prop_map(KeyId), 0..4);
     prop_oneof![
         6 => Just(Placement::Anywhere),
         2 => slave().prop_map(Placement::On),
         2 => reservation().prop_map(Placement::Reserved),
-        1 => keys.prop_map(|keys| Placement::Near(keys.into())),
+        2 => keys().prop_map(|keys| Placement::Near(keys.into())),
+        3 => keys().prop_map(|keys| Placement::At(keys.into())),
     ]
 }
 
@@ -56,11 +60,18 @@ fn end() -> impl Strategy<Value = End> {
         3 => prop_oneof![4 => 0..20_000_000u64, 1 => any::<u64>()]
             .prop_map(|nanos| End::Done { run: Duration::from_nanos(nanos) }),
         2 => cause.prop_map(|cause| End::Failed { cause }),
+        1 => (0..4u64).prop_map(|key| End::KeyGone { key: KeyId(key) }),
     ]
 }
 
 fn loss() -> impl Strategy<Value = Loss> {
     prop_oneof![3 => Just(Loss::Died), 1 => Just(Loss::Unreachable), 1 => Just(Loss::Left)]
+}
+
+fn in_order(mut keys: Vec<KeyId>) -> Box<[KeyId]> {
+    keys.sort_unstable();
+    keys.dedup();
+    keys.into()
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -88,8 +99,13 @@ fn event() -> impl Strategy<Value = Event> {
             slave, attempt: AttemptId(attempt), end }),
         6 => (slave(), attempts())
             .prop_map(|(slave, attempts)| Event::Returned { slave, attempts }),
-        2 => (slave(), 0..4u64).prop_map(|(slave, key)| Event::KeyAt { slave, key: KeyId(key) }),
-        1 => (slave(), 0..4u64).prop_map(|(slave, key)| Event::KeyGone { slave, key: KeyId(key) }),
+        8 => (slave(), 0..4u64).prop_map(|(slave, key)| Event::KeyAt { slave, key: KeyId(key) }),
+        8 => (slave(), keys(), keys()).prop_map(|(slave, keys, held)| Event::Located {
+            slave, keys: in_order(keys), held }),
+        3 => (0..4u64, 0..60u64).prop_map(|(key, ms)| Event::KeyCost {
+            key: KeyId(key), cost: Duration::from_millis(ms) }),
+        1 => (0..4u64).prop_map(|key| Event::KeyForgotten { key: KeyId(key) }),
+        2 => (slave(), 0..4u64).prop_map(|(slave, key)| Event::KeyGone { slave, key: KeyId(key) }),
         6 => (reservation(), prop::option::weighted(0.3, slave()), wait).prop_map(
             |(reservation, slave, wait)| Event::Reserve { reservation, slave, wait }),
         4 => reservation().prop_map(|reservation| Event::Release { reservation }),

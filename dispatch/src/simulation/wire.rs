@@ -102,7 +102,8 @@ fn handle(arrivals: &mut Arrivals<Announced>, frame: &Frame<'_>) -> Result<Optio
             return Ok(Some(begun.unwrap_or(Said::Announced(attempt))));
         }
         kind::DONE => {
-            let (Done { timing, payload }, inline) = decode(frame).map_err(|e| e.to_string())?;
+            let (Done { timing, payload, .. }, inline) =
+                decode(frame).map_err(|e| e.to_string())?;
             return begin(arrivals, payload, inline, Announced::Result(timing));
         }
         kind::CHUNK => {

@@ -4,8 +4,8 @@
 
 #![forbid(unsafe_code)]
 
-use dpfw::Master;
-use quickstart_tasks::{add, count_words, divide, remember, word_at};
+use dpfw::{CallExt, Master};
+use quickstart_tasks::{add, commonest, count_words, divide, remember, word_at};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
@@ -32,6 +32,12 @@ async fn main() -> anyhow::Result<()> {
     if let Err(error) = master.dispatch(word_at::call("one two".into(), 7)).await {
         println!("{}", error.cause());
     }
+
+    // A result that stays at its slave, and a task that runs where it is: it is not sent.
+    let count = count_words::call("to be or not to be".into()).keep("counts");
+    let counts = master.dispatch(count).await?;
+    let word = master.dispatch(commonest::call("counts".into()).near(&counts)).await?;
+    println!("{word:?} is the commonest of {} words", counts.get().await?.len());
 
     // A slave of our own for a while, and its keyed store: tasks and masters share it.
     let slave = master.reserve().await?;

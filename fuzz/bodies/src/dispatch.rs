@@ -83,15 +83,18 @@ fn key(u: &mut Unstructured<'_>) -> Result<KeyId> {
     Ok(KeyId(u.int_in_range(0..=3)?))
 }
 
+fn keys(u: &mut Unstructured<'_>) -> Result<Vec<KeyId>> {
+    let len = u.int_in_range(0..=3)?;
+    (0..len).map(|_| key(u)).collect()
+}
+
 fn placement(u: &mut Unstructured<'_>) -> Result<Placement> {
-    Ok(match u.int_in_range(0..=10)? {
+    Ok(match u.int_in_range(0..=12)? {
         0..=5 => Placement::Anywhere,
         6 | 7 => Placement::On(slave(u)?),
         8 | 9 => Placement::Reserved(reservation(u)?),
-        _ => {
-            let len = u.int_in_range(0..=3)?;
-            Placement::Near((0..len).map(|_| key(u)).collect::<Result<Box<[_]>>>()?)
-        }
+        10 => Placement::Near(keys(u)?.into()),
+        _ => Placement::At(keys(u)?.into()),
     })
 }
 
@@ -111,7 +114,7 @@ fn spec(u: &mut Unstructured<'_>) -> Result<TaskSpec> {
 }
 
 fn end(u: &mut Unstructured<'_>) -> Result<End> {
-    let cause = match u.int_in_range(0..=9)? {
+    let cause = match u.int_in_range(0..=10)? {
         0..=4 => {
             let nanos =
                 if u.ratio(1, 5)? { u.arbitrary()? } else { u.int_in_range(0..=20_000_000)? };
@@ -120,6 +123,7 @@ fn end(u: &mut Unstructured<'_>) -> Result<End> {
         5 | 6 => Cause::Busy { what: "sandboxes".into() },
         7 => Cause::Draining,
         8 => Cause::SlaveLost { may_have_run: true },
+        9 => return Ok(End::KeyGone { key: key(u)? }),
         _ => Cause::Failed { message: "no".into() },
     };
     Ok(End::Failed { cause })
@@ -169,6 +173,17 @@ fn event(u: &mut Unstructured<'_>) -> Result<Event> {
         }
         245 => Event::NoMoreSlaves,
         246 => Event::SlavesExpected,
+        247 | 248 => {
+            let (slave, mut keys, held) = (slave(u)?, keys(u)?, self::keys(u)?);
+            keys.sort_unstable();
+            keys.dedup();
+            Event::Located { slave, keys: keys.into(), held }
+        }
+        249 => {
+            let (key, ms) = (key(u)?, u.int_in_range(0..=59)?);
+            Event::KeyCost { key, cost: Duration::from_millis(ms) }
+        }
+        250 => Event::KeyForgotten { key: key(u)? },
         _ => Event::Tick,
     })
 }

@@ -8,9 +8,9 @@ use dpfw_protocol::ids::ConversationId;
 use dpfw_protocol::limits::MAX_BODY;
 use dpfw_protocol::message::{
     Abandon, Bind, Cancel, Close, Credit, Describe, Description, Dispatch, Done, Drain, Draining,
-    Failed, Heartbeat, Loading, Log, Message, ModuleBytes, NeedModule, Progress, Queued, Recall,
-    Release, Reserve, Reserved, Returned, Started, Status, StoreReply, StoreRequest, Waiting,
-    decode, encode,
+    Failed, Heartbeat, Loading, Locate, Located, Log, Message, ModuleBytes, NeedModule, Progress,
+    Queued, Recall, Release, Reserve, Reserved, Returned, Started, Status, StoreReply,
+    StoreRequest, Waiting, decode, encode,
 };
 use dpfw_protocol::program::Invocation;
 use std::fmt::Debug;
@@ -66,6 +66,8 @@ pub fn body(data: &[u8]) {
         Waiting,
         Loading,
         Queued,
+        Locate,
+        Located,
     ];
     if let Some((failed, _)) = read::<Failed>(data) {
         told(failed.failure);

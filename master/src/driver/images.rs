@@ -100,7 +100,7 @@ impl Driver {
             args: NOTHING.into(),
             calls: 1,
             deadline: None,
-            limits: None,
+            extras: None,
             placement: Placement::On(slave),
             ports: None,
             image: Some(plan),

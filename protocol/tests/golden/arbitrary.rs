@@ -7,9 +7,10 @@ use dpfw_protocol::error::Failure;
 use dpfw_protocol::frame::HEADER;
 use dpfw_protocol::hello::{Features, Hello, Namespace, PREFACE, PeerLimits, Range, Role};
 use dpfw_protocol::ids::{AttemptId, BindId, Incarnation, ModuleHash, PeerId, SessionId};
+use dpfw_protocol::limits::MAX_NEEDS;
 use dpfw_protocol::message::{
-    self, Bind, Description, Dispatch, Done, Failed, Log, Message, Recall, Status, StoreReply,
-    StoreRequest, TaskFlags, Timing,
+    self, Bind, Description, Dispatch, Done, Extras, Failed, KeptAs, Locate, Located, Log, Message,
+    Recall, Status, StoreReply, StoreRequest, TaskFlags, Timing,
 };
 use dpfw_protocol::signature::{Field, Signature, TaskRecord, TypeRecord};
 use dpfw_protocol::store::{EntryInfo, EntryKind, Key, Principal, StoreOp, Terms};
@@ -96,16 +97,21 @@ fn bind() -> impl Strategy<Value = Bind> {
 }
 
 fn dispatch() -> impl Strategy<Value = Dispatch> {
-    let limits = option::of(task_limits());
-    (any::<u32>(), flags(), option::of(any::<u64>()), any::<u64>(), limits).prop_map(
-        |(bind, flags, budget_us, payload, limits)| Dispatch {
+    let extras = option::of(extras().prop_map(Box::new));
+    (any::<u32>(), flags(), option::of(any::<u64>()), any::<u64>(), extras).prop_map(
+        |(bind, flags, budget_us, payload, extras)| Dispatch {
             bind: BindId(bind),
             flags,
             budget_us,
             payload,
-            limits,
+            extras,
         },
     )
+}
+
+fn extras() -> impl Strategy<Value = Extras> {
+    (option::of(task_limits()), option::of(key()), vec(key(), 0..=MAX_NEEDS))
+        .prop_map(|(limits, keep, needs)| Extras { limits, keep, needs })
 }
 
 fn task_limits() -> impl Strategy<Value = TaskLimits> {
@@ -310,9 +316,21 @@ proptest! {
     }
 
     #[test]
-    fn an_end_survives(timing in timing(), failure in failure(), payload: u64) {
-        survives(&Done { timing, payload }, b"");
+    fn an_end_survives(
+        timing in timing(),
+        failure in failure(),
+        payload: u64,
+        kept in option::of((any::<u64>(), any::<u64>())),
+    ) {
+        let kept = kept.map(|(version, bytes)| KeptAs { version, bytes });
+        survives(&Done { timing, payload, kept }, b"");
         survives(&Failed { timing, failure }, b"");
+    }
+
+    #[test]
+    fn a_search_survives(keys in vec(key(), 0..=MAX_NEEDS)) {
+        survives(&Located { held: keys.iter().map(|key| key.as_str().len() > 9).collect() }, b"");
+        survives(&Locate { keys }, b"");
     }
 
     #[test]

@@ -10,14 +10,14 @@ use dpfw_protocol::frame::{END, Frame, HEADER, Header};
 use dpfw_protocol::hello::Hello;
 use dpfw_protocol::ids::{AttemptId, ConversationId};
 use dpfw_protocol::limits::{
-    INLINE, MAX_BACKTRACE, MAX_BODY, MAX_KEY, MAX_LISTED, MAX_NAME, MAX_TEXT,
+    INLINE, MAX_BACKTRACE, MAX_BODY, MAX_KEY, MAX_LISTED, MAX_NAME, MAX_NEEDS, MAX_TEXT,
 };
 use dpfw_protocol::message::{
     Abandon, Bind, BindImage, Cancel, Close, Credit, Describe, Description, Dispatch, Done, Drain,
-    Draining, Failed, FetchImage, Heartbeat, ImageBytes, ImageGone, ImageReady, Loading, Log,
-    Message, MessageError, ModuleBytes, NeedImage, NeedModule, Progress, Queued, Recall, Release,
-    Reserve, Reserved, Returned, Snapshot, Started, Status, StoreReply, StoreRequest, Timing,
-    Waiting, decode, encode as try_encode, kind,
+    Draining, Extras, Failed, FetchImage, Heartbeat, ImageBytes, ImageGone, ImageReady, Loading,
+    Locate, Located, Log, Message, MessageError, ModuleBytes, NeedImage, NeedModule, Progress,
+    Queued, Recall, Release, Reserve, Reserved, Returned, Snapshot, Started, Status, StoreReply,
+    StoreRequest, Timing, Waiting, decode, encode as try_encode, kind,
 };
 use dpfw_protocol::payload;
 use dpfw_protocol::receive::{ArrivalError, Arrivals};
@@ -82,6 +82,8 @@ fn read(kind: u8, body: &[u8]) -> Option<Result<(), String>> {
         ImageReady,
         ImageGone,
         Snapshot,
+        Locate,
+        Located,
     ])
 }
 
@@ -284,6 +286,15 @@ fn lists_and_texts_beyond_their_limits_are_refused() {
     assert_eq!(unbounded(&Queued { attempts: attempts() }), out_of_bounds(kind::QUEUED));
     assert_eq!(unbounded(&Returned { attempts: attempts() }), out_of_bounds(kind::RETURNED));
     assert_eq!(unbounded(&Bind { task, ..values::bind() }), out_of_bounds(kind::BIND));
+    let needs = vec![values::key("k"); MAX_NEEDS + 1];
+    assert_eq!(unbounded(&Locate { keys: needs.clone() }), out_of_bounds(kind::LOCATE));
+    let held = vec![true; MAX_NEEDS + 1];
+    assert_eq!(unbounded(&Located { held }), out_of_bounds(kind::LOCATED));
+    let extras = Some(Box::new(Extras { needs, ..Extras::default() }));
+    assert_eq!(
+        unbounded(&Dispatch { extras, ..values::dispatch() }),
+        out_of_bounds(kind::DISPATCH)
+    );
     let line = Log { text: long(MAX_TEXT), ..values::log() };
     assert_eq!(unbounded(&line), out_of_bounds(kind::LOG));
     let line = Log { target: long(MAX_NAME), ..values::log() };
@@ -313,6 +324,9 @@ fn keys_beyond_their_limits_are_refused() {
     for (before, behind, kind) in [
         (&b"\x92\x81\xa3Get\x91"[..], &b"\0"[..], kind::STORE_REQUEST),
         (b"\x96\xc0\xc3\0\x91\x99", b"\xa5value\0\0\0\xa1m\xc2\xc2\xc0\xc2\0", kind::STORE_REPLY),
+        (b"\x95\0\0\xc0\0\x93\xc0", b"\x90", kind::DISPATCH),
+        (b"\x95\0\0\xc0\0\x93\xc0\xc0\x91", b"", kind::DISPATCH),
+        (b"\x91\x91", b"", kind::LOCATE),
     ] {
         for (len, is_fine) in [(0, false), (1, true), (MAX_KEY, true), (MAX_KEY + 1, false)] {
             let text = rmp_serde::to_vec(&"k".repeat(len)).expect("encodes");

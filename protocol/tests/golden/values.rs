@@ -6,10 +6,10 @@ use dpfw_protocol::hello::{Features, Hello, Namespace, PeerLimits, Range, Role};
 use dpfw_protocol::ids::{AttemptId, BindId, Incarnation, ModuleHash, PeerId, SessionId};
 use dpfw_protocol::image::ImageId;
 use dpfw_protocol::message::{
-    Abandon, Bind, BindImage, Close, Description, Dispatch, Done, Failed, FetchImage, ImageBytes,
-    ImageGone, ImageReady, Loading, Log, ModuleBytes, NeedImage, NeedModule, Offer, Origin, Queued,
-    Recall, Returned, Snapshot, Started, Status, StoreReply, StoreRequest, TaskFlags, Timing,
-    Waiting, close,
+    Abandon, Bind, BindImage, Close, Description, Dispatch, Done, Extras, Failed, FetchImage,
+    ImageBytes, ImageGone, ImageReady, KeptAs, Loading, Locate, Located, Log, ModuleBytes,
+    NeedImage, NeedModule, Offer, Origin, Queued, Recall, Returned, Snapshot, Started, Status,
+    StoreReply, StoreRequest, TaskFlags, Timing, Waiting, close,
 };
 use dpfw_protocol::signature::{Field, Signature, TaskRecord, TypeRecord};
 use dpfw_protocol::store::{EntryInfo, EntryKind, Key, Principal, StoreOp, Terms};
@@ -148,20 +148,36 @@ pub(crate) fn no_snapshot() -> Snapshot {
 
 pub(crate) fn dispatch() -> Dispatch {
     let flags = TaskFlags::default();
-    Dispatch { bind: BindId(0), flags, budget_us: None, payload: 3, limits: None }
+    Dispatch { bind: BindId(0), flags, budget_us: None, payload: 3, extras: None }
 }
 
 /// That may use less than the slave allows.
 pub(crate) fn dispatch_with_limits() -> Dispatch {
     let limits = TaskLimits::new().memory(64 << 20).time(Duration::from_secs(2)).host_calls(1000);
-    Dispatch { limits: Some(limits), ..dispatch() }
+    let extras = Extras { limits: Some(limits), ..Extras::default() };
+    Dispatch { extras: Some(Box::new(extras)), ..dispatch() }
+}
+
+/// Whose result stays at its slave, and that needs two entries there.
+pub(crate) fn dispatch_with_keys() -> Dispatch {
+    let needs = vec![key("a"), key("b")];
+    let extras = Extras { limits: None, keep: Some(key("c")), needs };
+    Dispatch { extras: Some(Box::new(extras)), ..dispatch() }
+}
+
+pub(crate) fn locate() -> Locate {
+    Locate { keys: vec![key("a"), key("b")] }
+}
+
+pub(crate) fn located() -> Located {
+    Located { held: vec![true, false] }
 }
 
 /// With a deadline and flags, and arguments that follow in chunks.
 pub(crate) fn dispatch_of_a_batch() -> Dispatch {
     let flags = TaskFlags::EFFECT_FREE.with(TaskFlags::BATCH);
     let budget_us = Some(1_500_000);
-    Dispatch { bind: BindId(1), flags, budget_us, payload: 100_000, limits: None }
+    Dispatch { bind: BindId(1), flags, budget_us, payload: 100_000, extras: None }
 }
 
 pub(crate) fn attempts() -> Vec<AttemptId> {
@@ -271,7 +287,13 @@ pub(crate) fn store_reply_of_a_failure() -> StoreReply {
 }
 
 pub(crate) fn done() -> Done {
-    Done { timing: timing(), payload: 1 }
+    Done { timing: timing(), payload: 1, kept: None }
+}
+
+/// Of a result that stays at the slave.
+pub(crate) fn done_kept() -> Done {
+    let kept = Some(KeptAs { version: 9, bytes: 256 << 20 });
+    Done { timing: timing(), payload: 0, kept }
 }
 
 pub(crate) fn failed() -> Failed {

@@ -94,7 +94,8 @@ pub(super) struct Load {
     pub(super) whose: Arc<Session>,
     /// The attempt in whose name an init logs: the first that waits.
     pub(super) attempt: AttemptId,
-    pub(super) room: Room,
+    /// Held until it is made.
+    pub(super) _room: Room,
 }
 
 /// Work that may wait for the loader: few for each module.
@@ -229,7 +230,7 @@ impl Modules {
         let number = self.loads.fetch_add(1, Ordering::Relaxed);
         let whose = Arc::clone(from);
         tracing::debug!(%code, bytes, "its bytes have come");
-        self.give(Work::Load(Load { code, number, source, whose, attempt, room }))?;
+        self.give(Work::Load(Load { code, number, source, whose, attempt, _room: room }))?;
         Ok(number)
     }
 

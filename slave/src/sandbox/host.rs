@@ -190,7 +190,9 @@ impl Host {
         attempt: AttemptId,
         left: Allowance,
     ) -> Self {
-        Self { is_init: true, ..Self::new(lent, session, attempt, left) }
+        let mut host = Self::new(lent, session, attempt, left);
+        host.is_init = true;
+        host
     }
 
     /// Charges the guest for a call of the host: each begins with this, also the cheap ones.

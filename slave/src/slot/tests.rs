@@ -49,6 +49,7 @@ impl Alone {
             args: Bytes::from_static(&[0x90]),
             flags: TaskFlags::default(),
             limits: None,
+            keys: None,
             arrived: started,
             deadline: None,
         };

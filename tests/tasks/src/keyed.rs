@@ -1,7 +1,7 @@
 //! Tasks on the keyed store, and tasks that wait for it.
 
 use dpfw_guest::store::{self, StoreError, Versioned};
-use dpfw_guest::task;
+use dpfw_guest::{Bytes, task};
 use std::time::Duration;
 
 /// Reads a value.
@@ -65,6 +65,18 @@ pub fn keys(prefix: String) -> Result<Vec<String>, StoreError> {
 #[task]
 pub fn fill(key: String, len: usize) -> Result<(), StoreError> {
     store::put_bytes(&key, &vec![1; len]).map(drop)
+}
+
+/// The length of the bytes under a key, and how often this has run at the slave.
+///
+/// # Errors
+/// [`StoreError`].
+#[task]
+pub fn measure(key: String) -> Result<(u64, u64), StoreError> {
+    let runs = store::get::<u64>("runs")?.unwrap_or(0) + 1;
+    store::put("runs", &runs)?;
+    let bytes = store::get::<Bytes>(&key)?.unwrap_or_default();
+    Ok((bytes.len() as u64, runs))
 }
 
 /// Adds one to a number so many times, by compare-and-swap.

@@ -35,7 +35,7 @@ async fn f05_f14_a_slave_that_dies_before_its_answer() -> Result<()> {
 async fn f14_what_was_announced_in_chunks_and_never_comes_is_lost_with_the_link() -> Result<()> {
     let mut scene = Lies::start().await?;
     let (handle, attempt) = scene.sum().await?;
-    let done = Done { timing: Timing::default(), payload: 100_000 };
+    let done = Done { timing: Timing::default(), payload: 100_000, kept: None };
     scene.liar.announce(attempt, &done).await?;
     scene.liar.frame(kind::CHUNK, attempt, &[0; 50_000], false).await?;
     let next = scene.successor();
@@ -77,7 +77,7 @@ async fn f15_a_task_that_takes_slaves_down_is_poison() -> Result<()> {
             liar.greet(&hello(Role::Slave, &format!("victim{deaths}"))?).await?;
         } else {
             done.push(args);
-            let result = Done { timing: Timing::default(), payload: 1 };
+            let result = Done { timing: Timing::default(), payload: 1, kept: None };
             liar.send(attempt, &result, &[2]).await?;
         }
     };
@@ -92,7 +92,8 @@ async fn f15_a_task_that_takes_slaves_down_is_poison() -> Result<()> {
         let said = liar.expect::<Bind>().await;
         said?;
         let (attempt, ..) = liar.expect::<Dispatch>().await?;
-        liar.send(attempt, &Done { timing: Timing::default(), payload: 1 }, &[2]).await?;
+        liar.send(attempt, &Done { timing: Timing::default(), payload: 1, kept: None }, &[2])
+            .await?;
     }
     assert_eq!(within("the bystander", bystander).await??, 2);
     Ok(())

@@ -53,7 +53,9 @@ impl Lies {
 
     /// Answers an attempt with a small number.
     pub(super) async fn done(&mut self, attempt: u64, result: u8) -> Result<()> {
-        self.liar.send(attempt, &Done { timing: Timing::default(), payload: 1 }, &[result]).await
+        self.liar
+            .send(attempt, &Done { timing: Timing::default(), payload: 1, kept: None }, &[result])
+            .await
     }
 
     /// Links another one. To be begun before the first is gone: a master without any slave

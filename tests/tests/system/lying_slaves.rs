@@ -89,7 +89,10 @@ async fn f50_messages_of_the_other_role_end_the_link() -> Result<()> {
     let mut scene = Lies::start().await?;
     let (handle, attempt) = scene.sum().await?;
     let next = scene.successor();
-    scene.liar.send(attempt, &Done { timing: Timing::default(), payload: 9 }, &[5]).await?;
+    scene
+        .liar
+        .send(attempt, &Done { timing: Timing::default(), payload: 9, kept: None }, &[5])
+        .await?;
     scene.cut_off(handle, next, "another length than announced").await
 }
 

@@ -35,7 +35,7 @@ async fn dispatched(pair: &Pair, what: &str, has_input: bool) -> Result<Wire> {
     let payload = Invocation { args, env: Vec::new(), input: has_input }.encode();
     let payload = payload.map_err(anyhow::Error::msg)?;
     let (flags, len) = (TaskFlags::default(), payload.len() as u64);
-    let dispatch = Dispatch { bind: BindId(0), flags, budget_us: None, payload: len, limits: None };
+    let dispatch = Dispatch { bind: BindId(0), flags, budget_us: None, payload: len, extras: None };
     wire.send(1, &dispatch, &payload).await?;
     Ok(wire)
 }
@@ -115,7 +115,10 @@ async fn f61_a_slave_that_ends_without_the_end_of_stdout_is_found_out() -> Resul
     let mut stdout = handle.stdout();
     let attempt = scene.dispatched().await?;
     scene.liar.frame(kind::CHUNK, output(attempt), b"half", false).await?;
-    scene.liar.send(attempt, &Done { timing: Timing::default(), payload: 0 }, &[]).await?;
+    scene
+        .liar
+        .send(attempt, &Done { timing: Timing::default(), payload: 0, kept: None }, &[])
+        .await?;
     let mut text = Vec::new();
     let read = within("stdout", stdout.read_to_end(&mut text)).await?;
     let error = read.expect_err("it is cut off");

@@ -84,7 +84,8 @@ async fn f02_what_a_slave_never_took_is_no_try() -> Result<()> {
             wire.closed().await?;
             continue;
         }
-        wire.send(attempt, &Done { timing: Timing::default(), payload: 1 }, &[5]).await?;
+        wire.send(attempt, &Done { timing: Timing::default(), payload: 1, kept: None }, &[5])
+            .await?;
         assert_eq!(within("the sum", &mut sum).await??, 5);
     }
     assert_eq!(sum.receipt().map(|receipt| receipt.attempts), Some(1));

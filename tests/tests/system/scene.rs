@@ -14,8 +14,8 @@ use dpfw_tests::wait::within;
 
 /// A dispatch of the session's task of that number.
 pub(super) fn dispatch(bind: u32, payload: u64) -> Dispatch {
-    let (flags, limits) = (TaskFlags::default(), None);
-    Dispatch { bind: BindId(bind), flags, budget_us: None, payload, limits }
+    let flags = TaskFlags::default();
+    Dispatch { bind: BindId(bind), flags, budget_us: None, payload, extras: None }
 }
 
 /// A slave with an honest master, whose task runs all the while.

@@ -90,7 +90,7 @@ async fn f07_a_master_counts_what_ran_on_the_older_link_as_lost() -> Result<()> 
     let attempt = dispatched(&mut newer).await?;
     superseded(older.closed().await?)?;
     assert!(!before.is_linked());
-    newer.send(attempt, &Done { timing: Timing::default(), payload: 1 }, &[5]).await?;
+    newer.send(attempt, &Done { timing: Timing::default(), payload: 1, kept: None }, &[5]).await?;
     assert_eq!(within("the sum", sum).await??, 5);
     assert_eq!(master.slaves().len(), 1);
     let stats = master.stats().await;

@@ -40,7 +40,10 @@ impl Master {
                 w.expect(w.now + 1_000_000, Happening::Uses(self.number, reservation));
             }
             Effect::Resolve { task, outcome, .. } => self.resolved(w, task, &outcome),
-            Effect::ReserveResolved { .. } | Effect::Retried { .. } | Effect::Stale { .. } => {}
+            Effect::Locate { .. }
+            | Effect::ReserveResolved { .. }
+            | Effect::Retried { .. }
+            | Effect::Stale { .. } => {}
         }
     }
 
@@ -87,7 +90,7 @@ impl Master {
         args.resize(args.len() + job.bytes, 0);
         let budget_us = budget.map(|budget| budget.as_micros() as u64);
         let payload = args.len() as u64;
-        let dispatch = Dispatch { bind, flags, budget_us, payload, limits: None };
+        let dispatch = Dispatch { bind, flags, budget_us, payload, extras: None };
         let Some(queue) = w.net.queue(session.link, End::Master) else { return };
         if bind == next {
             let module = ModuleHash::from_bytes([7; 32]);

@@ -27,7 +27,12 @@ impl Slave {
         let (one, to) = (AttemptId(w.random.within(0..last + 3)), ConversationId::LINK);
         let (timing, granted) = (Timing::default(), w.random.one_in(2));
         match w.random.within(0..10) {
-            0 => w.net.say(link, End::Slave, one.conversation(), &Done { timing, payload: 0 }),
+            0 => w.net.say(
+                link,
+                End::Slave,
+                one.conversation(),
+                &Done { timing, payload: 0, kept: None },
+            ),
             1 => {
                 let causes = [Cause::Draining, Cause::Busy { what: String::new() }];
                 let failure = causes[usize::from(granted)].clone().into();

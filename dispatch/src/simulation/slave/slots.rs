@@ -158,7 +158,7 @@ impl Slave {
         let more = if times == 1 { w.plan.tasks[&attempt.task].bytes } else { 0 };
         result.resize(result.len() + more, 0);
         let timing = Timing { run_us: nanos / 1000, ..Timing::default() };
-        let done = Done { timing, payload: result.len() as u64 };
+        let done = Done { timing, payload: result.len() as u64, kept: None };
         for _ in 0..times {
             let Some(queue) = w.net.queue(name.0, End::Slave) else { return };
             let result = result.clone().into();

@@ -118,6 +118,25 @@ pub fn remember(name: String, text: String) -> Result<Option<String>, StoreError
     Ok(before)
 }
 
+/// The word that was counted most often, of counts that lie in the slave's keyed store.
+///
+/// # Errors
+/// [`StoreError`] if they are no counts.
+#[task]
+pub fn commonest(key: String) -> Result<Option<String>, StoreError> {
+    let counts: BTreeMap<String, u64> = store::get(&key)?.unwrap_or_default();
+    Ok(counts.into_iter().max_by_key(|(_, count)| *count).map(|(word, _)| word))
+}
+
+/// What is remembered under a name.
+///
+/// # Errors
+/// [`StoreError`] if it is no text.
+#[task]
+pub fn recall(name: String) -> Result<Option<String>, StoreError> {
+    store::get(&format!("remembered/{name}"))
+}
+
 /// Adds up the numbers below `limit`, telling how far it is.
 #[task(effect_free)]
 pub fn sum_below(limit: u64) -> u64 {

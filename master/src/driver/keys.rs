@@ -1,0 +1,138 @@
+//! What the driver does about keys: numbers for the policy, names for slaves and callers.
+//!
+//! Owns: nothing but the way between the two. Invariant: every task that waits with a key has
+//! taken its number, and gives it back when it resolves.
+
+use super::{Carried, Driver, Entry};
+use crate::kept::KeptAt;
+use crate::keys::Name;
+use crate::link::FromSlave;
+use crate::slave::Slave;
+use dpfw_dispatch::{End, Event, KeyId, Outcome, Placement, SlaveId};
+use dpfw_protocol::error::Cause;
+use dpfw_protocol::ids::{AttemptId, ConversationId};
+use dpfw_protocol::message::{Extras, KeptAs, Locate, Timing};
+use dpfw_protocol::store::Key;
+use std::sync::Arc;
+use std::time::Duration;
+
+impl Driver {
+    /// Where a task may run that needs entries: only where they are, unless it was placed
+    /// anyway. Then its slave looks for them.
+    pub(super) fn place(&mut self, placement: Placement, extras: Option<&Extras>) -> Placement {
+        let needs = extras.map_or(&[][..], |extras| &extras.needs);
+        let take = |key: &Key| self.keys.take(Name::Entry(key.clone()));
+        let keys: Box<[KeyId]> = needs.iter().map(take).collect();
+        match placement {
+            Placement::Anywhere if !keys.is_empty() => Placement::At(keys),
+            placed => placed,
+        }
+    }
+
+    /// A task has resolved that had been placed.
+    pub(super) fn leave(&mut self, extras: Option<&Extras>) {
+        for key in extras.map_or(&[][..], |extras| &extras.needs) {
+            if let Some(id) = self.keys.find(&Name::Entry(key.clone())) {
+                self.keys.give(id);
+            }
+        }
+    }
+
+    /// Forgets keys beyond as many as are remembered.
+    pub(super) fn forget_keys(&mut self) {
+        while let Some(key) = self.keys.forget() {
+            self.handle(Event::KeyForgotten { key });
+        }
+    }
+
+    /// Asks a slave which of these keys it has.
+    pub(super) fn locate(&mut self, slave: SlaveId, keys: Box<[KeyId]>) {
+        let name = |key: &KeyId| self.keys.name(*key)?.entry().cloned();
+        let names: Vec<Key> = keys.iter().filter_map(name).collect();
+        let Some(told) = self.slaves.get_mut(&slave) else { return };
+        let (conversation, unanswered) = told.locate(keys);
+        self.tell(slave, conversation, &Locate { keys: names });
+        if let Some(keys) = unanswered {
+            self.unlocated.push((slave, keys));
+        }
+    }
+
+    /// A slave has said which of the keys it has.
+    pub(super) fn located(&mut self, slave: SlaveId, asked: ConversationId, held: &[bool]) {
+        let told = self.slaves.get_mut(&slave);
+        let Some(keys) = told.and_then(|told| told.located(asked)) else { return };
+        let held = keys.iter().zip(held).filter(|(_, held)| **held).map(|(key, _)| *key).collect();
+        self.handle(Event::Located { slave, keys, held });
+    }
+
+    /// An attempt has ended with a result that stays at its slave.
+    pub(super) fn kept(
+        &mut self,
+        slave: SlaveId,
+        attempt: AttemptId,
+        timing: Timing,
+        kept: KeptAs,
+    ) {
+        let keep = |entry: &Entry| entry.extras.as_ref()?.keep.clone();
+        if let Some(key) = self.entry_of(slave, attempt).and_then(keep) {
+            let key = self.keys.intern(Name::Entry(key));
+            self.handle(Event::KeyAt { slave, key });
+        }
+        let run = Duration::from_micros(timing.init_us.saturating_add(timing.run_us));
+        let task = self.core.task_of(slave, attempt);
+        let result = dpfw_protocol::Bytes::new();
+        let kept = Some(kept);
+        self.carried = task.map(|task| Carried { task, timing, result, kept });
+        self.handle(Event::Finished { slave, attempt, end: End::Done { run } });
+        self.carried = None;
+    }
+
+    /// How an attempt failed, as the policy wants to know it.
+    pub(super) fn end_of(&self, slave: SlaveId, attempt: AttemptId, cause: Cause) -> End {
+        let Cause::KeyGone { key } = &cause else { return End::Failed { cause } };
+        let extras = self.entry_of(slave, attempt).and_then(|entry| entry.extras.as_ref());
+        let needed = extras.and_then(|it| it.needs.iter().find(|need| need.as_str() == key));
+        let id = needed.and_then(|need| self.keys.find(&Name::Entry(need.clone())));
+        id.map_or(End::Failed { cause }, |key| End::KeyGone { key })
+    }
+
+    /// Why a task ended for want of a key.
+    pub(super) fn gone(&self, key: KeyId) -> Cause {
+        let name = self.keys.name(key).and_then(Name::entry);
+        Cause::KeyGone { key: name.map_or_else(String::new, Key::to_string) }
+    }
+
+    /// Where a result stays, if it does.
+    pub(super) fn kept_at(
+        &self,
+        outcome: &Outcome,
+        entry: &Entry,
+        carried: Option<&Carried>,
+    ) -> Option<KeptAt> {
+        let Outcome::Accepted { slave, .. } = outcome else { return None };
+        let KeptAs { version, bytes } = carried?.kept?;
+        let key = entry.extras.as_ref()?.keep.as_ref()?.to_string();
+        let slave = Slave(Arc::clone(&self.slaves.get(slave)?.linked));
+        Some(KeptAt { slave, key, version, bytes })
+    }
+
+    /// What a slave says of keys.
+    pub(super) fn hear_of_keys(&mut self, slave: SlaveId, said: FromSlave) {
+        match said {
+            FromSlave::Kept(attempt, timing, kept) => self.kept(slave, attempt, timing, kept),
+            FromSlave::Located(asked, held) => self.located(slave, asked, &held),
+            _ => {}
+        }
+    }
+}
+
+/// Why a task did not run whose slave was gone: with the slave goes what it needs there.
+pub(super) fn cause_of(entry: &Entry, cause: Cause) -> Cause {
+    let needs = entry.extras.as_ref().and_then(|extras| extras.needs.first());
+    match (needs, &cause) {
+        (Some(key), Cause::SlaveLost { may_have_run: false }) => {
+            Cause::KeyGone { key: key.to_string() }
+        }
+        _ => cause,
+    }
+}
