@@ -161,6 +161,7 @@ fn what_is_there_and_what_changes_is_told_line_by_line() {
     ");
     insta::assert_snapshot!(store(&["watch", "b", "--present", "--count", "1", "--json"]), @r#"
     {"key":"b","kind":"value","version":3,"what":"present"}
+    {"note":"watching"}
     [0]
     "#);
 }

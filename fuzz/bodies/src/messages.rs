@@ -2,6 +2,7 @@
 
 use crate::number;
 use dpfw_protocol::batch;
+use dpfw_protocol::changes::{Changed, Unwatch, Watch};
 use dpfw_protocol::error::{Cause, Failure};
 use dpfw_protocol::frame::{END, Frame, HEADER, Header};
 use dpfw_protocol::ids::ConversationId;
@@ -63,6 +64,9 @@ pub fn body(data: &[u8]) {
         Status,
         StoreReply,
         StoreRequest,
+        Watch,
+        Unwatch,
+        Changed,
         Waiting,
         Loading,
         Queued,

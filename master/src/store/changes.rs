@@ -43,7 +43,7 @@ pub enum Event {
     Changed(Change),
     /// So many changes were lost here, because they were not taken quickly enough.
     Missed(u64),
-    /// The link to the slave is lost; nothing more comes of it.
+    /// The link to the slave is lost, or it tells nothing more: this is the last.
     Lost,
 }
 
@@ -224,11 +224,20 @@ impl Feed {
     fn take(&self, changed: Changed) {
         let mut state = self.lock();
         let Changed { failure, missed, changes } = changed;
-        state.begun = true;
-        if failure.is_some() {
-            state.over = true;
-            state.refused = failure;
+        if state.over {
+            return;
         }
+        if failure.is_some() {
+            match state.begun {
+                // It takes back what it has granted.
+                true => state.events.push_back(Event::Lost),
+                false => state.refused = failure,
+            }
+            state.over = true;
+            state.wake();
+            return;
+        }
+        state.begun = true;
         state.miss(missed);
         for change in changes {
             if state.events.len() >= MOST_UNTAKEN {

@@ -5,7 +5,8 @@
 //! writes has at most [`MOST_DRAFTS`] of them, and they end with it.
 
 use super::ledger::{Ledger, Need};
-use super::{Answer, Content, Store, Write};
+use super::write::Write;
+use super::{Answer, Content, Store};
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::store::{FullKey, Principal, Terms};
 use std::sync::Arc;

@@ -139,6 +139,14 @@ impl Store {
         self.changes.publish(key, entry.content.kind(), self.next_version(), what);
     }
 
+    /// Puts an entry into the line and the times, if it belongs there.
+    pub(super) fn enlist(&self, key: &FullKey, entry: &Entry) {
+        if entry.is_lined() {
+            self.ledger.line_up(key, entry);
+        }
+        self.times.insert(key, entry);
+    }
+
     /// Takes an entry out of the line and the times.
     pub(super) fn unlist(&self, entry: &Entry) {
         if entry.is_lined() {

@@ -133,28 +133,40 @@ impl Ledger {
         self.used.bytes.fetch_sub(bytes, Relaxed);
     }
 
-    /// Takes the room for an entry in the place of another, if there is any.
-    pub(super) fn take(
+    /// Takes the room for an entry, if there is any; gives the writer's account.
+    pub(super) fn take(&self, writer: &Principal, new: u64) -> Option<Arc<Account>> {
+        let fits = |entries| (entries < self.most_entries).then_some(entries + 1);
+        self.used.entries.fetch_update(Relaxed, Relaxed, fits).ok()?;
+        if !self.take_bytes(new, 0) {
+            self.used.entries.fetch_sub(1, Relaxed);
+            return None;
+        }
+        Some(self.account(writer, new))
+    }
+
+    /// Takes the room for an entry in the place of another, if there is any; gives the writer's
+    /// account unless it was its owner's.
+    pub(super) fn exchange(
         &self,
         writer: &Principal,
         new: u64,
-        old: Option<(&Account, u64)>,
-    ) -> Option<Arc<Account>> {
-        let fits = |entries| (entries < self.most_entries).then_some(entries + 1);
-        if old.is_none() && self.used.entries.fetch_update(Relaxed, Relaxed, fits).is_err() {
+        owner: &Account,
+        old: u64,
+    ) -> Option<Option<Arc<Account>>> {
+        // Most often nothing changes but the value, and nobody else is held up.
+        if new != old && !self.take_bytes(new, old) {
             return None;
         }
-        if !self.take_bytes(new, old.map_or(0, |(_, cost)| cost)) {
-            if old.is_none() {
-                self.used.entries.fetch_sub(1, Relaxed);
-            }
-            return None;
+        if owner.principal != *writer {
+            let account = self.account(writer, new);
+            self.leave(owner, old);
+            return Some(Some(account));
         }
-        let account = self.account(writer, new);
-        if let Some((owner, cost)) = old {
-            self.leave(owner, cost);
+        if new != old {
+            owner.held.bytes.fetch_add(new, Relaxed);
+            owner.held.bytes.fetch_sub(old, Relaxed);
         }
-        Some(account)
+        Some(None)
     }
 
     /// Gives the room of an entry back.

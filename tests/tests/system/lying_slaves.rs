@@ -2,7 +2,9 @@
 
 use super::lies::Lies;
 use anyhow::{Context, Result};
+use dpfw::store::Event;
 use dpfw::{CallExt, Cause, ReserveError};
+use dpfw_protocol::changes::{Changed, Unwatch, Watch};
 use dpfw_protocol::error::Failure;
 use dpfw_protocol::hello::Role;
 use dpfw_protocol::ids::AttemptId;
@@ -15,6 +17,7 @@ use dpfw_protocol::store::{EntryInfo, EntryKind, Key, Principal};
 use dpfw_test_tasks::{add, checked};
 use dpfw_tests::peer::hello;
 use dpfw_tests::wait::{is_pending, until, within};
+use futures_util::StreamExt;
 use std::time::Duration;
 
 #[tokio::test]
@@ -116,6 +119,8 @@ async fn what_a_slave_says_of_nothing_changes_nothing() -> Result<()> {
         payload: 1,
     };
     liar.send(1 << 62, &reply, &[5]).await?;
+    let changed = Changed { failure: None, missed: u64::MAX, changes: Vec::new() };
+    liar.send(1 << 62, &changed, &[]).await?;
     liar.frame(kind::CHUNK, 77, b"a stray", true).await?;
     liar.send(7, &Abandon { failure: Failure::default() }, &[]).await?;
     scene.done(attempt, 5).await?;
@@ -179,6 +184,39 @@ async fn arguments_that_were_answered_before_they_were_taken_are_not_sent_any_mo
     let (handle, attempt) = scene.sum().await?;
     scene.done(attempt, 5).await?;
     assert_eq!(within("the sum", handle).await??, 5);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_watch_that_is_taken_back_or_counts_too_much_ends_or_goes_on() -> Result<()> {
+    let mut scene = Lies::start().await?;
+    let store = scene.linked.store();
+    let watching = tokio::spawn(async move { store.watch("a").await });
+    let (id, watch, _) = scene.liar.expect::<Watch>().await?;
+    assert_eq!(watch, Watch { prefix: "a".into(), present: false });
+    let changed = |failure, missed| Changed { failure, missed, changes: Vec::new() };
+    scene.liar.send(id, &changed(None, u64::MAX), &[]).await?;
+    let mut changes = within("the watch", watching).await???;
+    scene.liar.send(id, &changed(None, u64::MAX), &[]).await?;
+    let taken_back = changed(Some(Failure::default()), 7);
+    scene.liar.send(id, &taken_back, &[]).await?;
+    scene.liar.send(id, &changed(None, 1), &[]).await?;
+    let mut events = Vec::new();
+    while let Some(event) = within("the end", changes.next()).await? {
+        events.push(event);
+    }
+    assert_eq!(events.last(), Some(&Event::Lost));
+    assert!(events[..events.len() - 1].iter().all(|event| *event == Event::Missed(u64::MAX)));
+    drop(changes);
+    assert_eq!(scene.liar.expect::<Unwatch>().await?.0, id);
+    let store = scene.linked.store();
+    let watching = tokio::spawn(async move { store.watch("").with_present().await });
+    let (id, watch, _) = scene.liar.expect::<Watch>().await?;
+    assert!(watch.present);
+    let refused = changed(Some(Cause::Busy { what: "enough".into() }.into()), 0);
+    scene.liar.send(id, &refused, &[]).await?;
+    let error = within("the refusal", watching).await??.expect_err("refused");
+    assert_eq!(error.cause(), &Cause::Busy { what: "enough".into() });
     Ok(())
 }
 

@@ -3,8 +3,11 @@
 use anyhow::{Context, Result};
 use dpfw::store::{Change, Changes, Event, What};
 use dpfw::{Cause, Limit, Master};
+use dpfw_protocol::changes::{Changed, Unwatch, Watch};
+use dpfw_protocol::message::Heartbeat;
 use dpfw_test_tasks::{put, remove};
 use dpfw_tests::fleet::{self, Pair, linked, slave};
+use dpfw_tests::peer::Wire;
 use dpfw_tests::wait::{is_pending, until, within};
 use futures_util::StreamExt;
 use std::collections::BTreeMap;
@@ -174,6 +177,41 @@ async fn a_caller_that_does_not_take_misses_and_holds_nobody_up() -> Result<()> 
     store.put("now", "").await?;
     assert_eq!(self::told(&mut changes).await?, (What::Put, "now".into()));
     super::stage::unharmed(&one).await
+}
+
+#[tokio::test]
+async fn a_master_that_does_not_read_is_told_how_much_it_missed() -> Result<()> {
+    let pair = Pair::simple().await?;
+    let store = pair.linked()?.store();
+    let mut deaf = Wire::master(&pair.address, "deaf").await?;
+    let watch = Watch { prefix: "k".into(), present: false };
+    deaf.send(1 << 62, &watch, &[]).await?;
+    let (id, begun, _) = deaf.expect::<Changed>().await?;
+    assert_eq!((id, begun.failure, begun.missed, begun.changes.len()), (1 << 62, None, 0, 0));
+    // More than lies in all the buffers between the two.
+    let (key, many) = ("k".repeat(1024), 20_000);
+    for _ in 0..many / 1000 {
+        let puts = (0..1000).map(|_| store.put(&key, &1).into_future());
+        within("the puts", futures_util::future::try_join_all(puts)).await??;
+        deaf.send(0, &Heartbeat {}, &[]).await?;
+    }
+    let (mut told, mut missed, mut last) = (0, 0, 0);
+    while told + missed < many {
+        let (_, changed, _) = deaf.expect::<Changed>().await?;
+        missed += changed.missed;
+        told += changed.changes.len() as u64;
+        for change in changed.changes {
+            assert!(change.version > last);
+            last = change.version;
+        }
+    }
+    assert!(missed > 0 && told + missed == many, "{told} told, {missed} missed");
+    // It goes on as if nothing had been.
+    let version = store.put("k2", &1).await?;
+    let (_, changed, _) = deaf.expect::<Changed>().await?;
+    assert_eq!((changed.missed, changed.changes[0].version), (0, version));
+    deaf.send(1 << 62, &Unwatch {}, &[]).await?;
+    super::stage::unharmed(&pair.master).await
 }
 
 #[tokio::test]
