@@ -82,7 +82,9 @@ pub(crate) const STORE: &str = after![
     "dpfw store get colours/sky --slave 127.0.0.1:10000",
     "dpfw store put notes --text --slave 127.0.0.1:10000 < notes.txt",
     "dpfw store cas colours/sky 7 '\"red\"' --slave 127.0.0.1:10000",
+    "dpfw store put weather '\"sunny\"' --ttl 1h --slave 127.0.0.1:10000",
     "dpfw store list colours/ --slave 127.0.0.1:10000",
+    "dpfw store watch colours/ --present --slave 127.0.0.1:10000",
 ];
 pub(crate) const SLAVES: &str = after![
     "dpfw slaves --slave 127.0.0.1:10000 --slave 127.0.0.1:10001",

@@ -163,14 +163,17 @@ impl Watched<'_> {
     }
 }
 
-const HEAD: [&str; 14] = [
+const HEAD: [&str; 15] = [
     "SLAVE", "NAME", "STATE", "SLOTS", "RUNNING", "WAITING", "QUEUED", "LOAD", "MEMORY", "STORE",
-    "ENTRIES", "MODULES", "UPTIME", "VERSION",
+    "ENTRIES", "EVICTED", "MODULES", "UPTIME", "VERSION",
 ];
 
-const COLUMNS: [Align; 14] = {
+const COLUMNS: [Align; 15] = {
     use Align::{Left, Right};
-    [Left, Left, Left, Right, Right, Right, Right, Right, Right, Right, Right, Right, Right, Left]
+    [
+        Left, Left, Left, Right, Right, Right, Right, Right, Right, Right, Right, Right, Right,
+        Right, Left,
+    ]
 };
 
 fn row(address: &Address, seen: &Result<Seen, Failure>) -> Vec<String> {
@@ -193,6 +196,7 @@ fn row(address: &Address, seen: &Result<Seen, Failure>) -> Vec<String> {
         size(now.memory_bytes),
         size(now.store_bytes),
         now.store_entries.to_string(),
+        now.store_evicted.to_string(),
         now.modules.to_string(),
         humantime::format_duration(now.uptime).to_string(),
         escape::line(&now.agent).to_string(),
@@ -219,6 +223,7 @@ fn object(address: &Address, seen: &Result<Seen, Failure>) -> Value {
         "running": now.running, "waiting": now.waiting, "queued": now.queued,
         "sandboxes": now.sandboxes, "load": now.load, "memory_bytes": now.memory_bytes,
         "store_bytes": now.store_bytes, "store_entries": now.store_entries,
+        "store_evicted": now.store_evicted,
         "modules": now.modules, "links": now.links, "uptime_s": now.uptime.as_secs(),
         "version": now.agent,
     })

@@ -5,6 +5,7 @@
 //! version) has an exit code of its own, and nothing was changed then.
 
 mod value;
+mod watch;
 
 use crate::escape;
 use crate::exit::{Exit, Failure};
@@ -15,7 +16,9 @@ use crate::run::write;
 use crate::screen::Screen;
 use crate::signals::Signals;
 use crate::table::{Align, table};
+use crate::units::Span;
 use clap::{Args, Subcommand};
+use dpfw::store::Write;
 use dpfw::{Cause, Conditional, Listed, Namespace, Store, StoreError, acts_on_terminal};
 use serde_json::json;
 use std::io::IsTerminal;
@@ -82,6 +85,34 @@ enum Operation {
         #[command(flatten)]
         place: Place,
     },
+    /// Keeps an entry from being evicted
+    Pin {
+        /// The entry's key
+        key: String,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Lets an entry be evicted again, if it was put to be
+    Unpin {
+        /// The entry's key
+        key: String,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Prints changes of entries, a line each, until SIGINT
+    Watch {
+        /// Only keys that begin so
+        #[arg(default_value = "")]
+        prefix: String,
+        /// Prints the entries first that are there
+        #[arg(long)]
+        present: bool,
+        /// Ends after so many lines
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+        count: Option<u64>,
+        #[command(flatten)]
+        place: Place,
+    },
     /// Lists entries in the order of their keys
     List {
         /// Only keys that begin so
@@ -100,6 +131,25 @@ struct New {
     value: Option<String>,
     #[command(flatten)]
     form: Form,
+    /// The slave may evict the value to make room
+    #[arg(long)]
+    evictable: bool,
+    /// The value is gone after this time; until then it may be evicted
+    #[arg(long, value_name = "DURATION")]
+    ttl: Option<Span>,
+}
+
+impl New {
+    /// Writes on the terms that were asked for.
+    async fn write<T: 'static>(&self, mut write: Write<T>) -> Result<T, Failure> {
+        if self.evictable {
+            write = write.evictable();
+        }
+        if let Some(Span(ttl)) = self.ttl {
+            write = write.ttl(ttl);
+        }
+        write.await.map_err(|e| failure(&e))
+    }
 }
 
 /// Whose store, and which part of it.
@@ -132,7 +182,7 @@ impl StoreCommand {
         let store = slave.store();
         let outcome = tokio::select! {
             outcome = operation.apply(&store, &value, screen) => outcome,
-            exit = signals.next() => Err(Failure::new(exit, "ended by a signal; the slave may have done it")),
+            exit = signals.next() => operation.ended(exit),
         };
         master::end(&master).await;
         outcome
@@ -147,7 +197,19 @@ impl Operation {
             | Self::PutIfAbsent { place, .. }
             | Self::Cas { place, .. }
             | Self::Remove { place, .. }
+            | Self::Pin { place, .. }
+            | Self::Unpin { place, .. }
+            | Self::Watch { place, .. }
             | Self::List { place, .. } => place,
+        }
+    }
+
+    /// What comes of a signal.
+    fn ended(&self, exit: Exit) -> Result<Exit, Failure> {
+        match self {
+            // It goes on until then.
+            Self::Watch { .. } => Ok(exit),
+            _ => Err(Failure::new(exit, "ended by a signal; the slave may have done it")),
         }
     }
 
@@ -157,24 +219,29 @@ impl Operation {
             Self::Put { new, .. } | Self::PutIfAbsent { new, .. } | Self::Cas { new, .. } => {
                 new.form.read(new.value.as_deref())
             }
-            Self::Get { .. } | Self::Remove { .. } | Self::List { .. } => Ok(Value::default()),
+            _ => Ok(Value::default()),
         }
     }
 
     async fn apply(&self, store: &Store, value: &Value, screen: &Screen) -> Result<Exit, Failure> {
         match self {
             Self::Get { key, form, .. } => get(store, key, *form, screen).await,
-            Self::Put { key, .. } => {
-                let version = store.put(key, value).await.map_err(|e| failure(&e))?;
+            Self::Put { key, new, .. } => {
+                let version = new.write(store.put(key, value)).await?;
                 written(key, Conditional::Written(version), screen)
             }
-            Self::PutIfAbsent { key, .. } => {
-                let done = store.put_if_absent_versioned(key, value).await;
-                written(key, done.map_err(|e| failure(&e))?, screen)
+            Self::PutIfAbsent { key, new, .. } => {
+                let done = new.write(store.put_if_absent_versioned(key, value)).await?;
+                written(key, done, screen)
             }
-            Self::Cas { key, version, .. } => {
-                let done = store.compare_and_swap_versioned(key, *version, value).await;
-                written(key, done.map_err(|e| failure(&e))?, screen)
+            Self::Cas { key, version, new, .. } => {
+                let write = store.compare_and_swap_versioned(key, *version, value);
+                written(key, new.write(write).await?, screen)
+            }
+            Self::Pin { key, .. } => pinned(key, true, store.pin(key).await, screen),
+            Self::Unpin { key, .. } => pinned(key, false, store.unpin(key).await, screen),
+            Self::Watch { prefix, present, count, .. } => {
+                watch::watch(store, prefix, *present, *count, screen).await
             }
             Self::Remove { key, .. } => {
                 match (store.remove(key).await.map_err(|e| failure(&e))?, screen.is_json()) {
@@ -187,6 +254,19 @@ impl Operation {
                 list(&store.list(prefix).await.map_err(|e| failure(&e))?, screen)
             }
         }
+    }
+}
+
+fn pinned(
+    key: &str,
+    pinned: bool,
+    there: Result<bool, StoreError>,
+    screen: &Screen,
+) -> Result<Exit, Failure> {
+    match (there.map_err(|e| failure(&e))?, screen.is_json()) {
+        (false, _) => Err(absent(key)),
+        (true, true) => write(&json::line(&json!({ "key": key, "pinned": pinned }))?),
+        (true, false) => Ok(Exit::Ok),
     }
 }
 
@@ -244,10 +324,12 @@ fn written(key: &str, outcome: Conditional, screen: &Screen) -> Result<Exit, Fai
 fn list(entries: &[Listed], screen: &Screen) -> Result<Exit, Failure> {
     if screen.is_json() {
         let mut lines = Vec::new();
-        for Listed { key, bytes, version, idle_s, owner, .. } in entries {
+        for entry in entries {
+            let Listed { key, kind, bytes, version, idle_s, owner, pinned, evictable, .. } = entry;
             let entry = json!({
-                "key": key, "bytes": bytes, "version": version, "idle_s": idle_s,
-                "owner": owner.as_str(),
+                "key": key, "kind": kind.as_str(), "bytes": bytes, "version": version,
+                "idle_s": idle_s, "owner": owner.as_str(), "pinned": pinned,
+                "evictable": evictable, "ttl_ms": entry.ttl.map(|ttl| ttl.as_millis() as u64),
             });
             lines.extend(json::line(&entry)?);
         }
@@ -256,19 +338,37 @@ fn list(entries: &[Listed], screen: &Screen) -> Result<Exit, Failure> {
     if entries.is_empty() {
         return Ok(Exit::Ok);
     }
-    let head = ["KEY", "BYTES", "VERSION", "IDLE", "OWNER"].map(String::from).into();
+    let head =
+        ["KEY", "KIND", "BYTES", "VERSION", "IDLE", "OWNER", "KEPT"].map(String::from).into();
     let row = |entry: &Listed| {
         vec![
             escape::line(&entry.key).to_string(),
+            entry.kind.to_string(),
             entry.bytes.to_string(),
             entry.version.to_string(),
             humantime::format_duration(Duration::from_secs(entry.idle_s)).to_string(),
             entry.owner.to_string(),
+            kept(entry),
         ]
     };
     let rows: Vec<_> = std::iter::once(head).chain(entries.iter().map(row)).collect();
-    let columns = [Align::Left, Align::Right, Align::Right, Align::Right, Align::Left];
+    use Align::{Left, Right};
+    let columns = [Left, Left, Right, Right, Right, Left, Left];
     write(table(&columns, &rows).as_bytes())
+}
+
+/// How long an entry is kept, in words.
+fn kept(entry: &Listed) -> String {
+    let time = entry.ttl.map(|ttl| {
+        let whole = Duration::from_secs(ttl.as_secs());
+        format!("{} left", humantime::format_duration(whole))
+    });
+    let how = match (entry.pinned, entry.evictable, &time) {
+        (true, ..) => Some("pinned".to_owned()),
+        (false, true, None) => Some("evictable".to_owned()),
+        _ => None,
+    };
+    how.into_iter().chain(time).collect::<Vec<_>>().join(", ")
 }
 
 fn absent(key: &str) -> Failure {

@@ -13,7 +13,6 @@ use crate::limits::Limits;
 use changes::{Changes, Waiting, Watcher, Watching};
 use clock::Clock;
 use dashmap::DashMap;
-use dashmap::mapref::entry::Entry as Slot;
 use dpfw_protocol::Bytes;
 use dpfw_protocol::changes::{Change, What};
 use dpfw_protocol::error::Cause;
@@ -22,9 +21,10 @@ use dpfw_protocol::store::{EntryInfo, FullKey, Principal, StoreOp, Terms, Versio
 use entry::{Content, Entry};
 use evict::Times;
 use index::Index;
-use ledger::{Ledger, Need};
+use ledger::Ledger;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use write::Write;
 
 pub(crate) use draft::Drafts;
 pub(crate) use entry::Held;
@@ -37,6 +37,7 @@ mod evict;
 mod index;
 mod ledger;
 mod list;
+mod write;
 
 /// The entries of a slave.
 #[derive(Debug)]
@@ -67,25 +68,6 @@ pub(crate) struct Answer {
     pub(crate) entries: Vec<EntryInfo>,
     /// Whether it goes on behind its last key.
     pub(crate) more: bool,
-}
-
-/// An entry that is to be written.
-struct Write<'a> {
-    key: FullKey,
-    writer: &'a Principal,
-    content: Content,
-    terms: Terms,
-    /// Whether to go on making room for it: that may take long.
-    go_on: &'a dyn Fn() -> bool,
-}
-
-/// What came of trying to write.
-enum Tried<'a> {
-    Done(Answer),
-    /// The present entry is not as it has to be.
-    Not(Version),
-    /// There is no room, and what would be needed.
-    NoRoom(Write<'a>, Cause, Option<(u64, bool)>),
 }
 
 impl Store {
@@ -266,90 +248,6 @@ impl Store {
                 Ok(Answer { hit: true, version: entry.version, value, ..Answer::default() })
             }
         }
-    }
-
-    /// Writes if the present version (0 for none) is as it has to be.
-    fn write(&self, mut write: Write<'_>, may: impl Fn(Version) -> bool) -> Result<Answer, Cause> {
-        loop {
-            let (refused, cause, old) = match self.try_write(write, &may)? {
-                Tried::Done(answer) => return Ok(answer),
-                Tried::Not(version) => return Ok(Answer { version, ..Answer::default() }),
-                Tried::NoRoom(write, cause, old) => (write, cause, old),
-            };
-            write = refused;
-            let need = Need {
-                writer: write.writer,
-                key: &write.key,
-                new: entry::cost(&write.key, &write.content, write.terms),
-                old: old.map(|(cost, _)| cost),
-                old_is_lined: old.is_some_and(|(_, is_lined)| is_lined),
-            };
-            if !self.make_room(&need, write.go_on)? {
-                return Err(cause);
-            }
-        }
-    }
-
-    fn try_write<'a>(
-        &self,
-        write: Write<'a>,
-        may: impl Fn(Version) -> bool,
-    ) -> Result<Tried<'a>, Cause> {
-        let Write { key, writer, content, terms, go_on } = write;
-        let now = self.clock.now();
-        let cost = entry::cost(&key, &content, terms);
-        let slot = self.entries.entry(key);
-        // What is over is charged until it is replaced, but is there for nobody.
-        let (old, present) = match &slot {
-            Slot::Occupied(old) => (Some(old.get()), (!old.get().is_gone(now)).then(|| old.get())),
-            Slot::Vacant(_) => (None, None),
-        };
-        let version = present.map_or(0, |present| present.version);
-        if let Some(present) = present.filter(|p| p.content.kind() != content.kind()) {
-            return Err(present.wrong_kind(slot.key()));
-        }
-        if !may(version) {
-            return Ok(Tried::Not(version));
-        }
-        let kind = content.kind();
-        let owner = match self.ledger.take(writer, cost, old.map(|old| (&*old.owner, old.cost))) {
-            Ok(owner) => owner,
-            Err(cause) => {
-                let old = old.map(|old| (old.cost, old.is_lined()));
-                let write = Write { key: slot.into_key(), writer, content, terms, go_on };
-                return Ok(Tried::NoRoom(write, cause, old));
-            }
-        };
-        match old {
-            Some(old) => self.unlist(old),
-            None => self.index.insert(slot.key()),
-        }
-        if let Some(gone) = old.filter(|_| present.is_none()) {
-            let what = (gone.content.kind(), self.next_version());
-            self.changes.publish(slot.key(), what.0, what.1, What::Expired);
-        }
-        let version = self.next_version();
-        let mut new = Entry::new(content, (owner, cost), terms, version, now);
-        new.pinned = present.is_some_and(|present| present.pinned);
-        if new.is_lined() {
-            self.ledger.line_up(slot.key(), &new);
-        }
-        self.times.insert(slot.key(), &new);
-        self.changes.publish(slot.key(), kind, version, What::Put);
-        let waited = self.changes.has_waiters().then(|| slot.key().clone());
-        // What was there is cleared up when nothing is locked: it may be large.
-        let replaced = match slot {
-            Slot::Occupied(mut slot) => Some(slot.insert(new)),
-            Slot::Vacant(slot) => {
-                slot.insert(new);
-                None
-            }
-        };
-        drop(replaced);
-        if let Some(key) = waited {
-            self.changes.wake(&key);
-        }
-        Ok(Tried::Done(Answer { hit: true, version, ..Answer::default() }))
     }
 
     /// Removes an entry, whatever it is.

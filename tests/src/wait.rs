@@ -17,7 +17,7 @@ const LOOK: Duration = Duration::from_millis(2);
 ///
 /// # Errors
 /// What was waited for, if it did not come.
-pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> Result<T> {
+pub async fn within<T>(what: &str, future: impl IntoFuture<Output = T>) -> Result<T> {
     let waited = tokio::time::timeout(PATIENCE, future).await;
     waited.with_context(|| format!("waited {PATIENCE:?} in vain for {what}"))
 }

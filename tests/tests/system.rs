@@ -47,6 +47,8 @@ mod system {
     mod remains;
     mod reserve;
     mod store;
+    mod store_terms;
+    mod store_watches;
     mod storms;
     mod supersede;
     mod task_limits;

@@ -103,11 +103,11 @@ fn a_listing_is_a_table() {
     }
     let left = store(&slave, &["list", "colours/"], "");
     let lines: Vec<Vec<_>> =
-        left.out.lines().map(|line| line.split_whitespace().take(3).collect()).collect();
+        left.out.lines().map(|line| line.split_whitespace().take(4).collect()).collect();
     assert_eq!(left.code, 0, "{left:?}");
-    assert_eq!(lines[0], ["KEY", "BYTES", "VERSION"]);
-    assert_eq!(lines[1], [r"colours/\u{1b}[31msea", "1", "2"]);
-    assert_eq!(lines[2], ["colours/sky", "1", "1"]);
+    assert_eq!(lines[0], ["KEY", "KIND", "BYTES", "VERSION"]);
+    assert_eq!(lines[1], [r"colours/\u{1b}[31msea", "value", "1", "2"]);
+    assert_eq!(lines[2], ["colours/sky", "value", "1", "1"]);
     let left = store(&slave, &["list", "--json"], "");
     assert_eq!(left.out.lines().count(), 3);
     for line in left.out.lines() {
@@ -115,6 +115,55 @@ fn a_listing_is_a_table() {
         assert_eq!(entry["bytes"], 1);
     }
     assert_eq!(shown(&store(&slave, &["list", "nothing"], "")), "[0]");
+}
+
+#[test]
+fn a_listing_says_how_long_an_entry_is_kept() {
+    let slave = slave(&[]);
+    let store = |args: &[&str]| store(&slave, args, "");
+    assert_eq!(store(&["put", "a", "1"]).code, 0);
+    assert_eq!(store(&["put-if-absent", "b", "1", "--evictable"]).code, 0);
+    assert_eq!(store(&["cas", "c", "0", "1", "--ttl", "2h"]).code, 0);
+    assert_eq!(store(&["put", "d", "1", "--evictable"]).code, 0);
+    assert_eq!(shown(&store(&["pin", "d"])), "[0]");
+    let kept = || -> Vec<String> {
+        let left = store(&["list"]);
+        let column = left.out.lines().next().expect("a head").find("KEPT").expect("a column");
+        left.out.lines().skip(1).map(|line| line[column.min(line.len())..].into()).collect()
+    };
+    let now = kept();
+    assert_eq!((&*now[0], &*now[1], &*now[3]), ("", "evictable", "pinned"));
+    assert!(now[2].starts_with("1h 59m") && now[2].ends_with("left"), "{now:?}");
+    assert_eq!(shown(&store(&["unpin", "d", "--json"])), "{\"key\":\"d\",\"pinned\":false}\n[0]");
+    assert_eq!(kept()[3], "evictable");
+    assert_eq!(store(&["pin", "none"]).code, 9);
+    let left = store(&["list", "c", "--json"]);
+    let entry: serde_json::Value = serde_json::from_str(&left.out).expect("an object");
+    assert_eq!(
+        (&entry["kind"], &entry["evictable"], &entry["pinned"]),
+        (&"value".into(), &true.into(), &false.into())
+    );
+    assert!(entry["ttl_ms"].as_u64().is_some_and(|left| left <= 7_200_000), "{entry}");
+}
+
+#[test]
+fn what_is_there_and_what_changes_is_told_line_by_line() {
+    let slave = slave(&[]);
+    let store = |args: &[&str]| shown(&store(&slave, args, ""));
+    store(&["put", "a/1", "1"]);
+    store(&["put", "a/\u{1b}2", "1"]);
+    store(&["put", "b", "1"]);
+    insta::assert_snapshot!(store(&["watch", "a/", "--present", "--count", "2"]), @r"
+    present   value            2  a/\u{1b}2
+    present   value            1  a/1
+    watching
+    [0]
+    ");
+    insta::assert_snapshot!(store(&["watch", "b", "--present", "--count", "1", "--json"]), @r#"
+    {"key":"b","kind":"value","version":3,"what":"present"}
+    {"note":"watching"}
+    [0]
+    "#);
 }
 
 #[test]

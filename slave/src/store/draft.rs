@@ -5,7 +5,8 @@
 //! writes has at most [`MOST_DRAFTS`] of them, and they end with it.
 
 use super::ledger::{Ledger, Need};
-use super::{Answer, Content, Store, Write};
+use super::write::Write;
+use super::{Answer, Content, Store};
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::store::{FullKey, Principal, Terms};
 use std::sync::Arc;
@@ -82,12 +83,14 @@ impl Drafts {
         go_on: &dyn Fn() -> bool,
     ) -> Result<(), Cause> {
         let place = self.place(number)?;
-        let Draft { key, bytes, charged, .. } = &mut self.drafts[place].1;
+        let Draft { bytes, charged, .. } = &mut self.drafts[place].1;
         // It is no entry yet: a place among the entries is not needed.
-        let need = Need { writer, key, new: more, old: Some(0), old_is_lined: false };
-        while let Err(cause) = store.ledger.take_bytes(more, 0) {
-            if !store.make_room(&need, go_on)? {
-                return Err(cause);
+        let need = Need { writer, key: None, new: more, old: Some(0), old_is_lined: false };
+        let mut step = 0;
+        while !store.ledger.take_bytes(more, 0) {
+            step += 1;
+            if !store.make_room(&need, step, go_on)? {
+                return Err(store.ledger.quota());
             }
         }
         charged.bytes += more;

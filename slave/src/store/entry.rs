@@ -45,6 +45,14 @@ impl fmt::Debug for Content {
     }
 }
 
+/// What an entry is to be.
+pub(super) struct New {
+    pub(super) content: Content,
+    pub(super) cost: u64,
+    pub(super) terms: Terms,
+    pub(super) now: u64,
+}
+
 /// An entry.
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -73,15 +81,14 @@ pub(super) fn cost(key: &FullKey, content: &Content, terms: Terms) -> u64 {
     (OVERHEAD + copies * key.key.as_str().len() as u64).saturating_add(content.bytes())
 }
 
+/// When an entry's time is over that is written now.
+fn gone_at(terms: Terms, now: u64) -> Option<u64> {
+    Some(now.saturating_add(terms.ttl_ms?.saturating_mul(MILLISECOND)))
+}
+
 impl Entry {
-    pub(super) fn new(
-        content: Content,
-        (owner, cost): (Arc<Account>, u64),
-        terms: Terms,
-        version: Version,
-        now: u64,
-    ) -> Self {
-        let ttl = terms.ttl_ms.map(|ttl| ttl.saturating_mul(MILLISECOND));
+    pub(super) fn new(new: New, owner: Arc<Account>, version: Version) -> Self {
+        let New { content, cost, terms, now } = new;
         Self {
             content,
             version,
@@ -89,10 +96,29 @@ impl Entry {
             cost,
             evictable: terms.may_go(),
             pinned: false,
-            gone_at: ttl.map(|ttl| now.saturating_add(ttl)),
+            gone_at: gone_at(terms, now),
             used: AtomicU64::new(now),
             place: AtomicU64::new(now),
         }
+    }
+
+    /// Is written again, by another owner if there is one; gives what is to be cleared up. It
+    /// stays pinned, unless its time was over.
+    pub(super) fn renew(
+        &mut self,
+        new: New,
+        owner: Option<Arc<Account>>,
+        version: Version,
+    ) -> (Content, Option<Arc<Account>>) {
+        let New { content, cost, terms, now } = new;
+        self.pinned &= !self.is_gone(now);
+        self.version = version;
+        self.cost = cost;
+        self.evictable = terms.may_go();
+        self.gone_at = gone_at(terms, now);
+        self.touch(now);
+        let owner = owner.map(|owner| std::mem::replace(&mut self.owner, owner));
+        (std::mem::replace(&mut self.content, content), owner)
     }
 
     pub(super) fn is_gone(&self, now: u64) -> bool {

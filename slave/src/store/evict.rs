@@ -82,30 +82,24 @@ impl Store {
         true
     }
 
-    /// Makes room for a write, as the ledger's rule has it. Whether it is worth trying again.
+    /// Takes one step to make room for a write, as the ledger's rule has it: what is needed may
+    /// be less behind it. Whether it is worth trying again.
     ///
     /// # Errors
-    /// [`Cause::Cancelled`] if it is not to go on.
+    /// [`Cause::Cancelled`] if it is not to go on; asked at every [`LOOKS`]th step.
     pub(super) fn make_room(
         &self,
         need: &Need<'_>,
+        step: usize,
         go_on: &dyn Fn() -> bool,
     ) -> Result<bool, Cause> {
-        let now = self.clock.now();
-        let mut gone = 0usize;
-        while !self.ledger.has_room(need) {
-            gone += 1;
-            if gone.is_multiple_of(LOOKS) && !go_on() {
-                return Err(Cause::Cancelled);
-            }
-            if self.expire_one(now) {
-                continue;
-            }
-            if !self.ledger.could_have_room(need) || !self.evict_one(need) {
-                return Ok(false);
-            }
+        if step.is_multiple_of(LOOKS) && !go_on() {
+            return Err(Cause::Cancelled);
         }
-        Ok(true)
+        if self.ledger.has_room(need) || self.expire_one(self.clock.now()) {
+            return Ok(true);
+        }
+        Ok(self.ledger.could_have_room(need) && self.evict_one(need))
     }
 
     /// Evicts one entry; whether there was one.
@@ -143,6 +137,14 @@ impl Store {
         self.unlist(entry);
         self.ledger.give(&entry.owner, entry.cost);
         self.changes.publish(key, entry.content.kind(), self.next_version(), what);
+    }
+
+    /// Puts an entry into the line and the times, if it belongs there.
+    pub(super) fn enlist(&self, key: &FullKey, entry: &Entry) {
+        if entry.is_lined() {
+            self.ledger.line_up(key, entry);
+        }
+        self.times.insert(key, entry);
     }
 
     /// Takes an entry out of the line and the times.

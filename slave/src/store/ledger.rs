@@ -70,7 +70,7 @@ pub(super) struct Account {
 pub(super) struct Need<'a> {
     pub(super) writer: &'a Principal,
     /// The entry that is written: its old value is not evicted to make room for the new one.
-    pub(super) key: &'a FullKey,
+    pub(super) key: Option<&'a FullKey>,
     pub(super) new: u64,
     /// What the old entry was charged; nothing if there is none.
     pub(super) old: Option<u64>,
@@ -106,8 +106,12 @@ impl Ledger {
         Cause::Limit { limit: Limit::Quota, allowed: self.most_bytes }
     }
 
-    fn entries(&self) -> Cause {
-        Cause::Limit { limit: Limit::Entries, allowed: self.most_entries }
+    /// What there is too little of for a write.
+    pub(super) fn lack(&self, need: &Need<'_>) -> Cause {
+        match need.old.is_none() && self.used.entries.load(Relaxed) >= self.most_entries {
+            true => Cause::Limit { limit: Limit::Entries, allowed: self.most_entries },
+            false => self.quota(),
+        }
     }
 
     /// Whether a value of this length could ever be stored.
@@ -115,44 +119,54 @@ impl Ledger {
         len <= self.most_bytes
     }
 
-    /// Takes bytes for something that is no entry yet, or for more than an entry had.
-    pub(super) fn take_bytes(&self, new: u64, old: u64) -> Result<(), Cause> {
+    /// Takes bytes for something that is no entry yet, or for more than an entry had; whether
+    /// there are so many.
+    pub(super) fn take_bytes(&self, new: u64, old: u64) -> bool {
         let fits = |used: u64| {
             let sum = (used - old).checked_add(new)?;
             (sum <= self.most_bytes || new <= old).then_some(sum)
         };
-        match self.used.bytes.fetch_update(Relaxed, Relaxed, fits) {
-            Ok(_) => Ok(()),
-            Err(_) => Err(self.quota()),
-        }
+        self.used.bytes.fetch_update(Relaxed, Relaxed, fits).is_ok()
     }
 
     pub(super) fn give_bytes(&self, bytes: u64) {
         self.used.bytes.fetch_sub(bytes, Relaxed);
     }
 
-    /// Takes the room for an entry in the place of another, or says that there is none.
-    pub(super) fn take(
+    /// Takes the room for an entry, if there is any; gives the writer's account.
+    pub(super) fn take(&self, writer: &Principal, new: u64) -> Option<Arc<Account>> {
+        let fits = |entries| (entries < self.most_entries).then_some(entries + 1);
+        self.used.entries.fetch_update(Relaxed, Relaxed, fits).ok()?;
+        if !self.take_bytes(new, 0) {
+            self.used.entries.fetch_sub(1, Relaxed);
+            return None;
+        }
+        Some(self.account(writer, new))
+    }
+
+    /// Takes the room for an entry in the place of another, if there is any; gives the writer's
+    /// account unless it was its owner's.
+    pub(super) fn exchange(
         &self,
         writer: &Principal,
         new: u64,
-        old: Option<(&Account, u64)>,
-    ) -> Result<Arc<Account>, Cause> {
-        let fits = |entries| (entries < self.most_entries).then_some(entries + 1);
-        if old.is_none() && self.used.entries.fetch_update(Relaxed, Relaxed, fits).is_err() {
-            return Err(self.entries());
+        owner: &Account,
+        old: u64,
+    ) -> Option<Option<Arc<Account>>> {
+        // Most often nothing changes but the value, and nobody else is held up.
+        if new != old && !self.take_bytes(new, old) {
+            return None;
         }
-        if let Err(cause) = self.take_bytes(new, old.map_or(0, |(_, cost)| cost)) {
-            if old.is_none() {
-                self.used.entries.fetch_sub(1, Relaxed);
-            }
-            return Err(cause);
+        if owner.principal != *writer {
+            let account = self.account(writer, new);
+            self.leave(owner, old);
+            return Some(Some(account));
         }
-        let account = self.account(writer, new);
-        if let Some((owner, cost)) = old {
-            self.leave(owner, cost);
+        if new != old {
+            owner.held.bytes.fetch_add(new, Relaxed);
+            owner.held.bytes.fetch_sub(old, Relaxed);
         }
-        Ok(account)
+        Some(None)
     }
 
     /// Gives the room of an entry back.
@@ -233,7 +247,7 @@ impl Ledger {
         let mut first: Option<((bool, Reverse<Place>), Candidate)> = None;
         for account in &self.accounts {
             let line = account.line();
-            let Some((&place, key)) = line.iter().find(|(_, key)| *key != need.key) else {
+            let Some((&place, key)) = line.iter().find(|(_, key)| Some(*key) != need.key) else {
                 continue;
             };
             let rank = (self.is_over(&account, need, principals), Reverse(place));

@@ -3,7 +3,10 @@ use dpfw_protocol::error::Limit;
 use dpfw_protocol::ids::PeerId;
 use dpfw_protocol::store::Key;
 
+mod drafts;
 mod images;
+mod linear;
+mod model;
 mod quota;
 mod times;
 mod watches;

@@ -6,11 +6,13 @@
 
 mod good;
 mod hostile;
+mod kept;
 mod keyed;
 
 pub use dpfw_guest::Bytes;
 pub use good::*;
 pub use hostile::*;
+pub use kept::*;
 pub use keyed::*;
 
 dpfw_guest::module!();

@@ -166,7 +166,9 @@ fn every_row_says_what_it_means_and_what_to_do() {
 
 /// A cause's name and what the type says of it, by its number on the wire.
 fn causes() -> BTreeMap<String, (String, bool)> {
-    let known = (0..=u16::MAX).map(|code| Cause::from(Failure { code, ..Failure::default() }));
+    // A name that is one of everything that names are of.
+    let of = |code| Failure { code, name: "image".into(), ..Failure::default() };
+    let known = (0..=u16::MAX).map(|code| Cause::from(of(code)));
     let mut rows: BTreeMap<_, _> = known
         .filter(|cause| !matches!(cause, Cause::Unknown { .. }))
         .map(|cause| (cause.code().to_string(), (variant(&cause), cause.is_recoverable())))

@@ -147,3 +147,33 @@ fn a_waiter_is_called_once_behind_the_change() {
     assert_eq!(seen.lock().expect("unharmed")[2], None);
     assert!(!store.store.changes.has_waiters());
 }
+
+#[test]
+fn what_changes_while_it_is_gathered_is_told_in_order_and_once() {
+    let store = Fixture::new(Limits::default());
+    let names: Vec<_> = (0..index::STEP).map(|i| format!("{i:02}")).collect();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::SeqCst) {
+                for name in names.iter().rev() {
+                    store.put(name);
+                }
+            }
+        });
+        let mut wrong = None;
+        for _ in 0..300 {
+            let watch = store.watch("", true);
+            let mut last = std::collections::HashMap::new();
+            // What is there, and what has changed meanwhile.
+            for change in (0..2).flat_map(|_| store.store.watched(&watch.watching, |_| true).1) {
+                let before = last.insert(change.key.clone(), change.version);
+                if before >= Some(change.version) {
+                    wrong = Some((change, before));
+                }
+            }
+        }
+        stop.store(true, Ordering::SeqCst);
+        assert_eq!(wrong, None);
+    });
+}

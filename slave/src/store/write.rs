@@ -1,0 +1,140 @@
+//! Writing an entry, whatever is there.
+//!
+//! Invariants: an entry is written while its shard is locked, and is in the index, the line, the
+//! times and the ledger as it is in the map when the lock is given back; while room is made for
+//! it nothing is locked, so what is there is looked at anew behind each step.
+
+use super::entry::{self, Content, Entry, New};
+use super::ledger::{Account, Need};
+use super::{Answer, Store};
+use dashmap::mapref::entry::{Entry as Slot, OccupiedEntry, VacantEntry};
+use dpfw_protocol::changes::What;
+use dpfw_protocol::error::Cause;
+use dpfw_protocol::store::{FullKey, Principal, Terms, Version};
+use std::sync::Arc;
+
+/// An entry that is to be written.
+pub(super) struct Write<'a> {
+    pub(super) key: FullKey,
+    pub(super) writer: &'a Principal,
+    pub(super) content: Content,
+    pub(super) terms: Terms,
+    /// Whether to go on making room for it: that may take long.
+    pub(super) go_on: &'a dyn Fn() -> bool,
+}
+
+type Vacant<'a> = VacantEntry<'a, FullKey, Entry>;
+type Occupied<'a> = OccupiedEntry<'a, FullKey, Entry>;
+
+/// What came of trying to write.
+enum Tried<'a> {
+    Done(Answer),
+    /// The present entry is not as it has to be.
+    Not(Version),
+    /// There is no room; what the old entry was charged, and whether it is in a line.
+    NoRoom(Write<'a>, Option<(u64, bool)>),
+}
+
+impl Store {
+    /// Writes if the present version (0 for none) is as it has to be.
+    pub(super) fn write(
+        &self,
+        mut write: Write<'_>,
+        may: impl Fn(Version) -> bool,
+    ) -> Result<Answer, Cause> {
+        let mut step = 0;
+        loop {
+            step += 1;
+            let (refused, old) = match self.try_write(write, &may)? {
+                Tried::Done(answer) => return Ok(answer),
+                Tried::Not(version) => return Ok(Answer { version, ..Answer::default() }),
+                Tried::NoRoom(write, old) => (write, old),
+            };
+            write = refused;
+            let need = Need {
+                writer: write.writer,
+                key: Some(&write.key),
+                new: entry::cost(&write.key, &write.content, write.terms),
+                old: old.map(|(cost, _)| cost),
+                old_is_lined: old.is_some_and(|(_, is_lined)| is_lined),
+            };
+            if !self.make_room(&need, step, write.go_on)? {
+                return Err(self.ledger.lack(&need));
+            }
+        }
+    }
+
+    fn try_write<'a>(
+        &self,
+        write: Write<'a>,
+        may: impl Fn(Version) -> bool,
+    ) -> Result<Tried<'a>, Cause> {
+        let Write { key, writer, content, terms, go_on } = write;
+        let cost = entry::cost(&key, &content, terms);
+        let new = New { content, cost, terms, now: self.clock.now() };
+        let (key, content, old) = match self.entries.entry(key) {
+            Slot::Vacant(_) if !may(0) => return Ok(Tried::Not(0)),
+            Slot::Vacant(slot) => match self.ledger.take(writer, cost) {
+                Some(owner) => return Ok(Tried::Done(self.fill(slot, new, owner))),
+                None => (slot.into_key(), new.content, None),
+            },
+            Slot::Occupied(slot) => {
+                let old = slot.get();
+                // What is over is charged until it is replaced, but is there for nobody.
+                let present = (!old.is_gone(new.now)).then_some(old);
+                let version = present.map_or(0, |present| present.version);
+                if present.is_some_and(|present| present.content.kind() != new.content.kind()) {
+                    return Err(old.wrong_kind(slot.key()));
+                }
+                if !may(version) {
+                    return Ok(Tried::Not(version));
+                }
+                match self.ledger.exchange(writer, cost, &old.owner, old.cost) {
+                    Some(owner) => return Ok(Tried::Done(self.replace(slot, new, owner))),
+                    None => {
+                        let old = (old.cost, old.is_lined());
+                        (slot.into_key(), new.content, Some(old))
+                    }
+                }
+            }
+        };
+        Ok(Tried::NoRoom(Write { key, writer, content, terms, go_on }, old))
+    }
+
+    fn fill(&self, slot: Vacant<'_>, new: New, owner: Arc<Account>) -> Answer {
+        let (version, kind) = (self.next_version(), new.content.kind());
+        let entry = Entry::new(new, owner, version);
+        self.index.insert(slot.key());
+        self.enlist(slot.key(), &entry);
+        self.changes.publish(slot.key(), kind, version, What::Put);
+        let waited = self.changes.has_waiters().then(|| slot.key().clone());
+        // The shard is locked until here.
+        drop(slot.insert(entry));
+        if let Some(key) = waited {
+            self.changes.wake(&key);
+        }
+        Answer { hit: true, version, ..Answer::default() }
+    }
+
+    fn replace(&self, mut slot: Occupied<'_>, new: New, owner: Option<Arc<Account>>) -> Answer {
+        let kind = new.content.kind();
+        let old = slot.get();
+        self.unlist(old);
+        if old.is_gone(new.now) {
+            let gone = self.next_version();
+            self.changes.publish(slot.key(), old.content.kind(), gone, What::Expired);
+        }
+        let version = self.next_version();
+        let replaced = slot.get_mut().renew(new, owner, version);
+        self.enlist(slot.key(), slot.get());
+        self.changes.publish(slot.key(), kind, version, What::Put);
+        let waited = self.changes.has_waiters().then(|| slot.key().clone());
+        drop(slot);
+        // What was there is cleared up when nothing is locked: it may be large.
+        drop(replaced);
+        if let Some(key) = waited {
+            self.changes.wake(&key);
+        }
+        Answer { hit: true, version, ..Answer::default() }
+    }
+}
