@@ -47,11 +47,11 @@ async fn of_a_hundred_tasks_one_builds_and_the_others_wait_without_a_slot() -> R
     for handle in all {
         assert_eq!(within("the value", handle).await??, "n");
     }
-    assert_eq!(at.store().get::<u64>("builds").await?, Some(1), "it was built again");
+    assert_eq!(at.store().get::<u64>("+builds").await?, Some(1), "it was built again");
     is_idle(&at).await?;
     // It is there from now on, for whoever comes.
     assert_eq!(within("the value", two.dispatch(call())).await??, "n");
-    assert_eq!(at.store().get::<u64>("builds").await?, Some(1), "it was built again");
+    assert_eq!(at.store().get::<u64>("+builds").await?, Some(1), "it was built again");
     quiet(&one).await
 }
 
@@ -64,7 +64,7 @@ async fn maps_of_tasks_that_wait_find_what_was_built() -> Result<()> {
         let map = if isolated { map.isolated() } else { map };
         let numbers = within("the map", map.all()).await??;
         assert_eq!(numbers, keys().map(|key| key.len() as u64).collect::<Vec<_>>());
-        let builds = pair.linked()?.store().get::<u64>("builds").await?;
+        let builds = pair.linked()?.store().get::<u64>("+builds").await?;
         assert_eq!(builds, Some(3 * n), "of three entries each was built once");
     }
     Ok(())
@@ -148,7 +148,7 @@ async fn f58_what_the_store_has_no_room_for_is_each_ones_own_error() -> Result<(
         let error = within("the error", handle).await?.expect_err("no room");
         assert!(error.to_string().contains("the limit on quota was exceeded"), "{error}");
     }
-    assert_eq!(pair.linked()?.store().get::<u64>("builds").await?, Some(4));
+    assert_eq!(pair.linked()?.store().get::<u64>("+builds").await?, Some(4));
     is_idle(&pair.linked()?).await
 }
 

@@ -31,7 +31,7 @@ async fn taken_over(at: &LinkedSlave, left: [TaskHandle<String>; 2]) -> Result<(
     for handle in left {
         assert_eq!(within("the value", handle).await??, "b");
     }
-    assert_eq!(at.store().get::<u64>("builds").await?, Some(2));
+    assert_eq!(at.store().get::<u64>("+builds").await?, Some(2));
     is_idle(at).await
 }
 
@@ -128,7 +128,7 @@ async fn where_all_fail_each_gets_its_own_error() -> Result<()> {
         let error = within("the error", handle).await?.expect_err("it fails");
         assert_eq!(error.cause(), &Cause::Failed { message: format!("{name} did not build it") });
     }
-    assert_eq!(at.store().get::<u64>("builds").await?, Some(4));
+    assert_eq!(at.store().get::<u64>("+builds").await?, Some(4));
     is_idle(&at).await
 }
 
@@ -184,7 +184,7 @@ async fn f17_what_still_waits_when_a_drain_is_over_goes_elsewhere() -> Result<()
     for handle in handles {
         within("the value", handle).await??;
     }
-    assert_eq!(at.store().get::<u64>("builds").await?, Some(1));
+    assert_eq!(at.store().get::<u64>("+builds").await?, Some(1));
     Ok(())
 }
 

@@ -70,13 +70,13 @@ fn arrival(key: &str) -> Result<(), StoreError> {
 
 /// Says that `me` builds and waits for `me/go`.
 fn gate(me: &str) -> Result<(), StoreError> {
-    count("builds")?;
+    count("+builds")?;
     store::put(me, &0u64)?;
     arrival(&format!("{me}/go"))
 }
 
 /// Needs an entry, and builds it if it has to: writes `me`, waits for `me/go`, and ends so.
-/// `builds` counts how often. What is built is `me`.
+/// `+builds` counts how often. What is built is `me`.
 ///
 /// # Errors
 /// [`Failed`].
@@ -108,14 +108,14 @@ pub fn need_both(first: String, second: String, me: String) -> Result<String, Fa
     })
 }
 
-/// Needs an entry that is quick to build; `builds` counts how often it was.
+/// Needs an entry that is quick to build; `+builds` counts how often it was.
 ///
 /// # Errors
 /// [`Failed`].
 #[task]
 pub fn need_number(key: String) -> Result<u64, Failed> {
     store::get_or_try_init(&key, || {
-        count("builds")?;
+        count("+builds")?;
         Ok::<_, Failed>(key.len() as u64)
     })
 }
@@ -127,7 +127,7 @@ pub fn need_number(key: String) -> Result<u64, Failed> {
 #[task]
 pub fn need_too_much(key: String, len: u64) -> Result<u64, Failed> {
     let text = store::get_or_try_init(&key, || {
-        count("builds")?;
+        count("+builds")?;
         Ok::<_, Failed>("x".repeat(len as usize))
     })?;
     Ok(text.len() as u64)
