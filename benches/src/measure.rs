@@ -4,7 +4,7 @@ use crate::apart::Apart;
 use crate::process::Process;
 use crate::report::{percentile, print};
 use crate::tcp::{self, BULK};
-use crate::{pipeline, programs, queued};
+use crate::{images, pipeline, programs, queued};
 use anyhow::{Context, Result, bail, ensure};
 use dpfw::{Limits, Master};
 use dpfw_bench_tasks::{fresh_add, give, take};
@@ -56,6 +56,9 @@ pub(crate) fn all(rounds: usize, only: Option<&str>) -> Result<()> {
         }
         if bench.wants("pipeline_link_bytes") {
             pipeline::link_bytes(&bench.slave()?, bench.rounds).await?;
+        }
+        if bench.wants("image") {
+            images::all(&bench.slave()?, bench.rounds).await?;
         }
         if bench.wants("program_start_us") {
             programs::start(&bench.slave()?, bench.rounds).await?;

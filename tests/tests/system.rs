@@ -20,6 +20,7 @@ mod system {
     mod dispatch;
     mod dying_slaves;
     mod errors_page;
+    mod figures;
     mod fresh;
     mod get_or_init;
     mod get_or_init_ends;

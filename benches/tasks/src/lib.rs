@@ -2,7 +2,8 @@
 
 pub use dpfw_guest::Bytes;
 use dpfw_guest::store::{self, StoreError};
-use dpfw_guest::task;
+use dpfw_guest::{init, task};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 dpfw_guest::module!();
@@ -13,6 +14,16 @@ static COUNT: AtomicU32 = AtomicU32::new(0);
 #[task]
 pub fn fresh_add(a: i64, b: i64) -> (u32, i64) {
     (COUNT.fetch_add(1, Ordering::Relaxed) + 1, a + b)
+}
+
+static HEAP: OnceLock<Vec<u64>> = OnceLock::new();
+
+/// Initialises so many MiB, with other numbers for each seed.
+#[init]
+pub fn heap(mib: u32, seed: u64) {
+    let words = (0..u64::from(mib) << 17).map(|n| (n ^ seed).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    // Once in an instance.
+    let _ = HEAP.set(words.collect());
 }
 
 /// Takes bytes; gives their number.

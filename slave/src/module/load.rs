@@ -15,7 +15,7 @@ use crate::engine::{Engines, HOST_STACK};
 use crate::job::Job;
 use crate::limits::Limits;
 use crate::session::{Session, tell_of};
-use dpfw_protocol::error::{Cause, Limit};
+use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::AttemptId;
 use dpfw_protocol::message::{Loading, Origin, Queued};
 use std::collections::{HashMap, VecDeque};
@@ -455,7 +455,10 @@ impl Modules {
             Arc::new(Loaded::new(number, artifact))
         });
         // Not under the lock: the store may let others go for it.
-        let outcome = loaded.and_then(|loaded| self.keep(code, loaded));
+        let kept = loaded.map(|loaded| self.keep(code, loaded));
+        // What the store says of it does not follow from the module.
+        let lasts = matches!(&kept, Err(cause) if is_lasting(cause));
+        let outcome = kept.flatten();
         let mut cells = self.lock();
         let waiting = match (cells.get_mut(&code), load) {
             (Some(State::Looking(waiting)), None) => std::mem::take(waiting),
@@ -483,7 +486,7 @@ impl Modules {
         };
         cells.insert(code, state);
         // What does not follow from the module itself may go better next time.
-        if matches!(&outcome, Err(cause) if !is_lasting(cause)) {
+        if outcome.is_err() && !lasts {
             cells.remove(&code);
         }
         // Under the lock: an attempt is here until it is in the queue, so that whoever looks
@@ -535,7 +538,5 @@ fn make_room(cells: &mut HashMap<CodeId, State>) -> bool {
 }
 
 fn is_lasting(cause: &Cause) -> bool {
-    // Over quota: what is there may go.
-    let of_store = matches!(cause, Cause::Limit { limit: Limit::Quota | Limit::Entries, .. });
-    !cause.is_recoverable() && !matches!(cause, Cause::Internal { .. }) && !of_store
+    !cause.is_recoverable() && !matches!(cause, Cause::Internal { .. })
 }
