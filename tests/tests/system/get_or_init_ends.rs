@@ -5,6 +5,7 @@ use anyhow::Result;
 use dpfw::{CallExt, Cause, Drained, LinkedSlave, Master, Running, TaskHandle};
 use dpfw_test_waiting::{End, need};
 use dpfw_tests::fleet::{self, Pair, arrival, dial, entry, linked, listening, quiet, slave};
+use dpfw_tests::lines::Lines;
 use dpfw_tests::wait::{until, within};
 use std::time::Duration;
 
@@ -113,6 +114,7 @@ async fn f16_the_next_takes_over_when_the_builders_master_is_gone() -> Result<()
 
 #[tokio::test]
 async fn where_all_fail_each_gets_its_own_error() -> Result<()> {
+    let lines = Lines::capture();
     let pair = Pair::simple().await?;
     let at = pair.linked()?;
     let names = ["a", "b", "c", "d"];
@@ -126,7 +128,9 @@ async fn where_all_fail_each_gets_its_own_error() -> Result<()> {
         entry(&at, name).await?;
         go(&at, name).await?;
         let error = within("the error", handle).await?.expect_err("it fails");
-        assert_eq!(error.cause(), &Cause::Failed { message: format!("{name} did not build it") });
+        let why = format!("{name} did not build it");
+        assert_eq!(error.cause(), &Cause::Failed { message: why.clone() });
+        lines.wait_for(&["DEBUG", "the entry `k` was not built", &why]).await?;
     }
     assert_eq!(at.store().get::<u64>("+builds").await?, Some(4));
     is_idle(&at).await

@@ -225,3 +225,6 @@ fn alone(host: &mut Host) -> u32 {
     let what = "nothing else runs here, so it would wait for ever".into();
     failed(host, &Cause::Busy { what })
 }
+
+#[cfg(test)]
+mod tests;
