@@ -434,6 +434,11 @@ impl Core {
     /// If an invariant does not hold.
     pub(crate) fn check_lanes(&self) {
         assert!(self.lanes.stirred.is_empty() && !self.stranded, "lanes are left to look after");
+        for task in self.suspects.iter(&self.tasks) {
+            let Home::At(keys) = &self.tasks[task].home else { continue };
+            let mut at = self.keys.with_all(keys);
+            assert!(at.any(|slave| self.works(slave)), "a suspect without a slave");
+        }
         for (id, lane) in &self.lanes.by_id {
             assert!(!lane.list.is_empty(), "an empty lane");
             assert_eq!(self.lanes.find(lane.tie, &lane.keys), Some(*id));

@@ -13,6 +13,7 @@ mod task;
 
 use crate::core::Core;
 use crate::job::{Job, Target};
+use crate::kept;
 use crate::program::{self, Ports};
 use crate::sandbox::journal::tell_dropped;
 use crate::slot::{fail, internal, micros, tell};
@@ -227,7 +228,14 @@ impl Fiber {
         // What was interrupted says so; what was quicker has its own end.
         match (outcome, stop) {
             (Ok(result), _) => {
-                if let Err(cause) = tell(&self.job, timing, result) {
+                let told = match self.job.keep() {
+                    // In one piece: it is not copied once more.
+                    Some(key) => {
+                        kept::keep(&self.core, &self.job, key, timing, result.into_bytes())
+                    }
+                    None => tell(&self.job, timing, result),
+                };
+                if let Err(cause) = told {
                     fail(&self.job, timing, cause);
                 }
             }

@@ -10,6 +10,7 @@ use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::{AttemptId, ModuleHash};
 use dpfw_protocol::message::{Bind, BindImage, TaskFlags};
 use dpfw_protocol::signature::Signature;
+use dpfw_protocol::store::Key;
 use dpfw_protocol::task_limits::TaskLimits;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -30,6 +31,13 @@ pub(crate) struct Job {
     pub(crate) keys: Option<Box<Keys>>,
     pub(crate) arrived: Instant,
     pub(crate) deadline: Option<Instant>,
+}
+
+impl Job {
+    /// Under which key its result stays here.
+    pub(crate) fn keep(&self) -> Option<&Key> {
+        self.keys.as_ref()?.keep.as_ref()
+    }
 }
 
 /// A task as a session declared it.

@@ -8,7 +8,6 @@
 use crate::core::Core;
 use crate::job::Job;
 use crate::module::facts::Kind;
-use crate::sandbox::abi::Given;
 use crate::session::Session;
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::{Cause, Limit};
@@ -57,32 +56,35 @@ fn has(core: &Core, session: &Session, key: &Key) -> bool {
     found.map_or(true, |answer| answer.hit)
 }
 
+/// Whether a result of that length may stay here: asked before it is copied.
+///
+/// # Errors
+/// [`Cause::Limit`] if it is longer than a result may be, or than the store.
+pub(crate) fn check(core: &Core, bytes: u64, allowed: u64) -> Result<(), Cause> {
+    match bytes <= allowed {
+        true => core.store.check_value(bytes),
+        false => Err(Cause::Limit { limit: Limit::Result, allowed }),
+    }
+}
+
 /// Puts a result into the store and queues the end of its attempt.
 ///
 /// # Errors
-/// [`Cause::Limit`] if it is longer than a result may be, or the store has no room for it.
+/// [`Cause::Limit`] if the store has no room for it.
 pub(crate) fn keep(
     core: &Core,
     job: &Job,
     key: &Key,
     timing: Timing,
-    given: &Given<'_>,
-    allowed: u64,
+    value: Bytes,
 ) -> Result<(), Cause> {
-    let bytes = given.len();
-    if bytes > allowed {
-        return Err(Cause::Limit { limit: Limit::Result, allowed });
-    }
-    core.store.check_value(bytes)?;
     let Session { namespace, principal, outbox, .. } = &*job.session;
     if !job.session.is_open() {
         // Its master is gone, and has it done elsewhere.
         return Err(Cause::Cancelled);
     }
-    let mut value = Vec::with_capacity(bytes as usize);
-    given.append_to(&mut value);
-    let op = StoreOp::Put { key: key.clone() };
-    let version = core.store.apply(namespace, principal, op, value.into())?.version;
+    let (op, bytes) = (StoreOp::Put { key: key.clone() }, value.len() as u64);
+    let version = core.store.apply(namespace, principal, op, value)?.version;
     let done = Done { timing, payload: 0, kept: Some(KeptAs { version, bytes }) };
     let told = outbox.message(job.attempt.conversation(), &done);
     told.map_err(|error| Cause::Internal { message: error.to_string() })

@@ -306,9 +306,12 @@ impl Slot {
         returned: &Returned,
     ) -> Result<Spent, Cause> {
         let given = sandbox.result(returned)?;
-        if let Some(key) = job.keys.as_ref().and_then(|keys| keys.keep.as_ref()) {
+        if let Some(key) = job.keep() {
             let allowed = self.granted(job).result;
-            kept::keep(&self.core, job, key, timing, &given, allowed)?;
+            kept::check(&self.core, given.len(), allowed)?;
+            let mut value = Vec::with_capacity(given.len() as usize);
+            given.append_to(&mut value);
+            kept::keep(&self.core, job, key, timing, value.into())?;
             return Ok(Some(sandbox));
         }
         let payload = given.len();

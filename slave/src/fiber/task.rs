@@ -8,6 +8,7 @@ use super::control::Control;
 use super::{Ended, Running};
 use crate::core::Core;
 use crate::job::Job;
+use crate::kept;
 use crate::limits::Granted;
 use crate::sandbox::batch::Batch;
 use crate::sandbox::host::{Allowance, Holder, Host, Lent};
@@ -33,6 +34,8 @@ struct Attempt {
     id: AttemptId,
     args: Bytes,
     flags: TaskFlags,
+    /// Whether its result stays here.
+    keeps: bool,
     granted: Granted,
     deadline: Option<Instant>,
 }
@@ -60,6 +63,7 @@ pub(super) fn begin(
         id: job.attempt,
         args: job.args.clone(),
         flags: job.flags,
+        keeps: job.keep().is_some(),
         granted,
         deadline: job.deadline,
     };
@@ -96,6 +100,14 @@ impl Attempt {
         self.granted.result.min(self.session.most)
     }
 
+    /// Whether its result may be so long.
+    fn check(&self, len: u64) -> Result<(), Cause> {
+        match self.keeps {
+            true => kept::check(&self.lent.core, len, self.granted.result),
+            false => within(len, self.most()),
+        }
+    }
+
     async fn single(&self, timing: &mut Timing) -> Result<Payload, Cause> {
         let started = Instant::now();
         let mut sandbox = self.sandbox(Allowance::of(&self.granted)).await?;
@@ -106,7 +118,7 @@ impl Attempt {
         match ended {
             Returns::Returned(returned) => {
                 let given = sandbox.result(&returned)?;
-                within(given.len(), self.most())?;
+                self.check(given.len())?;
                 // It is in memory, so its length fits.
                 let mut bytes = Vec::with_capacity(given.len() as usize);
                 given.append_to(&mut bytes);

@@ -5,9 +5,12 @@ use anyhow::Result;
 use dpfw::{CallExt, Cause, Kept, Limit, Limits};
 use dpfw_protocol::hello::Role;
 use dpfw_protocol::ids::BindId;
-use dpfw_protocol::message::{Dispatch, Done, Extras, Failed, KeptAs, TaskFlags, Timing};
+use dpfw_protocol::message::{
+    Dispatch, Done, Extras, Failed, KeptAs, Locate, Located, TaskFlags, Timing,
+};
 use dpfw_protocol::store::Key;
 use dpfw_test_tasks::{Bytes, add, big, gate, gate_once, get, measure, put, spin};
+use dpfw_test_waiting::{bytes, need_number};
 use dpfw_tests::fleet::{self, Pair, arrival, entry, linked, slave};
 use dpfw_tests::peer::{Wire, hello};
 use dpfw_tests::process::Process;
@@ -384,5 +387,61 @@ async fn the_results_of_a_batch_cannot_be_kept() -> Result<()> {
     let (attempt, failed, _) = wire.expect::<Failed>().await?;
     let reason = "the results of a batch cannot stay at the slave".to_owned();
     assert_eq!((attempt, Cause::from(failed.failure)), (1, Cause::Rejected { reason }));
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_slave_has_said_that_it_keeps_is_not_asked_for() -> Result<()> {
+    let mut scene = Lies::start().await?;
+    let timing = Timing::default();
+    let task = scene.master.dispatch(add::call(2, 3).keep("sum"));
+    let attempt = scene.dispatched().await?;
+    let kept = Some(KeptAs { version: 1, bytes: 1 });
+    scene.liar.send(attempt, &Done { timing, payload: 0, kept }, &[]).await?;
+    let kept = within("the sum", task).await??;
+    assert_eq!((kept.version, kept.bytes, kept.slave.name().as_str()), (1, 1, "liar"));
+    // Any other message than a dispatch would be one too many.
+    let next = scene.master.dispatch(add::call(1, 1).near("sum"));
+    let attempt = scene.dispatched().await?;
+    scene.done(attempt, 2).await?;
+    assert_eq!(within("what is near it", next).await??, 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_slave_that_answers_for_fewer_keys_has_not_got_the_others() -> Result<()> {
+    let mut scene = Lies::start().await?;
+    for held in [vec![], vec![true], vec![false, true]] {
+        let task = scene.master.dispatch(add::call(1, 1).near(["b", "a"]));
+        let (asked, Locate { keys }, _) = scene.liar.expect::<Locate>().await?;
+        let keys: Vec<_> = keys.iter().map(Key::as_str).collect();
+        assert!(keys.len() == 2 && keys.contains(&"a") && keys.contains(&"b"), "{keys:?}");
+        scene.liar.send(asked, &Located { held: held.clone() }, &[]).await?;
+        // Said twice it says nothing.
+        scene.liar.send(asked, &Located { held: vec![true; 2] }, &[]).await?;
+        let error = within("the end", task).await?.expect_err("it has not got both");
+        let missing = if held == [true] { keys[1] } else { keys[0] };
+        assert_eq!(error.cause(), &gone(missing));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_task_that_may_wait_keeps_and_needs_as_others_do() -> Result<()> {
+    let mut limits = Limits::default();
+    limits.store_bytes = 1 << 20;
+    let pair = Pair::start(slave("s1", 1)?.limits(limits)).await?;
+    let kept = within("the first", pair.master.dispatch(bytes::call(9).keep("part"))).await??;
+    assert_eq!(kept.get().await?.len(), 9);
+    let number = need_number::call("built".into()).near(&kept).keep("number");
+    let number = within("the second", pair.master.dispatch(number)).await??;
+    assert_eq!(number.get().await?, 5);
+    let error =
+        within("a large one", pair.master.dispatch(bytes::call(2 << 20).keep("part"))).await?;
+    let full = Cause::Limit { limit: Limit::Quota, allowed: 1 << 20 };
+    assert_eq!(error.expect_err("there is no room").cause(), &full);
+    assert!(kept.remove().await?);
+    let error = within("near nothing", pair.master.dispatch(bytes::call(9).near(&kept))).await?;
+    assert_eq!(error.expect_err("it was removed").cause(), &gone("part"));
     Ok(())
 }
