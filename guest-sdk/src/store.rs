@@ -176,9 +176,9 @@ pub fn get_bytes_versioned(key: &str) -> Result<Option<Versioned<Bytes>>, StoreE
 ///
 /// store::put_bytes("log", b"first second")?;
 /// let part = store::get_range("log", 6..8)?.expect("it was put");
-/// assert_eq!(&part.value[..], b"se");
+/// assert_eq!(part.value.as_ref(), b"se");
 /// let rest = store::get_range("log", 6..u64::MAX)?.expect("it was put");
-/// assert_eq!(&rest.value[..], b"second");
+/// assert_eq!(rest.value.as_ref(), b"second");
 /// # Ok::<(), store::StoreError>(())
 /// ```
 ///

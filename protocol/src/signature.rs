@@ -147,8 +147,11 @@ pub enum TableError {
         len: usize,
     },
     /// Two tasks have the same name.
-    #[error("two tasks or two inits are named `{0}`; give one of them another name")]
+    #[error("two tasks are named `{0}`; give one of them another name")]
     Twice(String),
+    /// Two inits have the same name.
+    #[error("two inits are named `{0}`; give one of them another name")]
+    InitTwice(String),
 }
 
 impl TaskTable {
@@ -184,7 +187,7 @@ impl TaskTable {
             },
             Record::Init(init) => match self.inits.insert(name.clone(), init) {
                 None => Ok(()),
-                Some(_) => Err(TableError::Twice(name)),
+                Some(_) => Err(TableError::InitTwice(name)),
             },
             Record::Type(ty) => {
                 self.types.insert(name, ty);

@@ -112,7 +112,10 @@ impl Loader {
 
     fn decide(&self, code: CodeId, number: Option<u64>, outcome: Result<Artifact, Cause>) {
         if let Err(cause) = &outcome {
-            tracing::info!(%code, %cause, "refused");
+            match code {
+                CodeId::Module(_) => tracing::info!(%code, %cause, "a module is refused"),
+                CodeId::Image(_) => tracing::info!(%code, %cause, "an image is refused"),
+            }
         }
         self.modules.decided(code, number, outcome, &self.release);
     }

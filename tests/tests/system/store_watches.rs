@@ -198,6 +198,7 @@ async fn a_master_that_does_not_read_is_told_how_much_it_missed() -> Result<()> 
     let (mut told, mut missed, mut last) = (0, 0, 0);
     while told + missed < many {
         let (_, changed, _) = deaf.expect::<Changed>().await?;
+        deaf.send(0, &Heartbeat {}, &[]).await?;
         missed += changed.missed;
         told += changed.changes.len() as u64;
         for change in changed.changes {
