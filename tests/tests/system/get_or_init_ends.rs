@@ -6,6 +6,7 @@ use dpfw::{CallExt, Cause, Drained, LinkedSlave, Master, Running, TaskHandle};
 use dpfw_test_waiting::{End, need};
 use dpfw_tests::fleet::{self, Pair, arrival, dial, entry, linked, listening, quiet, slave};
 use dpfw_tests::lines::Lines;
+use dpfw_tests::proxy::Proxy;
 use dpfw_tests::wait::{until, within};
 use std::time::Duration;
 
@@ -110,6 +111,32 @@ async fn f16_the_next_takes_over_when_the_builders_master_is_gone() -> Result<()
     assert_eq!(within("the value", second).await??, "b");
     is_idle(&at).await?;
     quiet(&two).await
+}
+
+#[tokio::test]
+async fn f05_the_next_takes_over_when_the_builders_link_ends_and_the_first_comes_last() -> Result<()>
+{
+    for end in [Proxy::cut, Proxy::reset] {
+        let (_slave, address) = listening(slave("s1", 1)?).await?;
+        let proxy = Proxy::before(&address)?;
+        let (one, two) =
+            (fleet::master(&[proxy.address()]).await?, fleet::master(&[&address]).await?);
+        let at = linked(&two, "s1")?;
+        let first = needs(&one, "a", End::Value);
+        entry(&at, "a").await?;
+        let second = needs(&two, "b", End::Value);
+        waiting(&at, 2).await?;
+        end(&proxy);
+        entry(&at, "b").await?;
+        // It is linked again, and what it had begun waits now.
+        waiting(&at, 2).await?;
+        go(&at, "b").await?;
+        assert_eq!(within("the value", second).await??, "b");
+        assert_eq!(within("the same value", first).await??, "b");
+        assert_eq!(at.store().get::<u64>("+builds").await?, Some(2));
+        is_idle(&at).await?;
+    }
+    Ok(())
 }
 
 #[tokio::test]
