@@ -229,7 +229,10 @@ impl Modules {
         let room = Room::take(&self.held, bytes).ok_or_else(busy)?;
         let number = self.loads.fetch_add(1, Ordering::Relaxed);
         let whose = Arc::clone(from);
-        tracing::debug!(%code, bytes, "its bytes have come");
+        match code {
+            CodeId::Module(_) => tracing::debug!(%code, bytes, "a module has come"),
+            CodeId::Image(_) => tracing::debug!(%code, bytes, "an image has come"),
+        }
         self.give(Work::Load(Load { code, number, source, whose, attempt, _room: room }))?;
         Ok(number)
     }

@@ -98,9 +98,7 @@ impl Parse for Given {
         })?;
         let text = match input.parse::<Option<Token![=]>>()? {
             Some(_) if input.peek(LitStr) => Some(Value::Text(input.parse()?)),
-            Some(_) if input.peek(Token![::]) || input.peek(syn::Ident::peek_any) => {
-                Some(Value::Path(Path::parse_mod_style(input)?))
-            }
+            Some(_) if is_path(input) => Some(Value::Path(Path::parse_mod_style(input)?)),
             Some(_) => Some(Value::Other),
             None => None,
         };
@@ -108,6 +106,13 @@ impl Parse for Given {
         let value = if rest.is_empty() { text } else { Some(Value::Other) };
         Ok(Self { key, value })
     }
+}
+
+/// Whether what comes is a path and no other word.
+fn is_path(input: ParseStream<'_>) -> bool {
+    let is_word =
+        input.peek(Token![crate]) || input.peek(Token![self]) || input.peek(Token![super]);
+    is_word || input.peek(syn::Ident) || input.peek(Token![::])
 }
 
 /// The parts between commas.

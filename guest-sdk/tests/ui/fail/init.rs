@@ -1,4 +1,4 @@
-use dpfw_guest::{init, task};
+use dpfw_guest::init;
 
 dpfw_guest::module!(b"\0asm\x01\0\0\0");
 
@@ -9,13 +9,5 @@ fn with_options() {}
 fn gives(text: &str) -> String {
     text.to_owned()
 }
-
-#[task(image = not_there)]
-fn needs() {}
-
-fn no_init() {}
-
-#[task(image = no_init)]
-fn needs_another() {}
 
 fn main() {}
