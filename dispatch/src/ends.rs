@@ -131,7 +131,9 @@ impl Core {
         key: KeyId,
         sent: &Sent,
     ) {
-        self.handle_key_gone(id, key);
+        if !mutated!(KeyGoneNotLearned) {
+            self.handle_key_gone(id, key);
+        }
         let may_move = matches!(self.tasks[task].home, Home::At(_));
         let record = &mut self.tasks[task].record;
         record.busy = record.busy.saturating_add(1);

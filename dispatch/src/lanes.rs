@@ -251,6 +251,9 @@ impl Core {
 
     /// A slave does not work any more, or is gone: with its keys, and without an answer.
     pub(crate) fn lose_all_lanes(&mut self, slave: SlaveId) {
+        if mutated!(LostKeysKept) {
+            return;
+        }
         self.stranded |= !self.suspects.is_empty();
         let mut unanswered = Vec::new();
         for (id, lane) in &mut self.lanes.by_id {
@@ -335,7 +338,7 @@ impl Core {
         let working = self.slaves.iter().filter(|(_, it)| it.standing == Standing::Working);
         let asked: BTreeSet<_> = working.map(|(slave, _)| slave).collect();
         let Some(lane) = self.lanes.by_id.get_mut(&id) else { return false };
-        for slave in &asked {
+        for slave in asked.iter().filter(|_| !mutated!(LocateForgotten)) {
             turn.out.push(Effect::Locate { slave: *slave, keys: lane.keys.clone() });
         }
         lane.search = Search::Asked;

@@ -91,6 +91,12 @@ mod switch {
         PoisonNeverDeclared,
         /// A slave that said it was busy is sent to at once, and never given up.
         BusyForEver,
+        /// Slaves are believed to be asked for keys, and are not.
+        LocateForgotten,
+        /// The keys of a lost slave are believed to be there.
+        LostKeysKept,
+        /// What a slave has not got is sent there again.
+        KeyGoneNotLearned,
         /// A simulated slave goes on with what a lost master has started.
         LostMasterRunsOn,
         /// A simulated slave keeps what a lost master has reserved.

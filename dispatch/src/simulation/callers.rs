@@ -3,7 +3,7 @@
 use crate::simulation::future::Happening;
 use crate::simulation::plan::MS;
 use crate::simulation::world::World;
-use crate::{Event, Placement, ReservationId, SlaveId, TaskId, Wait};
+use crate::{Event, KeyId, Placement, ReservationId, SlaveId, TaskId, Wait};
 
 impl World {
     /// Something that was planned happens.
@@ -17,9 +17,10 @@ impl World {
                 let job = &w.plan.tasks[&task];
                 // A pinned task may name a slave that is gone, or another master's.
                 let (pinned, number) = (job.pinned, job.master);
-                let placement = match pinned {
-                    true => Placement::On(SlaveId(w.random.within(1..w.last_slave + 2))),
-                    false => Placement::Anywhere,
+                let placement = match (pinned, job.needs) {
+                    (true, _) => Placement::On(SlaveId(w.random.within(1..w.last_slave + 2))),
+                    (false, Some(key)) => Placement::At([KeyId(key)].into()),
+                    (false, None) => Placement::Anywhere,
                 };
                 if masters[number].up {
                     masters[number].submit(w, task, placement);

@@ -11,13 +11,14 @@ use crate::simulation::net::{End, LinkId};
 use crate::simulation::wire::Said;
 use crate::simulation::world::{BEAT, SILENCE, Shared, name};
 use crate::{
-    Config, Core, End as Ended, Event, KindId, Loss, Placement, ReservationId, SlaveId, TaskId,
-    TaskSpec, Time,
+    Config, Core, End as Ended, Event, KeyId, KindId, Loss, Placement, ReservationId, SlaveId,
+    TaskId, TaskSpec, Time,
 };
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::{AttemptId, BindId, ConversationId};
 use dpfw_protocol::message::{Heartbeat, TaskFlags, Timing, close};
+use dpfw_protocol::store::Key;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ struct Session {
     heard: u64,
     binds: BTreeMap<KindId, BindId>,
     wish: Option<(ConversationId, ReservationId)>,
+    /// For which keys it was asked.
+    asked: BTreeMap<ConversationId, Box<[KeyId]>>,
 }
 
 #[derive(Debug)]
@@ -112,8 +115,15 @@ impl Master {
         }
         w.last_slave += 1;
         let (id, host) = (SlaveId(w.last_slave), w.plan.slaves[slave]);
-        let session =
-            Session { link, slave, incarnation, heard: w.now, binds: BTreeMap::new(), wish: None };
+        let session = Session {
+            link,
+            slave,
+            incarnation,
+            heard: w.now,
+            binds: BTreeMap::new(),
+            wish: None,
+            asked: BTreeMap::new(),
+        };
         self.sessions.insert(id, session);
         self.tell(w, Event::SlaveJoined { slave: id, slots: host.slots, attempts: host.limit });
     }
@@ -172,7 +182,11 @@ impl Master {
             Said::Failed(attempt, cause) => {
                 forget(w, attempt);
                 w.net.unwanted(link, End::Master, attempt.conversation());
-                self.tell(w, Event::Finished { slave, attempt, end: Ended::Failed { cause } });
+                let end = match &cause {
+                    Cause::KeyGone { key } => Ended::KeyGone { key: key_id(key) },
+                    _ => Ended::Failed { cause },
+                };
+                self.tell(w, Event::Finished { slave, attempt, end });
             }
             Said::Returned(attempts) => {
                 attempts.iter().for_each(|attempt| forget(w, *attempt));
@@ -186,6 +200,14 @@ impl Master {
                     session.and_then(|session| session.wish.take_if(|wish| wish.0 == conversation));
                 if let Some((_, reservation)) = wish {
                     self.tell(w, Event::ReserveAnswered { slave, reservation, granted });
+                }
+            }
+            Said::Located(conversation, held) => {
+                let session = self.sessions.get_mut(&slave);
+                if let Some(keys) = session.and_then(|it| it.asked.remove(&conversation)) {
+                    let held = keys.iter().zip(held).filter(|(_, held)| *held);
+                    let held = held.map(|(key, _)| *key).collect();
+                    self.tell(w, Event::Located { slave, keys, held });
                 }
             }
             Said::Status(status, attempts) => {
@@ -259,4 +281,13 @@ impl Master {
     pub(crate) fn failure(&self, task: TaskId) -> Option<&Cause> {
         self.audit.failure(task)
     }
+}
+
+/// The name of an entry.
+fn key_name(key: KeyId) -> Key {
+    Key::new(key.to_string()).expect("it is short")
+}
+
+fn key_id(name: &str) -> KeyId {
+    KeyId(name.parse().expect("slaves make up no names"))
 }

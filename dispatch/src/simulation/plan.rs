@@ -7,6 +7,8 @@ use std::time::Duration;
 
 pub(crate) const US: u64 = 1_000;
 pub(crate) const MS: u64 = 1_000_000;
+/// Entries that there may be.
+pub(crate) const KEYS: u64 = 3;
 /// A task that takes so long ends only when it is stopped.
 pub(crate) const ENDLESS: u64 = 1_000_000 * MS;
 
@@ -22,6 +24,8 @@ pub(crate) struct Job {
     pub(crate) deadline: Option<u64>,
     pub(crate) cancel: Option<u64>,
     pub(crate) pinned: bool,
+    /// The entry that it needs.
+    pub(crate) needs: Option<u64>,
     /// How long it waits half-way, without a slot.
     pub(crate) pause: u64,
     /// The length of its arguments and of its result.
@@ -227,6 +231,7 @@ impl Job {
         self.once = random.one_in(5);
         self.poison = random.one_in(100);
         self.pinned = random.one_in(8);
+        self.needs = random.one_in(6).then(|| random.within(1..KEYS + 1));
         let soon = self.at + random.within(0..150 * MS);
         self.deadline = random.one_in(6).then_some(soon);
         self.cancel = random.one_in(8).then(|| self.at + random.within(0..150 * MS));

@@ -12,13 +12,14 @@ mod standing;
 use crate::TaskId;
 use crate::simulation::future::{Happening, Name, Process};
 use crate::simulation::net::{End, LinkId};
-use crate::simulation::plan::Host;
+use crate::simulation::plan::{Host, KEYS};
 use crate::simulation::wire::Said;
 use crate::simulation::world::{BEAT, SILENCE, Shared};
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::{AttemptId, ConversationId};
-use dpfw_protocol::message::{Dispatch, close};
+use dpfw_protocol::message::{Dispatch, Located, close};
+use dpfw_protocol::store::Key;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// An attempt that has been taken in.
@@ -31,6 +32,8 @@ pub(crate) struct Attempt {
     left: u64,
     /// How long it is to wait, half-way.
     pause: u64,
+    /// The entry that it needs.
+    needs: Option<Key>,
     begun: bool,
 }
 
@@ -65,6 +68,8 @@ pub(crate) struct Slave {
     /// Who holds all slots.
     held: Option<LinkId>,
     wishes: VecDeque<(LinkId, ConversationId)>,
+    /// The keys of its entries, which come and go.
+    keys: BTreeSet<Key>,
 }
 
 impl Slave {
@@ -82,6 +87,7 @@ impl Slave {
             idle: BTreeMap::new(),
             held: None,
             wishes: VecDeque::new(),
+            keys: BTreeSet::new(),
         }
     }
 
@@ -183,6 +189,7 @@ impl Slave {
 
     /// Looks after its sessions, once in so often.
     pub(crate) fn beat(&mut self, w: &mut Shared) {
+        self.change_keys(w);
         let links: Vec<_> = self.sessions.keys().copied().collect();
         for link in links {
             let Some(session) = self.sessions.get_mut(&link) else { continue };
@@ -200,6 +207,14 @@ impl Slave {
             }
         }
         w.future.add(w.now + BEAT, Happening::Beats(self.process()));
+    }
+
+    /// Somebody puts an entry, or removes it.
+    fn change_keys(&mut self, w: &mut Shared) {
+        let key = Key::new(w.random.within(1..KEYS + 1).to_string()).expect("it is short");
+        if w.random.one_in(3) && !self.keys.remove(&key) {
+            self.keys.insert(key);
+        }
     }
 
     /// It stood still, and heard nothing meanwhile.
@@ -232,6 +247,10 @@ impl Slave {
             Said::Recall(attempts) => self.give_back(w, link, |id| attempts.contains(&id)),
             Said::Reserve(conversation, wait) => self.reserve(w, link, conversation, wait),
             Said::Release => self.release(w, link),
+            Said::Locate(conversation, keys) => {
+                let held = keys.iter().map(|key| self.keys.contains(key)).collect();
+                w.net.say(link, End::Slave, conversation, &Located { held });
+            }
             Said::Credit(of, bytes) => w.net.credit(link, End::Slave, of, bytes),
             Said::Grant(of, bytes) => w.net.grant(link, End::Slave, of, bytes),
             Said::Close(_) => self.hang_up(w, link, None),
@@ -264,7 +283,8 @@ impl Slave {
             let job = &w.plan.tasks[&task];
             let deadline = dispatch.budget_us.map(|us| w.now + us * 1000);
             let (left, pause) = (job.cost, job.pause);
-            let attempt = Attempt { id, task, deadline, left, pause, begun: false };
+            let needs = dispatch.extras.and_then(|mut extras| extras.needs.pop());
+            let attempt = Attempt { id, task, deadline, left, pause, needs, begun: false };
             let Some(session) = self.sessions.get_mut(&link) else { return };
             let at = session.lane.partition_point(|other| other.begun || other.id < id);
             session.lane.insert(at, attempt);

@@ -10,11 +10,12 @@ use dpfw_protocol::frame::{END, Frame, FrameDecoder};
 use dpfw_protocol::ids::{AttemptId, ConversationId};
 use dpfw_protocol::limits::{MAX_BODY, MAX_PAYLOAD, WINDOW};
 use dpfw_protocol::message::{
-    Abandon, Bind, Close, Credit, Dispatch, Done, Failed, Message, Recall, Reserve, Reserved,
-    Returned, Started, Status, Timing, Waiting, decode, kind,
+    Abandon, Bind, Close, Credit, Dispatch, Done, Failed, Locate, Located, Message, Recall,
+    Reserve, Reserved, Returned, Started, Status, Timing, Waiting, decode, kind,
 };
 use dpfw_protocol::receive::{Arrivals, Step};
 use dpfw_protocol::recycle::Recycler;
+use dpfw_protocol::store::Key;
 
 /// What one end said.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub(crate) enum Said {
     Recall(Vec<AttemptId>),
     Reserve(ConversationId, bool),
     Release,
+    Locate(ConversationId, Vec<Key>),
+    Located(ConversationId, Vec<bool>),
     Started(Vec<AttemptId>),
     Waiting(Vec<AttemptId>),
     Done(AttemptId, Timing, Bytes),
@@ -120,6 +123,8 @@ fn handle(arrivals: &mut Arrivals<Announced>, frame: &Frame<'_>) -> Result<Optio
         kind::RECALL => Said::Recall(of::<Recall>(frame)?.attempts),
         kind::RESERVE => Said::Reserve(conversation, of::<Reserve>(frame)?.wait),
         kind::RELEASE => Said::Release,
+        kind::LOCATE => Said::Locate(conversation, of::<Locate>(frame)?.keys),
+        kind::LOCATED => Said::Located(conversation, of::<Located>(frame)?.held),
         kind::STARTED => Said::Started(of::<Started>(frame)?.attempts),
         kind::WAITING => Said::Waiting(of::<Waiting>(frame)?.attempts),
         kind::FAILED => Said::Failed(attempt, of::<Failed>(frame)?.failure.into()),

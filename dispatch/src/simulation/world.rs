@@ -303,6 +303,7 @@ pub(crate) fn name(effect: &Effect) -> String {
         Effect::Resolve { outcome: Outcome::Failed { cause, .. }, .. } => {
             format!("Resolve {}", word(format!("{cause:?}")))
         }
+        Effect::Resolve { outcome: Outcome::KeyGone { .. }, .. } => "Resolve KeyGone".into(),
         Effect::Resolve { .. } => "Resolve Accepted".into(),
         Effect::Retried { why, .. } => format!("Retried {why:?}"),
         Effect::ReserveResolved { outcome: Err(error), .. } => {

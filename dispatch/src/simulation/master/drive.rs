@@ -1,12 +1,14 @@
 //! How a simulated master carries out what its policy says.
 
-use super::{Master, Session};
+use super::{Master, Session, key_name};
 use crate::simulation::future::Happening;
 use crate::simulation::net::End;
 use crate::simulation::world::Shared;
-use crate::{Effect, KindId, Outcome, SlaveId, TaskId, Wait};
+use crate::{Effect, KeyId, KindId, Outcome, SlaveId, TaskId, Wait};
 use dpfw_protocol::ids::{AttemptId, BindId, ConversationId, ModuleHash};
-use dpfw_protocol::message::{Bind, Cancel, Dispatch, Recall, Release, Reserve, TaskFlags};
+use dpfw_protocol::message::{
+    Bind, Cancel, Dispatch, Extras, Locate, Recall, Release, Reserve, TaskFlags,
+};
 use std::time::Duration;
 
 /// Conversations of wishes, beyond those of all attempts.
@@ -40,10 +42,17 @@ impl Master {
                 w.expect(w.now + 1_000_000, Happening::Uses(self.number, reservation));
             }
             Effect::Resolve { task, outcome, .. } => self.resolved(w, task, &outcome),
-            Effect::Locate { .. }
-            | Effect::ReserveResolved { .. }
-            | Effect::Retried { .. }
-            | Effect::Stale { .. } => {}
+            Effect::Locate { slave, keys } => {
+                w.last_wish += 1;
+                let conversation = ConversationId(WISHES + w.last_wish);
+                let names = keys.iter().map(|key| key_name(*key)).collect();
+                let asked = |session: &mut Session| {
+                    session.asked.insert(conversation, keys);
+                    conversation
+                };
+                self.say(w, slave, asked, &Locate { keys: names });
+            }
+            Effect::ReserveResolved { .. } | Effect::Retried { .. } | Effect::Stale { .. } => {}
         }
     }
 
@@ -90,7 +99,10 @@ impl Master {
         args.resize(args.len() + job.bytes, 0);
         let budget_us = budget.map(|budget| budget.as_micros() as u64);
         let payload = args.len() as u64;
-        let dispatch = Dispatch { bind, flags, budget_us, payload, extras: None };
+        let needs: Vec<_> = job.needs.into_iter().map(|key| key_name(KeyId(key))).collect();
+        let extras = Extras { needs, ..Extras::default() };
+        let extras = (!extras.is_nothing()).then(|| Box::new(extras));
+        let dispatch = Dispatch { bind, flags, budget_us, payload, extras };
         let Some(queue) = w.net.queue(session.link, End::Master) else { return };
         if bind == next {
             let module = ModuleHash::from_bytes([7; 32]);

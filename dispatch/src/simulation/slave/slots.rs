@@ -47,6 +47,12 @@ impl Slave {
 
     fn run(&mut self, w: &mut Shared, link: LinkId, mut attempt: Attempt) {
         let name = (link, attempt.id);
+        if let Some(key) =
+            attempt.needs.as_ref().filter(|key| !attempt.begun && !self.keys.contains(key))
+        {
+            let key = key.to_string();
+            return self.tell_failed(w, link, attempt.id, Cause::KeyGone { key });
+        }
         let work = attempt.left * 100 / self.host.speed;
         let phase = if attempt.pause > 0 { work / 2 } else { work };
         let end = attempt.deadline.map_or(w.now + phase, |at| at.min(w.now + phase)).max(w.now);
