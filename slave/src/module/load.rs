@@ -76,9 +76,9 @@ pub(crate) struct Modules {
 #[derive(Debug)]
 pub(super) enum Work {
     Look(CodeId),
-    Load(Load),
+    Load(Box<Load>),
     /// A load has come to its end.
-    Made(u64, Result<Artifact, Cause>),
+    Made(u64, Box<Result<Artifact, Cause>>),
     /// To look whether it has to end.
     Stop,
 }
@@ -233,7 +233,8 @@ impl Modules {
             CodeId::Module(_) => tracing::debug!(%code, bytes, "a module has come"),
             CodeId::Image(_) => tracing::debug!(%code, bytes, "an image has come"),
         }
-        self.give(Work::Load(Load { code, number, source, whose, attempt, _room: room }))?;
+        let load = Load { code, number, source, whose, attempt, _room: room };
+        self.give(Work::Load(Box::new(load)))?;
         Ok(number)
     }
 

@@ -35,7 +35,7 @@ pub(super) struct Loader {
     /// Of the compilers' threads.
     pub(super) stack: usize,
     /// One for each module at most.
-    pub(super) waiting: VecDeque<Load>,
+    pub(super) waiting: VecDeque<Box<Load>>,
     pub(super) running: Vec<Running>,
 }
 
@@ -94,7 +94,7 @@ impl Loader {
             match work {
                 Work::Look(code) => self.look(code),
                 Work::Load(load) => self.waiting.push_back(load),
-                Work::Made(number, outcome) => self.made(number, outcome),
+                Work::Made(number, outcome) => self.made(number, *outcome),
                 Work::Stop => {}
             }
             while self.begin(&compiler) {}
@@ -143,7 +143,7 @@ impl Loader {
         true
     }
 
-    fn start(&mut self, load: Load, compiler: &Result<Engine, Cause>) -> Result<(), Cause> {
+    fn start(&mut self, load: Box<Load>, compiler: &Result<Engine, Cause>) -> Result<(), Cause> {
         let compiler = compiler.clone()?;
         let clock = Arc::new(Clock::new(self.maker.time(&load.source)));
         let pool = compile::threads(&clock, load.source.wasm_len(), self.stack)
@@ -158,7 +158,7 @@ impl Loader {
             let outcome = made.unwrap_or_else(|panic| Err(maker.ended(&*panic, &its_clock)));
             drop((load, core));
             // There is nobody to be told if the slave has ended.
-            let _ = maker.done.send(Work::Made(number, outcome));
+            let _ = maker.done.send(Work::Made(number, Box::new(outcome)));
         });
         let running = Running { code, number, whose, clock, has_init, is_late: false, _pool: pool };
         self.running.push(running);

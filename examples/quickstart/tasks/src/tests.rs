@@ -55,9 +55,11 @@ fn the_embedded_module_describes_its_tasks() {
         lines,
         [
             "add(a: i64, b: i64) -> i64",
+            "commonest(key: String) -> Result<Option<String>, _>",
             "count_words(text: String) -> BTreeMap<String, u64>",
             "divide(a: i64, b: i64) -> Result<i64, _>",
             "frame(points: Vec<Point>) -> Option<Frame>",
+            "recall(name: String) -> Result<Option<String>, _>",
             "remember(name: String, text: String) -> Result<Option<String>, _>",
             "sum_below(limit: u64) -> u64",
             "word_at(text: String, at: u32) -> String",
