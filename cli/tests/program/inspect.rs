@@ -20,8 +20,12 @@ fn a_task_module_is_described() {
     let varies = |line: &str| {
         varying.iter().any(|start| line.starts_with(start)) || line.starts_with("  wasi_")
     };
-    let text = left.out.lines().filter(|line| !varies(line)).collect::<Vec<_>>().join("\n");
-    insta::assert_snapshot!(text);
+    let mut lines: Vec<_> = left.out.lines().filter(|line| !varies(line)).collect();
+    // Their order is the linker's, and another one whenever the SDK's code is.
+    for imports in lines.chunk_by_mut(|a, b| [a, b].iter().all(|l| l.starts_with("  dpfw_1."))) {
+        imports.sort_unstable();
+    }
+    insta::assert_snapshot!(lines.join("\n"));
 }
 
 #[test]
