@@ -95,8 +95,6 @@ impl Core {
                 self.send_alone(turn, rank.slave, task);
             } else if self.may_empty() {
                 self.set_hold(rank.slave, Hold::Emptying { since: turn.now });
-            } else {
-                break;
             }
         }
         self.trim_emptying();

@@ -286,3 +286,21 @@ fn a_task_that_waits_for_its_keys_can_be_cancelled() {
     assert!(bench.core.is_at_rest().is_ok());
     assert_eq!(gone(&bench.located(1, &[7], &[])), []);
 }
+
+#[test]
+fn a_suspect_that_is_bound_to_its_keys_holds_up_no_other() {
+    let mut bench = Bench::new(&[3]);
+    bench.measure(9 * MS);
+    bench.key_at(1, 7);
+    for spec in [spec(), at(&[7]), spec()] {
+        bench.submit(spec);
+    }
+    bench.started(1, &[2, 3, 4]);
+    bench.join(2, 2);
+    bench.key_at(2, 7);
+    bench.submit(placed(Placement::On(SlaveId(2))));
+    bench.join(3, 1);
+    // Task 3 has to wait for slave 2, which is not emptied while another is kept.
+    assert_eq!(sent(&bench.lose(1, Loss::Died)), [(3, 2, 1)]);
+    assert_eq!(sent(&bench.join(4, 1)), [(4, 4, 1)]);
+}
