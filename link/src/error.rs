@@ -64,6 +64,16 @@ impl LinkError {
         Self::Closed { code, reason: printable(reason, MAX_TEXT) }
     }
 
+    /// Whether a newer link of the same peer took over: there is one, or will be as soon as its
+    /// handshake has ended on this side as well.
+    pub fn is_superseded(&self) -> bool {
+        match self {
+            Self::Superseded => true,
+            Self::Closed { code, .. } => *code == close::SUPERSEDED,
+            _ => false,
+        }
+    }
+
     /// The code and words with which the peer is told, if it is to be told at all.
     pub fn goodbye(&self) -> Option<(u16, String)> {
         match self {

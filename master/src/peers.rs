@@ -6,6 +6,7 @@
 
 use crate::slave::Linked;
 use dpfw_protocol::hello::Identity;
+use dpfw_protocol::limits::HANDSHAKE;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::pin::pin;
@@ -17,7 +18,8 @@ use tokio::sync::Notify;
 pub(crate) struct Peers {
     /// Bounded by the number of links.
     linked: Mutex<HashMap<Identity, Arc<Linked>>>,
-    left: Notify,
+    /// Notified when a slave is linked, and when it is not any more.
+    changed: Notify,
 }
 
 /// What becomes of a link that is new.
@@ -48,6 +50,8 @@ impl Peers {
             Entry::Occupied(place) if place.get().id > new.id => Entered::TooLate,
             Entry::Occupied(mut place) => Entered::Instead(place.insert(Arc::clone(new))),
         });
+        drop(linked);
+        self.changed.notify_waiters();
     }
 
     /// A link has ended.
@@ -59,18 +63,27 @@ impl Peers {
             place.remove();
         }
         drop(linked);
-        self.left.notify_waiters();
+        self.changed.notify_waiters();
     }
 
-    /// Waits until a slave is not linked.
-    pub(crate) async fn without(&self, slave: &Identity) {
+    /// Waits until a slave is not linked. After a link of it was superseded, the newer one is
+    /// waited for first, as long as its handshake may still take.
+    pub(crate) async fn without(&self, slave: &Identity, was_superseded: bool) {
+        if was_superseded {
+            // If none comes after all, it is free to be dialled.
+            let _ = tokio::time::timeout(HANDSHAKE, self.until(slave, true)).await;
+        }
+        self.until(slave, false).await;
+    }
+
+    async fn until(&self, slave: &Identity, is_linked: bool) {
         loop {
-            let mut left = pin!(self.left.notified());
-            left.as_mut().enable();
-            if !self.lock().contains_key(slave) {
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if self.lock().contains_key(slave) == is_linked {
                 return;
             }
-            left.await;
+            changed.await;
         }
     }
 }

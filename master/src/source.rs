@@ -106,9 +106,9 @@ impl Sources {
         let mut dialler = dial.begin();
         let mut last = None;
         loop {
-            if let Some(slave) = &last {
+            if let Some((slave, was_superseded)) = &last {
                 // As long as it is linked otherwise, a link of ours would end that one.
-                self.peers.without(slave).await;
+                self.peers.without(slave, *was_superseded).await;
             }
             let stream = match dialler.connect().await {
                 Ok(stream) => stream,
@@ -116,8 +116,9 @@ impl Sources {
             };
             let again = match self.establish(stream, &mut Gate::open()).await {
                 Ok((link, id)) => {
-                    last = Some(link.theirs.identity());
+                    let slave = link.theirs.identity();
                     let error = self.serve(link, id, first.take()).await;
+                    last = Some((slave, error.is_superseded()));
                     dialler.ended(error).await
                 }
                 Err(source) => {

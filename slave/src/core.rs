@@ -52,8 +52,8 @@ pub(crate) struct Core {
     phase: AtomicU8,
     /// Notified when an attempt ends while the slave drains.
     ended: tokio::sync::Notify,
-    /// Notified when a session ends.
-    left: tokio::sync::Notify,
+    /// Notified when a session begins or ends.
+    changed: tokio::sync::Notify,
 }
 
 /// What a slave does with new work.
@@ -86,7 +86,7 @@ impl Core {
             telling: Mutex::default(),
             phase: AtomicU8::new(Phase::Serving as u8),
             ended: tokio::sync::Notify::new(),
-            left: tokio::sync::Notify::new(),
+            changed: tokio::sync::Notify::new(),
         })
     }
 

@@ -189,9 +189,9 @@ async fn redial(core: Arc<Core>, hello: Arc<Hello>, dial: Dial) -> Option<DialEr
     let mut dialler = dial.begin();
     let mut last = None;
     while !core.is_draining() {
-        if let Some(master) = &last {
+        if let Some((master, was_superseded)) = &last {
             // As long as it is linked otherwise, a link of ours would end that one.
-            core.without(master).await;
+            core.without(master, *was_superseded).await;
         }
         let stream = match dialler.connect().await {
             Ok(stream) => stream,
@@ -199,7 +199,7 @@ async fn redial(core: Arc<Core>, hello: Arc<Hello>, dial: Dial) -> Option<DialEr
         };
         let again = match meet(Arc::clone(&core), &hello, stream, None).await {
             Met::Linked(master, error) => {
-                last = Some(master);
+                last = Some((master, error.is_superseded()));
                 dialler.ended(error).await
             }
             Met::Unlinked(error) => dialler.failed(error).await,

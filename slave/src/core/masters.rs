@@ -7,6 +7,7 @@ use super::Core;
 use crate::session::Session;
 use dpfw_link::LinkError;
 use dpfw_protocol::hello::Identity;
+use dpfw_protocol::limits::HANDSHAKE;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -50,6 +51,7 @@ impl Core {
         }
         sessions.push(Arc::clone(session));
         drop(sessions);
+        self.changed.notify_waiters();
         if let Some(older) = older {
             older.supersede();
             self.leave(&older);
@@ -58,22 +60,31 @@ impl Core {
         Ok(())
     }
 
-    /// Waits until a master has no session.
-    pub(crate) async fn without(&self, master: &Identity) {
+    /// Waits until a master has no session. After one was superseded, the newer one is waited
+    /// for first, as long as its handshake may still take.
+    pub(crate) async fn without(&self, master: &Identity, was_superseded: bool) {
+        if was_superseded {
+            // If none comes after all, it is free to be dialled.
+            let _ = tokio::time::timeout(HANDSHAKE, self.until(master, true)).await;
+        }
+        self.until(master, false).await;
+    }
+
+    async fn until(&self, master: &Identity, is_linked: bool) {
         loop {
-            let mut left = pin!(self.left.notified());
-            left.as_mut().enable();
-            if !self.sessions().iter().any(|session| session.is_of(Some(master))) {
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if self.sessions().iter().any(|session| session.is_of(Some(master))) == is_linked {
                 return;
             }
-            left.await;
+            changed.await;
         }
     }
 
     /// A master is gone: what it started ends.
     pub(crate) fn leave(&self, session: &Arc<Session>) {
         self.sessions().retain(|s| !Arc::ptr_eq(s, session));
-        self.left.notify_waiters();
+        self.changed.notify_waiters();
         // In the order in which attempts go: from the modules to the queue to a slot.
         if let Some((modules, _)) = self.modules() {
             drop(modules.session_gone(session));
