@@ -17,9 +17,9 @@ const TIMES: usize = 20;
 
 fn told(what: &str, mut all: Vec<Duration>) {
     all.sort_unstable();
-    let (min, max) = (all.first().copied(), all.last().copied());
-    let median = all.get(all.len() / 2).copied();
-    println!("{what}: min {min:?}, median {median:?}, max {max:?}");
+    if let ([min, .., max], Some(median)) = (&all[..], all.get(all.len() / 2)) {
+        println!("{what}: min {min:?}, median {median:?}, max {max:?}");
+    }
 }
 
 /// From a deadline until the one slot has done another task.
