@@ -24,8 +24,7 @@ use dpfw_dispatch::{
 };
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
-use dpfw_protocol::ids::{AttemptId, ConversationId, ModuleHash};
-use dpfw_protocol::image::ImageId;
+use dpfw_protocol::ids::{AttemptId, ConversationId, ImageId, ModuleHash};
 use dpfw_protocol::limits::{MAX_NAME, MAX_TEXT};
 use dpfw_protocol::message::{
     Cancel, Dispatch, Extras, KeptAs, Log, ModuleBytes, Recall, Release, Reserve, TaskFlags, Timing,

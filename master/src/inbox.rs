@@ -12,7 +12,7 @@ use crate::slave::Linked;
 use crate::source::First;
 use crate::ticket::Ticket;
 use dpfw_dispatch::{Loss, Placement, ReservationId, SlaveId, TaskId, Wait};
-use dpfw_protocol::image::ImageId;
+use dpfw_protocol::ids::ImageId;
 use dpfw_protocol::message::{Extras, TaskFlags};
 use dpfw_protocol::module::Module;
 use dpfw_protocol::payload::Payload;

@@ -13,8 +13,7 @@ use dpfw_protocol::attempts::AttemptSet;
 use dpfw_protocol::changes::Changed;
 use dpfw_protocol::error::{Cause, Limit};
 use dpfw_protocol::frame::{END, Frame};
-use dpfw_protocol::ids::{AttemptId, ConversationId, ModuleHash};
-use dpfw_protocol::image::ImageId;
+use dpfw_protocol::ids::{AttemptId, ConversationId, ImageId, ModuleHash};
 use dpfw_protocol::limits::{MAX_MODULE, MAX_PAYLOAD, WINDOW};
 use dpfw_protocol::message::{
     self, Abandon, Close, Credit, Description, Done, Draining, Failed, Heartbeat, ImageGone,

@@ -7,20 +7,14 @@
 
 use crate::call::Call;
 use crate::error::Cause;
-use crate::ids::ModuleHash;
+use crate::ids::{ImageId, ModuleHash};
 use crate::module::Module;
 use crate::payload::Payload;
-use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
 
 /// The prefix of the exports that are inits.
 pub const INIT_PREFIX: &str = "dpfw-init:";
-
-/// What an image is called: BLAKE3 of its module's hash, its init's name and the arguments.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct ImageId(#[serde(with = "serde_bytes")] [u8; 32]);
 
 /// Keeps these hashes apart from all others.
 const CONTEXT: &str = "dpfw 2026 image: module, init, arguments";
@@ -34,35 +28,7 @@ impl ImageId {
         args.pieces().for_each(|piece| {
             hasher.update(piece);
         });
-        Self(*hasher.finalize().as_bytes())
-    }
-
-    /// An id computed elsewhere.
-    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
-    /// The 32 bytes.
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-
-    /// All 64 hexadecimal digits.
-    pub fn to_hex(&self) -> String {
-        self.0.iter().map(|b| format!("{b:02x}")).collect()
-    }
-}
-
-impl fmt::Display for ImageId {
-    /// The first eight digits, enough for a person.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0[..4].iter().try_for_each(|b| write!(f, "{b:02x}"))
-    }
-}
-
-impl fmt::Debug for ImageId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ImageId({self})")
+        Self::from_bytes(*hasher.finalize().as_bytes())
     }
 }
 

@@ -2,8 +2,7 @@
 
 use super::{Message, kind};
 use crate::error::Failure;
-use crate::ids::{BindId, ModuleHash};
-use crate::image::ImageId;
+use crate::ids::{BindId, ImageId, ModuleHash};
 use crate::limits::MAX_NAME;
 use crate::signature::Signature;
 use crate::store::Key;

@@ -3,8 +3,7 @@
 use dpfw_protocol::changes::{Change, Changed, Watch, What};
 use dpfw_protocol::error::{Cause, Limit, Location};
 use dpfw_protocol::hello::{Features, Hello, Namespace, PeerLimits, Range, Role};
-use dpfw_protocol::ids::{AttemptId, BindId, Incarnation, ModuleHash, PeerId, SessionId};
-use dpfw_protocol::image::ImageId;
+use dpfw_protocol::ids::{AttemptId, BindId, ImageId, Incarnation, ModuleHash, PeerId, SessionId};
 use dpfw_protocol::message::{
     Abandon, Bind, BindImage, Close, Description, Dispatch, Done, Extras, Failed, FetchImage,
     ImageBytes, ImageGone, ImageReady, KeptAs, Loading, Locate, Located, Log, ModuleBytes,

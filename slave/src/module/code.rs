@@ -5,8 +5,7 @@
 //! a namespace; one that was sent is its sender's word, and is for the sender's tasks alone.
 
 use crate::session::Session;
-use dpfw_protocol::ids::ModuleHash;
-use dpfw_protocol::image::ImageId;
+use dpfw_protocol::ids::{ImageId, ModuleHash};
 use dpfw_protocol::store::Key;
 use std::fmt;
 

@@ -6,8 +6,7 @@ use crate::core::Core;
 use crate::module::code::Wanted;
 use crate::session::Session;
 use dpfw_protocol::error::Cause;
-use dpfw_protocol::ids::ConversationId;
-use dpfw_protocol::image::ImageId;
+use dpfw_protocol::ids::{ConversationId, ImageId};
 use dpfw_protocol::message::Snapshot;
 use std::sync::Arc;
 
