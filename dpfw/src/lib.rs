@@ -39,7 +39,7 @@ pub use dpfw_master::{
 /// What watching, writing and listing a keyed store tell and take.
 pub mod store {
     pub use dpfw_master::{
-        Change, Changes, EntryKind, Event, Everywhere, Watch, WatchEverywhere, What, Write,
+        Change, Changes, EntryKind, Event, Everywhere, Update, Watch, WatchEverywhere, What, Write,
     };
 }
 pub use dpfw_protocol::hello::Namespace;

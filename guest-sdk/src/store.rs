@@ -239,6 +239,9 @@ pub fn put_bytes_if_absent(key: &str, value: &[u8]) -> Result<Option<Version>, S
 /// Writes a value if the entry's version is the expected one (0: if there is none); gives
 /// the new version if it was written.
 ///
+/// As with [`put`], what is written stays, whatever terms the value was on before; but a pin stays as
+/// well. To leave a value on the terms that it has, [`update`] it.
+///
 /// ```
 /// use dpfw_guest::store::{self, StoreError, Versioned};
 ///

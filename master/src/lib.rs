@@ -67,6 +67,6 @@ pub use reserve::Reserved;
 pub use slave::Slave;
 pub use source::FirstError;
 pub use store::{
-    Change, Changes, Conditional, Event, Everywhere, Listed, Store, StoreError, Stored, Watch,
-    WatchEverywhere, Write,
+    Change, Changes, Conditional, Event, Everywhere, Listed, Store, StoreError, Stored, Update,
+    Watch, WatchEverywhere, Write,
 };

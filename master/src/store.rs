@@ -7,7 +7,7 @@ use dpfw_protocol::ids::PeerId;
 use dpfw_protocol::message::{StoreReply, StoreRequest};
 use dpfw_protocol::payload::{self, Payload};
 use dpfw_protocol::store::{EntryInfo, EntryKind, Key, StoreOp, Terms, Version};
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use std::time::Duration;
 
 pub use changes::{Change, Changes, Event, Watch};
 pub use everywhere::{Everywhere, WatchEverywhere};
+pub use update::Update;
 pub use write::Write;
 
 pub(crate) mod changes;
@@ -163,6 +164,13 @@ impl Store {
             Some(failure) => Err(self.error(failure.into())),
             None => Ok((reply, value)),
         }
+    }
+
+    fn encode<V: Serialize + ?Sized>(&self, value: &V) -> Result<Payload, StoreError> {
+        let bad = |e: rmp_serde::encode::Error| {
+            self.error(Cause::BadArguments { message: e.to_string() })
+        };
+        payload::encode(value).map_err(bad)
     }
 
     fn key(&self, key: &str) -> Result<Key, StoreError> {

@@ -6,6 +6,7 @@ use crate::ids::PeerId;
 use crate::limits::MAX_KEY;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::time::Duration;
 
 /// An entry's name: any UTF-8 of 1 to [`MAX_KEY`] bytes; no character is special.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -85,6 +86,14 @@ pub enum StoreOp {
         /// The version it must have; 0 for none.
         expected: Version,
     },
+    /// Writes a value if the entry's version is the expected one, on the terms that the entry
+    /// has; if there is to be none, on those of the request.
+    Update {
+        /// Which entry.
+        key: Key,
+        /// The version it must have; 0 for none.
+        expected: Version,
+    },
     /// Removes an entry.
     Remove {
         /// Which entry.
@@ -125,6 +134,7 @@ impl StoreOp {
             | Self::Put { key }
             | Self::PutIfAbsent { key }
             | Self::CompareAndSwap { key, .. }
+            | Self::Update { key, .. }
             | Self::Remove { key }
             | Self::GetRange { key, .. }
             | Self::Pin { key, .. } => key.is_bounded(),
@@ -148,6 +158,11 @@ impl Terms {
     /// Whether the value stays until it is removed.
     pub fn is_plain(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// The value is gone after this long, in whole milliseconds.
+    pub fn set_ttl(&mut self, ttl: Duration) {
+        self.ttl_ms = Some(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
     }
 
     /// Whether the value may be evicted.

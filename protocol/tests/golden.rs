@@ -158,6 +158,7 @@ fn to_slaves() -> Vec<Golden> {
         v1!("store_put"),
         v1!("store_put_if_absent"),
         v1!("store_compare_and_swap"),
+        v1!("store_update"),
         v1!("store_remove"),
         v1!("store_list"),
         v1!("store_get_range"),

@@ -142,7 +142,8 @@ impl Store {
     ) -> Result<Answer, Cause> {
         let full = |key| FullKey { namespace: namespace.clone(), key };
         let content = Content::Value(value);
-        let write = |key| Write { key: full(key), writer, content, terms, go_on };
+        let keeps_terms = matches!(op, StoreOp::Update { .. });
+        let write = |key| Write { key: full(key), writer, content, terms, keeps_terms, go_on };
         match op {
             StoreOp::Get { key } => self.get(&full(key), Bytes::clone),
             StoreOp::GetRange { key, offset, len } => {
@@ -150,7 +151,9 @@ impl Store {
             }
             StoreOp::Put { key } => self.write(write(key), |_| true),
             StoreOp::PutIfAbsent { key } => self.write(write(key), |v| v == 0),
-            StoreOp::CompareAndSwap { key, expected } => self.write(write(key), |v| v == expected),
+            StoreOp::CompareAndSwap { key, expected } | StoreOp::Update { key, expected } => {
+                self.write(write(key), |v| v == expected)
+            }
             StoreOp::Remove { key } => Ok(self.remove(&full(key))),
             StoreOp::Pin { key, pinned } => Ok(self.pin(&full(key), pinned)),
             StoreOp::List { prefix, after, limit } => {
@@ -173,7 +176,8 @@ impl Store {
     ) -> Result<Version, Cause> {
         let terms = Terms { evictable: true, ttl_ms: None };
         let content = Content::Image(held, bytes);
-        let write = Write { key: key.clone(), writer: owner, content, terms, go_on: &|| true };
+        let (key, writer, keeps_terms, go_on) = (key.clone(), owner, false, &|| true);
+        let write = Write { key, writer, content, terms, keeps_terms, go_on };
         self.write(write, |_| true).map(|answer| answer.version)
     }
 

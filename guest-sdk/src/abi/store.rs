@@ -23,6 +23,13 @@ unsafe extern "C" {
         value_len: usize,
         expected: i64,
     ) -> i32;
+    fn store_update(
+        key: *const u8,
+        key_len: usize,
+        value: *const u8,
+        value_len: usize,
+        expected: i64,
+    ) -> i32;
     fn store_remove(key: *const u8, key_len: usize) -> i32;
     fn store_list(
         prefix: *const u8,
@@ -97,6 +104,12 @@ pub(crate) fn compare_and_swap(key: &str, value: &[u8], expected: u64) -> Result
     let (at, len, expected) = (value.as_ptr(), value.len(), expected.cast_signed());
     // SAFETY: as in `get`.
     answer::<false>(unsafe { store_compare_and_swap(key.as_ptr(), key.len(), at, len, expected) })
+}
+
+pub(crate) fn update(key: &str, value: &[u8], expected: u64) -> Result<Answer, String> {
+    let (at, len, expected) = (value.as_ptr(), value.len(), expected.cast_signed());
+    // SAFETY: as in `get`.
+    answer::<false>(unsafe { store_update(key.as_ptr(), key.len(), at, len, expected) })
 }
 
 pub(crate) fn remove(key: &str) -> Result<Answer, String> {

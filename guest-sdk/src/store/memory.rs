@@ -95,6 +95,20 @@ pub(super) fn put_on(
     })
 }
 
+pub(super) fn update(key: &str, value: &[u8], expected: Version) -> Result<Answer, String> {
+    with(key, |memory, version| {
+        if expected != version {
+            return answer(false, version);
+        }
+        let kept = memory.entries.get(key).map(|entry| (entry.evictable, entry.gone_at));
+        let written = memory.write(key, value, Terms::default());
+        if let Some((kept, entry)) = kept.zip(memory.entries.get_mut(key)) {
+            (entry.evictable, entry.gone_at) = kept;
+        }
+        written
+    })
+}
+
 pub(super) fn remove(key: &str) -> Result<Answer, String> {
     with(key, |memory, _| answer(memory.entries.remove(key).is_some(), 0))
 }

@@ -116,6 +116,26 @@ fn terms_are_kept_to() {
 }
 
 #[test]
+fn an_update_keeps_the_terms_that_are_there_or_takes_others() {
+    let of = |key: &str| {
+        let entry = list(key).next().expect("one").expect("lists");
+        (entry.evictable, entry.ttl.is_some(), entry.pinned)
+    };
+    let up = |before: Option<u32>| before.unwrap_or(0) + 1;
+    let hour = Duration::from_secs(3600);
+    ttl(hour).put("n", &1u32).expect("put");
+    assert_eq!((pin("n"), update("n", up), of("n")), (Ok(true), Ok(2), (true, true, true)));
+    assert_eq!((evictable().update("n", up), of("n")), (Ok(3), (true, false, true)));
+    assert_eq!((update("n", up), of("n")), (Ok(4), (true, false, true)));
+    let version = get_versioned::<u32>("n").expect("reads").expect("there").version;
+    assert!(compare_and_swap("n", &5u32, version).expect("not refused").is_some());
+    assert_eq!(of("n"), (false, false, true), "a swap sets them");
+    assert_eq!((update("new", up), of("new")), (Ok(1), (false, false, false)));
+    ttl(Duration::ZERO).put("gone", &9u32).expect("put");
+    assert_eq!((update("gone", up), of("gone")), (Ok(1), (false, false, false)));
+}
+
+#[test]
 fn an_update_is_tried_again_until_nobody_was_faster() {
     put("n", &1).expect("put");
     let mut tries = 0;

@@ -1,8 +1,7 @@
 //! Writing a value, and on what terms it is kept.
 
 use super::{Conditional, Reply, Store, StoreError, Version};
-use dpfw_protocol::error::Cause;
-use dpfw_protocol::payload::{self, Payload};
+use dpfw_protocol::payload::Payload;
 use dpfw_protocol::store::{Key, StoreOp, Terms};
 use serde::Serialize;
 use std::fmt;
@@ -41,8 +40,7 @@ impl<T> Write<T> {
         op: impl FnOnce(Key) -> StoreOp,
         outcome: fn(&Reply) -> T,
     ) -> Self {
-        let bad = |message| store.error(Cause::BadArguments { message });
-        let value = payload::encode(value).map_err(|e| bad(e.to_string()));
+        let value = store.encode(value);
         let op = store.key(key).map(op).and_then(|op| Ok((op, value?)));
         Self { store: store.clone(), op, terms: Terms::default(), outcome }
     }
@@ -55,7 +53,7 @@ impl<T> Write<T> {
 
     /// The value is gone after this long, in whole milliseconds; until then it may be evicted.
     pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.terms.ttl_ms = Some(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
+        self.terms.set_ttl(ttl);
         self
     }
 }
@@ -111,6 +109,10 @@ impl Store {
 
     /// Writes a value if the present one has this version (0: if there is none); whether
     /// it did.
+    ///
+    /// As with [`put`](Self::put), what is written stays unless it is said otherwise, whatever was
+    /// said of the value before; but for a pin, which stays. To leave a value on the terms that it
+    /// has, [`update`](Self::update) it.
     ///
     /// # Errors
     /// [`StoreError`] if the slave is lost, or over quota.

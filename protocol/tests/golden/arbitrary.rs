@@ -135,6 +135,7 @@ fn op() -> impl Strategy<Value = StoreOp> {
         key().prop_map(|key| StoreOp::Put { key }),
         key().prop_map(|key| StoreOp::PutIfAbsent { key }),
         (key(), any::<u64>()).prop_map(|(key, expected)| StoreOp::CompareAndSwap { key, expected }),
+        (key(), any::<u64>()).prop_map(|(key, expected)| StoreOp::Update { key, expected }),
         key().prop_map(|key| StoreOp::Remove { key }),
         (key(), any::<[u64; 2]>()).prop_map(|(key, [offset, len])| StoreOp::GetRange {
             key,

@@ -216,7 +216,7 @@ pub(crate) fn need_module() -> NeedModule {
 }
 
 /// Every operation on the store.
-pub(crate) fn store_requests() -> [(StoreRequest, &'static [u8]); 9] {
+pub(crate) fn store_requests() -> [(StoreRequest, &'static [u8]); 10] {
     let ask = |op| StoreRequest { op, payload: 0, terms: Terms::default() };
     let write = |op| StoreRequest { op, payload: 2, terms: Terms::default() };
     let terms = Terms { evictable: true, ttl_ms: Some(60_000) };
@@ -226,6 +226,7 @@ pub(crate) fn store_requests() -> [(StoreRequest, &'static [u8]); 9] {
         (write(StoreOp::Put { key: key() }), b"\xcc\xc8"),
         (write(StoreOp::PutIfAbsent { key: key() }), b"\xcc\xc8"),
         (write(StoreOp::CompareAndSwap { key: key(), expected: 9 }), b"\xcc\xc8"),
+        (write(StoreOp::Update { key: key(), expected: 9 }), b"\xcc\xc8"),
         (ask(StoreOp::Remove { key: key() }), b""),
         (
             ask(StoreOp::List { prefix: "a/".into(), after: Some(self::key("a/b")), limit: 100 }),

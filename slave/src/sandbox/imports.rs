@@ -22,7 +22,7 @@ pub(crate) const ABI: &str = "dpfw_1";
 pub(crate) const WASI: &str = "wasi_snapshot_preview1";
 
 /// What the ABI offers.
-pub(crate) const ABI_NAMES: [&str; 23] = [
+pub(crate) const ABI_NAMES: [&str; 24] = [
     "log",
     "progress",
     "panic",
@@ -30,6 +30,7 @@ pub(crate) const ABI_NAMES: [&str; 23] = [
     "store_put",
     "store_put_if_absent",
     "store_compare_and_swap",
+    "store_update",
     "store_remove",
     "store_list",
     "store_put_on",

@@ -121,7 +121,8 @@ impl Drafts {
         bytes.shrink_to_fit();
         drop(charged);
         let content = Content::Value(bytes.into());
-        store.write(Write { key, writer, content, terms, go_on }, |_| true)
+        let keeps_terms = false;
+        store.write(Write { key, writer, content, terms, keeps_terms, go_on }, |_| true)
     }
 
     /// Gives a value up.

@@ -49,8 +49,25 @@ impl fmt::Debug for Content {
 pub(super) struct New {
     pub(super) content: Content,
     pub(super) cost: u64,
-    pub(super) terms: Terms,
+    pub(super) life: Life,
     pub(super) now: u64,
+}
+
+/// How long an entry is there, if nobody removes it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Life {
+    /// Whether it may be evicted, once it is not pinned.
+    pub(super) evictable: bool,
+    /// When its time is over.
+    pub(super) gone_at: Option<u64>,
+}
+
+impl Life {
+    /// Of what is written now on these terms.
+    pub(super) fn new(terms: Terms, now: u64) -> Self {
+        let ends = |ttl_ms: u64| now.saturating_add(ttl_ms.saturating_mul(MILLISECOND));
+        Self { evictable: terms.may_go(), gone_at: terms.ttl_ms.map(ends) }
+    }
 }
 
 /// An entry.
@@ -75,28 +92,23 @@ pub(super) struct Entry {
 const OVERHEAD: u64 = 128;
 
 /// What an entry costs in bytes.
-pub(super) fn cost(key: &FullKey, content: &Content, terms: Terms) -> u64 {
+pub(super) fn cost(key: &FullKey, content: &Content, life: Life) -> u64 {
     // The key is in the index once more, and in the line and the times if it is in those.
-    let copies = 2 + u64::from(terms.may_go()) + u64::from(terms.ttl_ms.is_some());
+    let copies = 2 + u64::from(life.evictable) + u64::from(life.gone_at.is_some());
     (OVERHEAD + copies * key.key.as_str().len() as u64).saturating_add(content.bytes())
-}
-
-/// When an entry's time is over that is written now.
-fn gone_at(terms: Terms, now: u64) -> Option<u64> {
-    Some(now.saturating_add(terms.ttl_ms?.saturating_mul(MILLISECOND)))
 }
 
 impl Entry {
     pub(super) fn new(new: New, owner: Arc<Account>, version: Version) -> Self {
-        let New { content, cost, terms, now } = new;
+        let New { content, cost, life: Life { evictable, gone_at }, now } = new;
         Self {
             content,
             version,
             owner,
             cost,
-            evictable: terms.may_go(),
+            evictable,
             pinned: false,
-            gone_at: gone_at(terms, now),
+            gone_at,
             used: AtomicU64::new(now),
             place: AtomicU64::new(now),
         }
@@ -110,15 +122,18 @@ impl Entry {
         owner: Option<Arc<Account>>,
         version: Version,
     ) -> (Content, Option<Arc<Account>>) {
-        let New { content, cost, terms, now } = new;
+        let New { content, cost, life, now } = new;
         self.pinned &= !self.is_gone(now);
         self.version = version;
         self.cost = cost;
-        self.evictable = terms.may_go();
-        self.gone_at = gone_at(terms, now);
+        (self.evictable, self.gone_at) = (life.evictable, life.gone_at);
         self.touch(now);
         let owner = owner.map(|owner| std::mem::replace(&mut self.owner, owner));
         (std::mem::replace(&mut self.content, content), owner)
+    }
+
+    pub(super) fn life(&self) -> Life {
+        Life { evictable: self.evictable, gone_at: self.gone_at }
     }
 
     pub(super) fn is_gone(&self, now: u64) -> bool {

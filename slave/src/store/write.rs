@@ -4,7 +4,7 @@
 //! times and the ledger as it is in the map when the lock is given back; while room is made for
 //! it nothing is locked, so what is there is looked at anew behind each step.
 
-use super::entry::{self, Content, Entry, New};
+use super::entry::{self, Content, Entry, Life, New};
 use super::ledger::{Account, Need};
 use super::{Answer, Store};
 use dashmap::mapref::entry::{Entry as Slot, OccupiedEntry, VacantEntry};
@@ -19,6 +19,8 @@ pub(super) struct Write<'a> {
     pub(super) writer: &'a Principal,
     pub(super) content: Content,
     pub(super) terms: Terms,
+    /// Whether it keeps the terms of the entry that it replaces, if it replaces one.
+    pub(super) keeps_terms: bool,
     /// Whether to go on making room for it: that may take long.
     pub(super) go_on: &'a dyn Fn() -> bool,
 }
@@ -31,8 +33,9 @@ enum Tried<'a> {
     Done(Answer),
     /// The present entry is not as it has to be.
     Not(Version),
-    /// There is no room; what the old entry was charged, and whether it is in a line.
-    NoRoom(Write<'a>, Option<(u64, bool)>),
+    /// There is no room; what it would cost, what the old entry was charged, and whether that is
+    /// in a line.
+    NoRoom(Write<'a>, u64, Option<(u64, bool)>),
 }
 
 impl Store {
@@ -45,16 +48,16 @@ impl Store {
         let mut step = 0;
         loop {
             step += 1;
-            let (refused, old) = match self.try_write(write, &may)? {
+            let (refused, cost, old) = match self.try_write(write, &may)? {
                 Tried::Done(answer) => return Ok(answer),
                 Tried::Not(version) => return Ok(Answer { version, ..Answer::default() }),
-                Tried::NoRoom(write, old) => (write, old),
+                Tried::NoRoom(write, cost, old) => (write, cost, old),
             };
             write = refused;
             let need = Need {
                 writer: write.writer,
                 key: Some(&write.key),
-                new: entry::cost(&write.key, &write.content, write.terms),
+                new: cost,
                 old: old.map(|(cost, _)| cost),
                 old_is_lined: old.is_some_and(|(_, is_lined)| is_lined),
             };
@@ -69,9 +72,11 @@ impl Store {
         write: Write<'a>,
         may: impl Fn(Version) -> bool,
     ) -> Result<Tried<'a>, Cause> {
-        let Write { key, writer, content, terms, go_on } = write;
-        let cost = entry::cost(&key, &content, terms);
-        let new = New { content, cost, terms, now: self.clock.now() };
+        let Write { key, writer, content, terms, keeps_terms, go_on } = write;
+        let now = self.clock.now();
+        let life = Life::new(terms, now);
+        let mut cost = entry::cost(&key, &content, life);
+        let mut new = New { content, cost, life, now };
         let (key, content, old) = match self.entries.entry(key) {
             Slot::Vacant(_) if !may(0) => return Ok(Tried::Not(0)),
             Slot::Vacant(slot) => match self.ledger.take(writer, cost) {
@@ -89,6 +94,11 @@ impl Store {
                 if !may(version) {
                     return Ok(Tried::Not(version));
                 }
+                if let Some(present) = present.filter(|_| keeps_terms) {
+                    new.life = present.life();
+                    cost = entry::cost(slot.key(), &new.content, new.life);
+                    new.cost = cost;
+                }
                 match self.ledger.exchange(writer, cost, &old.owner, old.cost) {
                     Some(owner) => return Ok(Tried::Done(self.replace(slot, new, owner))),
                     None => {
@@ -98,7 +108,8 @@ impl Store {
                 }
             }
         };
-        Ok(Tried::NoRoom(Write { key, writer, content, terms, go_on }, old))
+        let write = Write { key, writer, content, terms, keeps_terms, go_on };
+        Ok(Tried::NoRoom(write, cost, old))
     }
 
     fn fill(&self, slot: Vacant<'_>, new: New, owner: Arc<Account>) -> Answer {

@@ -51,6 +51,38 @@ async fn updates_of_tasks_and_masters_at_once_lose_nothing() -> Result<()> {
 }
 
 #[tokio::test]
+async fn an_update_keeps_the_terms_of_a_value_or_takes_others() -> Result<()> {
+    let pair = Pair::simple().await?;
+    let store = pair.linked()?.store();
+    let of = async || -> Result<_> {
+        let entry = store.list("n").await?.remove(0);
+        Ok((entry.evictable, entry.ttl, entry.pinned))
+    };
+    let up = |before: Option<u64>| before.unwrap_or(0) + 1;
+    let hour = Duration::from_secs(3600);
+    store.put("n", &1u64).ttl(hour).await?;
+    assert!(store.pin("n").await?);
+    let before = of().await?.1;
+    assert_eq!(within("a task's", pair.master.dispatch(count_up::call("n".into(), 2))).await??, 3);
+    assert_eq!(store.update("n", up).await?, 4);
+    let (evictable, left, pinned) = of().await?;
+    assert!(evictable && pinned && left.is_some() && left <= before, "its time goes on");
+    assert_eq!(store.update("n", up).evictable().await?, 5);
+    assert_eq!(of().await?, (true, None, true));
+    assert_eq!(store.update("n", up).ttl(hour).await?, 6);
+    assert!(of().await?.1.is_some());
+    // A swap sets them, as a put does.
+    let now = store.get_versioned::<u64>("n").await?.expect("it is there");
+    assert!(store.compare_and_swap("n", now.version, &7u64).await?);
+    assert_eq!(of().await?, (false, None, true));
+    // What was not there stays.
+    assert!(store.remove("n").await?);
+    assert_eq!(store.update("n", up).await?, 1);
+    assert_eq!(of().await?, (false, None, false));
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_task_writes_what_it_could_not_hold() -> Result<()> {
     let pair = Pair::simple().await?;
     let store = pair.linked()?.store();

@@ -83,6 +83,14 @@ fn link_puts(linker: &mut Linker<Host>) -> Result<()> {
             put(&mut caller, (k, kl), (v, vl), op, Terms::default())
         },
     )?;
+    linker.func_wrap(
+        ABI,
+        "store_update",
+        |mut caller: Guest<'_>, k: u32, kl: u32, v: u32, vl: u32, expected: u64| {
+            let op = |key| StoreOp::Update { key, expected };
+            put(&mut caller, (k, kl), (v, vl), op, Terms::default())
+        },
+    )?;
     linker.func_wrap(ABI, "store_put_on", put_on)?;
     Ok(())
 }

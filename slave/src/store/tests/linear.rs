@@ -21,6 +21,8 @@ enum Kind {
     PutIfAbsent,
     /// With the version that the thread saw last, or with 0.
     Swap,
+    /// The same, on the terms that are there.
+    Update,
     Create,
     Get,
     Remove,
@@ -109,7 +111,7 @@ fn programs() -> impl Strategy<Value = Vec<Vec<(Kind, usize)>>> {
         Kind::Put,
         Kind::PutIfAbsent,
         Kind::Swap,
-        Kind::Swap,
+        Kind::Update,
         Kind::Create,
         Kind::Get,
         Kind::Get,
@@ -180,6 +182,7 @@ fn one(
                 (StoreOp::CompareAndSwap { key, expected }, What::WriteIf { expected })
             }
             Kind::Swap => (StoreOp::CompareAndSwap { key, expected }, What::WriteIf { expected }),
+            Kind::Update => (StoreOp::Update { key, expected }, What::WriteIf { expected }),
             Kind::Get => (StoreOp::Get { key }, What::Get),
             Kind::Remove => (StoreOp::Remove { key }, What::Remove),
         };

@@ -31,6 +31,8 @@ enum Op {
         len: usize,
         terms: Terms,
         right: bool,
+        /// On the terms that are there, if there are any.
+        keeps: bool,
     },
     PutImage {
         key: usize,
@@ -76,8 +78,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let op = prop_oneof![
         6 => put.clone().prop_map(|(key, len, terms)| Op::Put { key, len, terms }),
         2 => put.clone().prop_map(|(key, len, terms)| Op::PutIfAbsent { key, len, terms }),
-        2 => (put, any::<bool>())
-            .prop_map(|((key, len, terms), right)| Op::Swap { key, len, terms, right }),
+        4 => (put, any::<[bool; 2]>()).prop_map(|((key, len, terms), [right, keeps])| {
+            Op::Swap { key, len, terms, right, keeps }
+        }),
         1 => (key(), 0..3000u64).prop_map(|(key, bytes)| Op::PutImage { key, bytes }),
         3 => key().prop_map(|key| Op::Get { key }),
         1 => key().prop_map(|key| Op::GetRange { key }),
@@ -175,7 +178,7 @@ impl Model {
         owner: usize,
         kind: EntryKind,
         len: u64,
-        terms: Terms,
+        (terms, keeps): (Terms, bool),
         may: impl Fn(Version) -> bool,
     ) -> Result<bool, &'static str> {
         let name = KEYS[key];
@@ -186,8 +189,11 @@ impl Model {
         if !may(present.as_ref().map_or(0, |present| present.version)) {
             return Ok(false);
         }
-        let may_go = terms.evictable || terms.ttl_ms.is_some();
-        let copies = 2 + u64::from(may_go) + u64::from(terms.ttl_ms.is_some());
+        let gone_at = terms.ttl_ms.map(|ttl| self.now + ttl);
+        let own = (terms.evictable || gone_at.is_some(), gone_at);
+        let kept = present.as_ref().filter(|_| keeps).map(|old| (old.evictable, old.gone_at));
+        let (evictable, gone_at) = kept.unwrap_or(own);
+        let copies = 2 + u64::from(evictable) + u64::from(gone_at.is_some());
         let cost = 128 + copies * name.len() as u64 + len;
         let old = present.as_ref().map(|present| present.cost);
         if old.is_none_or(|old| cost > old) {
@@ -202,9 +208,9 @@ impl Model {
             version: 0,
             owner,
             used: self.now,
-            evictable: may_go,
+            evictable,
             pinned: present.is_some_and(|present| present.pinned),
-            gone_at: terms.ttl_ms.map(|ttl| self.now + ttl),
+            gone_at,
             cost,
         };
         self.entries.insert(name, entry);
@@ -250,7 +256,7 @@ impl Both {
         (key, owner): (usize, usize),
         kind: EntryKind,
         len: u64,
-        terms: Terms,
+        terms: (Terms, bool),
         real: Result<Answer, Cause>,
         may: impl Fn(Version) -> bool,
     ) {
@@ -279,24 +285,28 @@ impl Both {
         match op.clone() {
             Op::Put { key, len, terms } => {
                 let real = self.apply(owner, terms, StoreOp::Put { key: name(key) }, len);
-                self.write((key, owner), value, len as u64, terms, real, |_| true);
+                self.write((key, owner), value, len as u64, (terms, false), real, |_| true);
             }
             Op::PutIfAbsent { key, len, terms } => {
                 let real = self.apply(owner, terms, StoreOp::PutIfAbsent { key: name(key) }, len);
-                self.write((key, owner), value, len as u64, terms, real, |v| v == 0);
+                self.write((key, owner), value, len as u64, (terms, false), real, |v| v == 0);
             }
-            Op::Swap { key, len, terms, right } => {
+            Op::Swap { key, len, terms, right, keeps } => {
                 let present = self.model.entries.get(KEYS[key]).map_or(0, |e| e.version);
                 let expected = if right { present } else { present + 1 };
-                let op = StoreOp::CompareAndSwap { key: name(key), expected };
+                let op = match keeps {
+                    true => StoreOp::Update { key: name(key), expected },
+                    false => StoreOp::CompareAndSwap { key: name(key), expected },
+                };
                 let real = self.apply(owner, terms, op, len);
-                self.write((key, owner), value, len as u64, terms, real, |v| v == expected);
+                let on = (terms, keeps);
+                self.write((key, owner), value, len as u64, on, real, |v| v == expected);
             }
             Op::PutImage { key, bytes } => {
                 let (full, by) = (self.store.full(KEYS[key]), principal(OWNERS[owner]));
                 let real = self.store.store.put_image(&full, &by, bytes, Arc::new(bytes));
                 let real = real.map(|version| Answer { hit: true, version, ..Answer::default() });
-                self.write((key, owner), EntryKind::Image, bytes, MAY_GO, real, |_| true);
+                self.write((key, owner), EntryKind::Image, bytes, (MAY_GO, false), real, |_| true);
             }
             Op::Get { key } => self.read(key, StoreOp::Get { key: name(key) }, u64::MAX),
             Op::GetRange { key } => {
@@ -378,7 +388,7 @@ impl Both {
         };
         let by = principal(OWNERS[owner]);
         let real = self.drafts.finish(&self.store.store, &by, number, &|| true);
-        self.write((key, owner), EntryKind::Value, len, terms, real, |_| true);
+        self.write((key, owner), EntryKind::Value, len, (terms, false), real, |_| true);
     }
 
     /// What the store shows, and what a watcher heard, is what the model has.

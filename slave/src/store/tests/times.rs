@@ -8,12 +8,13 @@ fn lives(ttl_ms: u64) -> Terms {
 
 #[test]
 fn what_is_over_is_gone_for_every_operation() {
-    let all: [fn(Key) -> StoreOp; 6] = [
+    let all: [fn(Key) -> StoreOp; 7] = [
         |key| StoreOp::Get { key },
         |key| StoreOp::GetRange { key, offset: 0, len: 1 },
         |key| StoreOp::Remove { key },
         |key| StoreOp::Pin { key, pinned: true },
         |key| StoreOp::CompareAndSwap { key, expected: 1 },
+        |key| StoreOp::Update { key, expected: 1 },
         |_| StoreOp::List { prefix: "a".into(), after: None, limit: 1 },
     ];
     for op in all {
@@ -62,6 +63,33 @@ fn a_listing_says_what_is_left() {
     assert!(store.listed()[0].ttl_ms > Some(1 << 40));
     store.put_on(STAYS, "m", "a", 10).expect("fits");
     assert_eq!(store.listed()[0].ttl_ms, None);
+}
+
+#[test]
+fn an_update_leaves_terms_and_pins_as_they_are_and_a_swap_sets_them() {
+    let store = Fixture::new(Limits::default());
+    let swap = |op: fn(Key, Version) -> StoreOp, terms| {
+        let version = store.listed().first().map_or(0, |entry| entry.version);
+        assert!(store.apply_on(terms, "m", op(key("a"), version), b"new").expect("fits").hit);
+        let entry = store.listed().remove(0);
+        (entry.evictable, entry.ttl_ms, entry.pinned)
+    };
+    let update = |key, expected| StoreOp::Update { key, expected };
+    let compare = |key, expected| StoreOp::CompareAndSwap { key, expected };
+    // Each passes a millisecond.
+    store.put_on(lives(100), "m", "a", 1).expect("fits");
+    assert!(store.pin("a", true));
+    assert_eq!(swap(update, STAYS), (true, Some(98), true));
+    assert_eq!(swap(update, lives(5000)), (true, Some(97), true), "its time goes on");
+    assert_eq!(swap(compare, MAY_GO), (true, None, true));
+    assert_eq!(swap(update, STAYS), (true, None, true));
+    assert_eq!(swap(compare, STAYS), (false, None, true));
+    assert_eq!(swap(update, MAY_GO), (false, None, true));
+    // Where there is nothing, or nothing any more, there is nothing to keep.
+    store.apply(StoreOp::Remove { key: key("a") }, "").expect("done");
+    assert_eq!(swap(update, lives(10)), (true, Some(10), false));
+    store.store.clock.pass(10);
+    assert_eq!(swap(update, STAYS), (false, None, false));
 }
 
 #[test]
