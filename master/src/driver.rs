@@ -214,6 +214,7 @@ impl Driver {
                 }
             }
             Command::Lost(slave, loss) => self.lost(slave, loss),
+            Command::Key(key, word) => self.seen(&key, word),
             Command::Linked(first) => {
                 // Nobody may wait for it any more.
                 let _ = first.send(Ok(()));
@@ -371,7 +372,9 @@ impl Driver {
                     self.handle(Event::ReserveAnswered { slave, reservation, granted });
                 }
             }
-            FromSlave::Kept(..) | FromSlave::Located(..) => self.hear_of_keys(slave, said),
+            FromSlave::Kept(..) | FromSlave::Located(..) | FromSlave::Key(..) => {
+                self.hear_of_keys(slave, said);
+            }
             FromSlave::NeedModule(module) => self.send_module(slave, module),
             FromSlave::NeedImage(image) => self.need_image(slave, image),
             FromSlave::ImageReady(ready) => {

@@ -2,11 +2,13 @@
 //!
 //! Bounds: tasks by the queue's limit, which is held before they get here; cancellations
 //! by the number of handles; messages of links by a share of bytes for each, which its reader
-//! waits for; the rest by the number of links.
+//! waits for; what stores answered by their callers, who wait for it; the rest by the number of
+//! links.
 
 use crate::drain::Unended;
 use crate::image::{ImageAt, Plan};
 use crate::link::FromSlave;
+use crate::noted::{Noted, Word};
 use crate::program::ports::Ports;
 use crate::slave::Linked;
 use crate::source::First;
@@ -17,6 +19,7 @@ use dpfw_protocol::message::{Extras, TaskFlags};
 use dpfw_protocol::module::Module;
 use dpfw_protocol::payload::Payload;
 use dpfw_protocol::signature::Signature;
+use dpfw_protocol::store::Key;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -63,6 +66,8 @@ pub(crate) enum Command {
     /// With its share of what the driver may not have heard yet of that link.
     Said(SlaveId, Vec<FromSlave>, OwnedSemaphorePermit),
     Lost(SlaveId, Loss),
+    /// A store has answered its caller; a task waits with the key.
+    Key(Key, Word),
     /// Whoever waits for a slave is told when everything before it was heard: it is linked
     /// otherwise.
     Linked(First),
@@ -106,6 +111,7 @@ pub(crate) struct Inbox {
     /// from another.
     room_for_maps: Notify,
     most: usize,
+    noted: Noted,
 }
 
 /// Room for a task in the queue; given back when dropped.
@@ -143,6 +149,7 @@ impl Inbox {
             room: Notify::new(),
             room_for_maps: Notify::new(),
             most,
+            noted: Noted::default(),
         }
     }
 
@@ -225,6 +232,19 @@ impl Inbox {
         inner.commands.push(command);
         wake(inner);
         Heard::Soon
+    }
+
+    /// What was seen of keys with which no task waits.
+    pub(crate) fn noted(&self) -> &Noted {
+        &self.noted
+    }
+
+    /// A store has answered: its slave has a key, or has it not. The driver hears of it now only
+    /// if a task waits with the key.
+    pub(crate) fn key(&self, key: &Key, word: Word) {
+        if self.noted.note(key, word) {
+            self.tell(Command::Key(key.clone(), word));
+        }
     }
 
     /// Takes what was said; for the driver.

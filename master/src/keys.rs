@@ -75,15 +75,16 @@ impl Keys {
         id
     }
 
-    /// A task waits with it no longer.
-    pub(crate) fn give(&mut self, id: KeyId) {
-        let Some(known) = self.known.get_mut(&id) else { return };
+    /// A task waits with it no longer; whether none does.
+    pub(crate) fn give(&mut self, id: KeyId) -> bool {
+        let Some(known) = self.known.get_mut(&id) else { return true };
         known.users = known.users.saturating_sub(1);
         if known.users == 0 && known.idle.is_none() {
             self.last += 1;
             known.idle = Some(self.last);
             self.idle.insert(self.last, id);
         }
+        known.users == 0
     }
 
     /// The number of a name that has one.
@@ -140,7 +141,7 @@ mod tests {
         assert!(forgotten != used && forgotten != first && keys.name(forgotten).is_none());
         assert_eq!(keys.find(&name(2)), None);
         assert_eq!(keys.forget(), None);
-        keys.give(used);
+        assert!(keys.give(used));
         assert!(keys.forget().is_some_and(|forgotten| forgotten != used));
     }
 }

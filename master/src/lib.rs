@@ -23,6 +23,7 @@ mod keys;
 mod link;
 mod map;
 mod master;
+mod noted;
 mod parallel;
 mod peers;
 mod pending;

@@ -22,6 +22,7 @@ use dpfw_protocol::message::{
 };
 use dpfw_protocol::receive::{ArrivalError, Arrivals, Step};
 use dpfw_protocol::recycle::Recycler;
+use dpfw_protocol::store::Key;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
@@ -40,6 +41,8 @@ pub(crate) enum FromSlave {
     Status(Standing),
     Reserved(ConversationId, bool),
     Located(ConversationId, Vec<bool>),
+    /// Whether it has a key that a task waits with.
+    Key(Key, bool),
     Draining,
     Log(AttemptId, Log),
     Progress(AttemptId, Progress),
@@ -247,9 +250,7 @@ impl Reader {
                 let description = decode::<Description>(frame)?.0;
                 self.linked.descriptions.answer(conversation, description);
             }
-            kind::CHANGED => {
-                self.linked.feeds.feed(conversation, decode::<Changed>(frame)?.0);
-            }
+            kind::CHANGED => self.changed(conversation, decode::<Changed>(frame)?.0),
             kind::NEED_MODULE => {
                 let module = decode::<NeedModule>(frame)?.0.module;
                 self.said.push(FromSlave::NeedModule(module));
@@ -293,6 +294,17 @@ impl Reader {
             kind => return Err(MessageError::OutOfTurn { kind }.into()),
         }
         Ok(())
+    }
+
+    /// Entries have changed that are watched. The driver hears of those alone that tasks wait with.
+    fn changed(&mut self, conversation: ConversationId, changed: Changed) {
+        for change in &changed.changes {
+            let there = change.what.is_there();
+            if self.driver.noted().note(&change.key, (self.id(), there)) {
+                self.said.push(FromSlave::Key(change.key.clone(), there));
+            }
+        }
+        self.linked.feeds.feed(conversation, changed);
     }
 
     /// What the slave says of itself, and what it holds: an attempt whose result is arriving

@@ -1,5 +1,6 @@
 //! A slave as its masters see it.
 
+use crate::inbox::Inbox;
 use crate::pending::Pending;
 use crate::program::ports::PortTable;
 use crate::store::changes::Feeds;
@@ -23,6 +24,8 @@ pub(crate) struct Linked {
     pub(crate) hello: Hello,
     pub(crate) address: String,
     pub(crate) outbox: Outbox,
+    /// The driver's.
+    pub(crate) driver: Arc<Inbox>,
     pub(crate) replies: Pending<Reply>,
     pub(crate) descriptions: Pending<Description>,
     /// Of the store's watches.
@@ -46,13 +49,20 @@ pub(crate) struct Ending {
 const OTHERS: u64 = 1 << 62;
 
 impl Linked {
-    pub(crate) fn new(id: SlaveId, hello: Hello, address: String, outbox: Outbox) -> Self {
+    pub(crate) fn new(
+        id: SlaveId,
+        hello: Hello,
+        address: String,
+        outbox: Outbox,
+        driver: &Arc<Inbox>,
+    ) -> Self {
         Self {
             ports: PortTable::default(),
             id,
             hello,
             address,
             outbox,
+            driver: Arc::clone(driver),
             replies: Pending::default(),
             descriptions: Pending::default(),
             feeds: Feeds::default(),

@@ -222,7 +222,7 @@ impl Sources {
         let (mut hello, peer) = (link.theirs.clone(), link.peer.clone());
         hello.agent = printable(&hello.agent, MAX_NAME);
         tracing::info!(slave = %hello.peer, %peer, slots = hello.slots, "a slave is linked");
-        let linked = Arc::new(Linked::new(id, hello, peer, link.outbox.clone()));
+        let linked = Arc::new(Linked::new(id, hello, peer, link.outbox.clone(), &self.inbox));
         let mut stays = Ok(());
         self.peers.enter(&linked, |entered| {
             match entered {

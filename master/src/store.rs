@@ -162,8 +162,28 @@ impl Store {
         let (reply, value) = answer.await.map_err(|_| self.lost())?;
         match reply.failure {
             Some(failure) => Err(self.error(failure.into())),
-            None => Ok((reply, value)),
+            None => {
+                self.tell_place(&request.op, &reply);
+                Ok((reply, value))
+            }
         }
+    }
+
+    /// Where a key is after a write is for the policy, which places tasks near it. Whoever waits
+    /// for the answer dispatches after it was told.
+    fn tell_place(&self, op: &StoreOp, reply: &StoreReply) {
+        let (key, there) = match op {
+            StoreOp::Put { key }
+            | StoreOp::PutIfAbsent { key }
+            | StoreOp::CompareAndSwap { key, .. }
+            | StoreOp::Update { key, .. } => (key, reply.version > 0),
+            StoreOp::Remove { key } => (key, false),
+            StoreOp::Get { .. }
+            | StoreOp::GetRange { .. }
+            | StoreOp::Pin { .. }
+            | StoreOp::List { .. } => return,
+        };
+        self.0.driver.key(key, (self.0.id, there));
     }
 
     fn encode<V: Serialize + ?Sized>(&self, value: &V) -> Result<Payload, StoreError> {

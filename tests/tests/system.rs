@@ -34,6 +34,7 @@ mod system {
     mod lying_masters;
     mod lying_slaves;
     mod map;
+    mod near;
     mod others;
     mod partitions;
     mod payloads;

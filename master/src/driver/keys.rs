@@ -7,6 +7,7 @@ use super::{Carried, Driver, Entry};
 use crate::kept::KeptAt;
 use crate::keys::Name;
 use crate::link::FromSlave;
+use crate::noted::Word;
 use crate::slave::Slave;
 use dpfw_dispatch::{End, Event, KeyId, Outcome, Placement, SlaveId};
 use dpfw_protocol::error::Cause;
@@ -21,21 +22,45 @@ impl Driver {
     /// anyway. Then its slave looks for them.
     pub(super) fn place(&mut self, placement: Placement, extras: Option<&Extras>) -> Placement {
         let needs = extras.map_or(&[][..], |extras| &extras.needs);
-        let take = |key: &Key| self.keys.take(Name::Entry(key.clone()));
-        let keys: Box<[KeyId]> = needs.iter().map(take).collect();
+        let keys: Box<[KeyId]> = needs.iter().map(|key| self.await_key(key)).collect();
         match placement {
             Placement::Anywhere if !keys.is_empty() => Placement::At(keys),
             placed => placed,
         }
     }
 
+    /// The number of a key that a task waits with. What was seen of it so far is for the policy
+    /// now, and what will be as soon as it is.
+    fn await_key(&mut self, key: &Key) -> KeyId {
+        let id = self.keys.take(Name::Entry(key.clone()));
+        for word in self.inbox.noted().begin(key) {
+            self.learn_key(id, word);
+        }
+        id
+    }
+
     /// A task has resolved that had been placed.
     pub(super) fn leave(&mut self, extras: Option<&Extras>) {
         for key in extras.map_or(&[][..], |extras| &extras.needs) {
-            if let Some(id) = self.keys.find(&Name::Entry(key.clone())) {
-                self.keys.give(id);
+            if let Some(id) = self.keys.find(&Name::Entry(key.clone()))
+                && self.keys.give(id)
+            {
+                self.inbox.noted().end(key);
             }
         }
+    }
+
+    /// Somebody has seen whether a slave has a key with which a task waited then.
+    pub(super) fn seen(&mut self, key: &Key, word: Word) {
+        let id = self.keys.intern(Name::Entry(key.clone()));
+        self.learn_key(id, word);
+    }
+
+    fn learn_key(&mut self, key: KeyId, (slave, there): Word) {
+        self.handle(match there {
+            true => Event::KeyAt { slave, key },
+            false => Event::KeyGone { slave, key },
+        });
     }
 
     /// Forgets keys beyond as many as are remembered.
@@ -121,6 +146,7 @@ impl Driver {
         match said {
             FromSlave::Kept(attempt, timing, kept) => self.kept(slave, attempt, timing, kept),
             FromSlave::Located(asked, held) => self.located(slave, asked, &held),
+            FromSlave::Key(key, there) => self.seen(&key, (slave, there)),
             _ => {}
         }
     }

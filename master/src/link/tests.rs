@@ -53,7 +53,7 @@ async fn a_link_whose_slave_says_more_than_the_driver_hears_is_not_read() {
     let (mut link, slave) = linked().await;
     let driver = Arc::new(Driver::new(1));
     let outbox = link.outbox.clone();
-    let linked = Linked::new(SlaveId(1), link.theirs.clone(), "memory".into(), outbox);
+    let linked = Linked::new(SlaveId(1), link.theirs.clone(), "memory".into(), outbox, &driver);
     let log = Log { level: 3, target: String::new(), text: "x".repeat(MAX_TEXT) };
     let all = 3 * UNHEARD;
     for _ in 0..all / MAX_TEXT {
