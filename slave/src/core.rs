@@ -12,6 +12,7 @@ use crate::module::image::{self, Source};
 use crate::module::load::{Loaded, Modules, Release};
 use crate::pacer::{Pacer, TICK};
 use crate::queue::{Queue, Released, Reservation, Wished};
+use crate::relief::Relief;
 use crate::session::{Session, give_back, refuse, tell_reserved};
 use crate::store::Store;
 use crate::watch::{Seen, Watch};
@@ -39,6 +40,7 @@ pub(crate) struct Core {
     pub(crate) store: Store,
     pub(crate) claims: Claims,
     pub(crate) fibers: Fibers,
+    pub(crate) relief: Relief,
     pub(crate) started: Instant,
     pub(crate) drain: Drain,
     /// Bytes of arguments of the attempts that are not over.
@@ -76,6 +78,7 @@ impl Core {
             store: Store::new(&limits),
             claims: Claims::default(),
             fibers: Fibers::default(),
+            relief: Relief::default(),
             started: Instant::now(),
             drain: Drain::default(),
             held: Arc::default(),

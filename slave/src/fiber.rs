@@ -8,6 +8,7 @@
 
 pub(crate) mod control;
 mod engine;
+pub(crate) mod place;
 mod table;
 mod task;
 
@@ -177,7 +178,10 @@ impl Fiber {
     fn begin_turn(&self) -> Option<Running> {
         let mut inner = self.lock();
         match std::mem::replace(&mut inner.stage, Stage::Polled { woken: false }) {
-            Stage::Woken(running) => Some(running),
+            Stage::Woken(running) => {
+                self.core.fibers.count_turn();
+                Some(running)
+            }
             other => {
                 inner.stage = other;
                 None
@@ -317,6 +321,17 @@ impl Fiber {
         let is_news = !inner.told;
         inner.told |= is_due;
         (is_due && is_news, !is_due && is_news)
+    }
+
+    /// Whether it comes nearer to its end, or will by itself: it has a slot or may have the next
+    /// one, or sleeps. What a program waits for is not known here, so none is believed to sleep.
+    fn goes_on(&self) -> bool {
+        match self.lock().stage {
+            Stage::Waiting(..) => return self.control.is_sleeping(),
+            Stage::Polled { .. } | Stage::Over => return true,
+            Stage::Woken(_) => {}
+        }
+        self.is_building() || self.core.queue.admits(&self.job.session)
     }
 
     fn is_waiting(&self) -> bool {

@@ -37,6 +37,7 @@ mod program;
 mod queue;
 mod raw;
 mod reader;
+mod relief;
 mod sandbox;
 mod scarce;
 mod session;

@@ -54,7 +54,8 @@ pub struct Limits {
     /// Attempts that wait for a slot, of all sessions together.
     pub queued: usize,
     /// `sandboxes`: sandboxes that may wait without a slot, at once: of WASI programs, and of
-    /// tasks whose module imports a call that waits.
+    /// tasks whose module imports a call that waits. Those beyond them begin when one is given
+    /// back.
     pub sandboxes: usize,
     /// Modules in memory at once.
     pub modules: usize,

@@ -1,7 +1,8 @@
 //! The attempts that wait for a slot, and who may have one.
 //!
 //! Owns: a lane for each session, served in turn, so that a master with a long queue does
-//! not hold up another; the reservation of all slots; who sleeps until there is work.
+//! not hold up another; the reservation of all slots; who sleeps until there is work. Does not:
+//! know sandboxes; who is not admitted for want of one waits here until one is given back.
 //! Invariants: while a session holds or awaits the reservation no other session's attempt
 //! starts, and of those that waited none goes on but to build what others wait for; the queue is
 //! bounded; each job leaves it exactly once.
@@ -10,9 +11,12 @@ use crate::fiber::Fiber;
 use crate::job::Job;
 use crate::session::Session;
 use dpfw_protocol::ids::{AttemptId, ConversationId};
-use std::collections::{HashSet, VecDeque};
+use lane::Lane;
+use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
+
+mod lane;
 
 /// The queue of a slave.
 #[derive(Debug)]
@@ -35,16 +39,6 @@ struct Inner {
     parked: usize,
     leader: Option<Waker>,
     stopped: bool,
-}
-
-#[derive(Debug)]
-struct Lane {
-    session: Arc<Session>,
-    jobs: VecDeque<Job>,
-    /// Those that waited and want a slot again. Bounded by the sandboxes that may wait.
-    woken: VecDeque<Arc<Fiber>>,
-    /// Whose turn it is, where there are both.
-    resumed: bool,
 }
 
 /// All slots, held or wished for by a session.
@@ -85,8 +79,9 @@ pub(crate) struct Freed {
 
 /// What a slot does next.
 #[derive(Debug)]
-pub(crate) enum Next {
-    Run(Job),
+pub(crate) enum Next<P> {
+    /// With what it was admitted with.
+    Run(Job, P),
     Resume(Arc<Fiber>),
     Nothing,
     Stop,
@@ -98,70 +93,11 @@ pub(crate) enum Entering<'a> {
     Fiber(&'a Arc<Fiber>),
 }
 
+/// An attempt that is held back for want of a sandbox.
+pub(crate) type Held = (Arc<Session>, AttemptId);
+
 /// When the queue is full, a session with less than this part of it still gets in.
 const SHARE: usize = 64;
-
-/// Attempts looked up one by one; for more a set is made of them.
-const FEW: usize = 8;
-
-impl Lane {
-    fn new(session: &Arc<Session>) -> Self {
-        let (jobs, woken) = (VecDeque::new(), VecDeque::new());
-        Self { session: Arc::clone(session), jobs, woken, resumed: false }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.jobs.is_empty() && self.woken.is_empty()
-    }
-
-    /// What has waited longest, of attempts that go on and of attempts that begin in turn.
-    fn next(&mut self) -> Option<Next> {
-        let resume = self.jobs.is_empty() || (!self.resumed && !self.woken.is_empty());
-        self.resumed = resume;
-        match resume {
-            true => self.woken.pop_front().map(Next::Resume),
-            false => self.jobs.pop_front().map(Next::Run),
-        }
-    }
-
-    /// The first that builds an entry goes on.
-    fn next_builder(&mut self) -> Option<Next> {
-        self.woken.remove(self.builder()?).map(Next::Resume)
-    }
-
-    /// The first that builds an entry for which others may wait.
-    fn builder(&self) -> Option<usize> {
-        self.woken.iter().position(|fiber| fiber.is_building())
-    }
-
-    /// Jobs stay in the order of their attempts, which is that of their dispatches; most
-    /// come in it.
-    fn insert(&mut self, job: Job) {
-        match self.jobs.back() {
-            Some(last) if last.attempt > job.attempt => {
-                let at = self.jobs.partition_point(|other| other.attempt < job.attempt);
-                self.jobs.insert(at, job);
-            }
-            _ => self.jobs.push_back(job),
-        }
-    }
-
-    fn take(&mut self, attempts: &[AttemptId]) -> Vec<Job> {
-        if attempts.len() > FEW {
-            let attempts: HashSet<_> = attempts.iter().copied().collect();
-            let jobs = std::mem::take(&mut self.jobs);
-            let (taken, stay): (VecDeque<_>, _) =
-                jobs.into_iter().partition(|job| attempts.contains(&job.attempt));
-            self.jobs = stay;
-            return taken.into();
-        }
-        let take = |id: &AttemptId| {
-            let at = self.jobs.binary_search_by_key(id, |job| job.attempt).ok()?;
-            self.jobs.remove(at)
-        };
-        attempts.iter().filter_map(take).collect()
-    }
-}
 
 impl Queue {
     /// A queue of at most `most` jobs.
@@ -192,7 +128,7 @@ impl Queue {
         let mut inner = self.lock();
         if !inner.stopped {
             inner.woken += 1;
-            inner.lane_of(&fiber.job.session).woken.push_back(Arc::clone(fiber));
+            inner.lane_of(&fiber.job.session).resume(fiber);
             self.wake(inner);
         }
     }
@@ -213,15 +149,51 @@ impl Queue {
 
     /// The next job that may start. It holds a slot until [`done`](Self::done). `enter`
     /// announces it to whoever may stop it, so that it is at no time neither here nor there.
-    pub(crate) fn next(&self, enter: impl FnOnce(Entering<'_>)) -> Next {
+    /// `admit` gives a job that has not begun what it needs beside a slot. One that does not get
+    /// it is held back until [`vacated`](Self::vacated), and its master is to be told: it is added
+    /// to `held`.
+    pub(crate) fn next<P>(
+        &self,
+        enter: impl FnOnce(Entering<'_>),
+        mut admit: impl FnMut(&Job) -> Option<P>,
+        held: &mut Vec<Held>,
+    ) -> Next<P> {
         let mut inner = self.lock();
-        let next = inner.next();
+        let next = inner.next(&mut admit, held);
         match &next {
-            Next::Run(job) => enter(Entering::Job(job)),
+            Next::Run(job, _) => enter(Entering::Job(job)),
             Next::Resume(fiber) => enter(Entering::Fiber(fiber)),
             Next::Nothing | Next::Stop => {}
         }
         next
+    }
+
+    /// What jobs were held back for may be there now.
+    pub(crate) fn vacated(&self) {
+        let mut inner = self.lock();
+        let held = inner.lanes.iter_mut().filter(|lane| lane.holds_back());
+        if held.map(Lane::unbar).count() > 0 {
+            self.wake(inner);
+        }
+    }
+
+    /// Whether jobs are held back.
+    pub(crate) fn holds_back(&self) -> bool {
+        self.lock().lanes.iter().any(Lane::holds_back)
+    }
+
+    /// Takes those out that are held back.
+    pub(crate) fn take_held(&self) -> Vec<Job> {
+        let mut inner = self.lock();
+        let held: Vec<_> = inner.lanes.iter_mut().flat_map(Lane::take_held).collect();
+        inner.lanes.retain(|lane| !lane.is_empty());
+        inner.len -= held.len();
+        held
+    }
+
+    /// Whether the session's attempts may have a slot now.
+    pub(crate) fn admits(&self, session: &Arc<Session>) -> bool {
+        self.lock().is_admitted(session)
     }
 
     /// Sleeps until there may be work.
@@ -318,7 +290,7 @@ impl Queue {
     pub(crate) fn unstarted(&self, session: &Arc<Session>) -> Vec<AttemptId> {
         let inner = self.lock();
         let lane = inner.lane(session).map(|at| &inner.lanes[at]);
-        lane.map_or_else(Vec::new, |lane| lane.jobs.iter().map(|job| job.attempt).collect())
+        lane.map_or_else(Vec::new, |lane| lane.attempts().collect())
     }
 
     /// Takes the session's unstarted attempts out that are named.
@@ -341,7 +313,7 @@ impl Queue {
         let Some(at) = inner.lane(session) else {
             return VecDeque::new();
         };
-        let taken = std::mem::take(&mut inner.lanes[at].jobs);
+        let taken = inner.lanes[at].take_all();
         if inner.lanes[at].is_empty() {
             inner.lanes.remove(at);
         }
@@ -360,7 +332,7 @@ impl Queue {
         let mut inner = self.lock();
         inner.stopped = true;
         (inner.len, inner.woken) = (0, 0);
-        let left = inner.lanes.drain(..).flat_map(|lane| lane.jobs).collect();
+        let left = inner.lanes.drain(..).flat_map(|mut lane| lane.take_all()).collect();
         drop(inner);
         self.rouse();
         left
@@ -371,7 +343,7 @@ impl Inner {
     fn push(&mut self, job: Job) {
         self.len += 1;
         let session = Arc::clone(&job.session);
-        self.lane_of(&session).insert(job);
+        self.lane_of(&session).push(job);
     }
 
     /// The session's lane; a new one if it has none.
@@ -389,7 +361,7 @@ impl Inner {
     }
 
     fn waiting(&self, session: &Arc<Session>) -> usize {
-        self.lane(session).map_or(0, |at| self.lanes[at].jobs.len())
+        self.lane(session).map_or(0, |at| self.lanes[at].unstarted())
     }
 
     /// Whether the session's attempts may start now.
@@ -407,39 +379,42 @@ impl Inner {
     /// Whether a lane has something that may have a slot now. What builds an entry goes on
     /// whoever holds the slots: those that hold them may wait for it.
     fn may_go_on(&self, lane: &Lane) -> bool {
-        self.is_admitted(&lane.session) || lane.builder().is_some()
+        (lane.is_ready() && self.is_admitted(&lane.session)) || lane.builder().is_some()
     }
 
     fn may_start(&self) -> bool {
         self.lanes.iter().any(|lane| self.may_go_on(lane))
     }
 
-    fn next(&mut self) -> Next {
+    fn next<P>(
+        &mut self,
+        admit: &mut impl FnMut(&Job) -> Option<P>,
+        held: &mut Vec<Held>,
+    ) -> Next<P> {
         if self.stopped {
             return Next::Stop;
         }
-        let Some(at) = self.lanes.iter().position(|lane| self.may_go_on(lane)) else {
-            return Next::Nothing;
-        };
-        let Some(mut lane) = self.lanes.remove(at) else {
-            return Next::Nothing;
-        };
-        let next = match self.is_admitted(&lane.session) {
-            true => lane.next(),
-            false => lane.next_builder(),
-        };
-        let Some(next) = next else {
-            return Next::Nothing;
-        };
-        match &next {
-            Next::Run(_) => self.len -= 1,
-            _ => self.woken -= 1,
+        // A lane that has nothing after all is barred, and not looked at again.
+        while let Some(at) = self.lanes.iter().position(|lane| self.may_go_on(lane))
+            && let Some(mut lane) = self.lanes.remove(at)
+        {
+            let next = match self.is_admitted(&lane.session) {
+                true => lane.next(admit, held),
+                false => lane.next_builder(),
+            };
+            let session = Arc::clone(&lane.session);
+            if !lane.is_empty() {
+                self.lanes.push_back(lane);
+            }
+            match &next {
+                Some(Next::Run(..)) => self.len -= 1,
+                Some(_) => self.woken -= 1,
+                None => continue,
+            }
+            self.running.push(session);
+            return next.unwrap_or(Next::Nothing);
         }
-        self.running.push(Arc::clone(&lane.session));
-        if !lane.is_empty() {
-            self.lanes.push_back(lane);
-        }
-        next
+        Next::Nothing
     }
 
     fn grant(&mut self) -> Option<Reservation> {

@@ -22,6 +22,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 use tokio::sync::Notify;
 
 /// What everybody in the slave may know of a session.
@@ -204,8 +205,9 @@ pub(crate) async fn serve(core: Arc<Core>, link: Link) -> LinkError {
     heart.say({
         let (core, session) = (Arc::clone(&core), Arc::clone(&session));
         move || {
-            // Somebody has to; who is not linked sees nothing of it.
+            // Somebody has to; who is not linked sees nothing of either.
             core.store.sweep();
+            core.relieve(Instant::now());
             core.tell_status(&session);
         }
     });

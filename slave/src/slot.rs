@@ -5,6 +5,7 @@ mod batch;
 mod tests;
 
 use crate::core::Core;
+use crate::fiber::place::Place;
 use crate::job::{Job, NOTHING, Target};
 use crate::kept;
 use crate::limits::Granted;
@@ -14,11 +15,11 @@ use crate::sandbox::host::{Allowance, Holder, Host, Lent};
 use crate::sandbox::journal::tell_dropped;
 use crate::sandbox::prepared::{Prepared, SlotEngines};
 use crate::sandbox::run::{Ended, Returned, Sandbox};
-use crate::session::Session;
+use crate::session::{Session, tell_of};
 use crate::watch::Watch;
 use dpfw_protocol::error::{Cause, Limit};
 use dpfw_protocol::limits::INLINE;
-use dpfw_protocol::message::{Done, Failed, MessageError, TaskFlags, Timing};
+use dpfw_protocol::message::{Done, Failed, Loading, MessageError, TaskFlags, Timing};
 use dpfw_protocol::payload::Payload;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -42,6 +43,14 @@ const KEPT: usize = crate::engine::POOLED as usize / 2;
 
 /// `()`, encoded.
 const NIL: &[u8] = &[0xc0];
+
+/// With what an attempt begins.
+enum Admitted {
+    /// It holds its slot to its end.
+    Plainly,
+    /// It may wait, and has a place for its sandbox.
+    Waiting(Place),
+}
 
 /// A sandbox that has run.
 type Spent = Option<Sandbox>;
@@ -87,15 +96,15 @@ impl Slot {
         let core = Arc::clone(&self.core);
         loop {
             let started = Instant::now();
-            match core.queue.next(|entering| self.enter(entering, started)) {
-                Next::Run(job) => {
+            match self.next(&core, started) {
+                Next::Run(job, Admitted::Waiting(place)) => {
                     self.before(&job);
-                    if let Some(target) = may_wait(&job) {
-                        let session = Arc::clone(&job.session);
-                        self.start_fiber(job, &target, started);
-                        self.after(session);
-                        continue;
-                    }
+                    let session = Arc::clone(&job.session);
+                    self.start_fiber(job, place, started);
+                    self.after(session);
+                }
+                Next::Run(job, Admitted::Plainly) => {
+                    self.before(&job);
                     let spent = self.run(&job, started);
                     self.after(job.session);
                     // Nobody waits for it to be cleared up.
@@ -125,6 +134,20 @@ impl Slot {
         }
     }
 
+    /// What to do next. One that may wait has to have a place for its sandbox, and is held back
+    /// until there is one; its master sends no more of the kind meanwhile.
+    fn next(&self, core: &Arc<Core>, started: Instant) -> Next<Admitted> {
+        let mut held = Vec::new();
+        let admit = |job: &Job| match may_wait(job) {
+            Some(_) => Place::take(core, &job.session).map(Admitted::Waiting),
+            None => Some(Admitted::Plainly),
+        };
+        let next = core.queue.next(|entering| self.enter(entering, started), admit, &mut held);
+        let its = held.iter().map(|(session, attempt)| (session, *attempt));
+        tell_of(its, |attempts| Loading { attempts });
+        next
+    }
+
     /// From here on the attempt can be stopped.
     fn enter(&self, entering: Entering<'_>, started: Instant) {
         let (job, engine, time) = match entering {
@@ -135,11 +158,12 @@ impl Slot {
     }
 
     /// Begins an attempt that may wait and gives it its first turn.
-    fn start_fiber(&self, job: Job, target: &Target, started: Instant) {
+    fn start_fiber(&self, job: Job, place: Place, started: Instant) {
         let core = &self.core;
-        let fiber = match gone(core, &job, started) {
-            Some(cause) => Err(Box::new((job, cause))),
-            None => core.fibers.start(core, job, target, started),
+        let fiber = match (gone(core, &job, started), may_wait(&job).cloned()) {
+            (Some(cause), _) => Err(Box::new((job, cause))),
+            (None, Some(target)) => core.fibers.start(core, job, &target, place, started),
+            (None, None) => Err(Box::new((job, not_there()))),
         };
         match fiber {
             Ok(fiber) => {
@@ -236,7 +260,7 @@ impl Slot {
         let target = match job.bound.target() {
             Some(Ok(target)) => target.clone(),
             Some(Err(cause)) => return Err(cause.clone()),
-            None => return Err(Cause::Internal { message: "its module is not there".into() }),
+            None => return Err(not_there()),
         };
         if target.function == NOTHING {
             return tell(job, *timing, NIL.into()).map(|()| None);
@@ -354,10 +378,13 @@ fn gone(core: &Core, job: &Job, now: Instant) -> Option<Cause> {
 }
 
 /// The task of an attempt, if it may wait without a slot.
-fn may_wait(job: &Job) -> Option<Target> {
+fn may_wait(job: &Job) -> Option<&Target> {
     let target = job.bound.target()?.as_ref().ok()?;
-    let waits = target.module.facts().waits && target.function != NOTHING;
-    waits.then(|| target.clone())
+    (target.module.facts().waits && target.function != NOTHING).then_some(target)
+}
+
+fn not_there() -> Cause {
+    Cause::Internal { message: "its module is not there".into() }
 }
 
 /// Queues a result.

@@ -50,6 +50,7 @@ mod system {
     mod recovery;
     mod remains;
     mod reserve;
+    mod sandboxes;
     mod store;
     mod store_terms;
     mod store_watches;

@@ -7,6 +7,7 @@
 use crate::watch::Watch;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use wasmtime::{Store, UpdateDeadline};
 
 /// See the module's page.
@@ -17,6 +18,8 @@ pub(crate) struct Control {
     watch: Mutex<Option<Arc<Watch>>>,
     /// Entries that it builds, for which others may wait.
     builds: AtomicUsize,
+    /// It waits for time, and for nobody.
+    sleeps: AtomicBool,
     /// Lines of its log that were not sent.
     dropped: AtomicU64,
 }
@@ -51,6 +54,19 @@ impl Control {
     /// Whether it builds an entry.
     pub(super) fn is_building(&self) -> bool {
         self.builds.load(Ordering::Acquire) > 0
+    }
+
+    /// It sleeps for so long.
+    pub(crate) async fn sleep(&self, time: Duration) {
+        // One that is dropped in its sleep is over.
+        self.sleeps.store(true, Ordering::Release);
+        tokio::time::sleep(time).await;
+        self.sleeps.store(false, Ordering::Release);
+    }
+
+    /// Whether it sleeps.
+    pub(super) fn is_sleeping(&self) -> bool {
+        self.sleeps.load(Ordering::Acquire)
     }
 
     /// So many lines of its log were not sent, those of its earlier sandboxes included.

@@ -4,6 +4,7 @@
 //! limit; one is here from its start until its end was told.
 
 use super::engine::FiberEngines;
+use super::place::Place;
 use super::{Fiber, Stopped};
 use crate::core::Core;
 use crate::job::{Job, Target};
@@ -12,7 +13,7 @@ use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::AttemptId;
 use dpfw_protocol::message::Waiting;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,13 +21,12 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Default)]
 pub(crate) struct Fibers {
     engines: FiberEngines,
-    alive: Mutex<HashMap<Key, Arc<Fiber>>>,
-    /// Those that are alive, or about to be.
-    count: AtomicUsize,
+    alive: Mutex<HashMap<Key, (Arc<Fiber>, Place)>>,
+    /// Of those that are alive, or about to be.
+    pub(super) taken: AtomicUsize,
+    /// Turns that they had in slots.
+    turns: AtomicU64,
 }
-
-/// The last part of the places is for sessions that have less than such a part of all.
-const SHARE: usize = 4;
 
 /// A session is known by where it is: it stays there while one of its attempts is here.
 type Key = (usize, AttemptId);
@@ -36,50 +36,56 @@ fn key(session: &Arc<Session>, attempt: AttemptId) -> Key {
 }
 
 impl Fibers {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Arc<Fiber>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, (Arc<Fiber>, Place)>> {
         self.alive.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes a future of an attempt that may wait.
+    /// Makes a future of an attempt that may wait, and has a place.
     ///
     /// # Errors
-    /// The job and the [`Cause`] that it fails with: [`Cause::Busy`] if there are too many.
+    /// The job and the [`Cause`] that it fails with.
     pub(crate) fn start(
         &self,
         core: &Arc<Core>,
         job: Job,
         target: &Target,
+        place: Place,
         started: Instant,
     ) -> Result<Arc<Fiber>, Box<(Job, Cause)>> {
         let ready = match self.engines.prepare(&core.engines, &target.module) {
             Ok(ready) => ready,
             Err(cause) => return Err(Box::new((job, cause))),
         };
-        let most = core.limits.sandboxes;
-        let count = self.count.fetch_add(1, Ordering::AcqRel);
-        let is_full = count >= most - most / SHARE
-            && (count >= most || self.of(&job.session) >= most / SHARE);
-        if is_full {
-            self.count.fetch_sub(1, Ordering::AcqRel);
-            let what = format!("{count} sandboxes that may wait are in use at the slave");
-            return Err(Box::new((job, Cause::Busy { what })));
-        }
         // Not under the lock, which the links want: this takes time.
-        let fiber = match Fiber::new(core, job, target, ready, started) {
-            Ok(fiber) => Arc::new(fiber),
-            Err(refused) => {
-                self.count.fetch_sub(1, Ordering::AcqRel);
-                return Err(refused);
-            }
-        };
+        let fiber = Arc::new(Fiber::new(core, job, target, ready, started)?);
         let key = key(&fiber.job.session, fiber.job.attempt);
-        self.lock().insert(key, Arc::clone(&fiber));
+        self.lock().insert(key, (Arc::clone(&fiber), place));
         Ok(fiber)
     }
 
     /// How many of a session there are.
-    fn of(&self, session: &Arc<Session>) -> usize {
-        self.attempts(session).len()
+    pub(super) fn of(&self, session: &Arc<Session>) -> usize {
+        let session = Arc::as_ptr(session).addr();
+        self.lock().keys().filter(|(of, _)| *of == session).count()
+    }
+
+    /// One of them has a turn in a slot.
+    pub(super) fn count_turn(&self) {
+        self.turns.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// How many turns they have had.
+    pub(crate) fn turns(&self) -> u64 {
+        self.turns.load(Ordering::Acquire)
+    }
+
+    /// Whether any of them comes nearer to its end, or will by itself.
+    pub(crate) fn any_goes_on(&self) -> bool {
+        self.all().iter().any(|fiber| fiber.goes_on())
+    }
+
+    fn all(&self) -> Vec<Arc<Fiber>> {
+        self.lock().values().map(|(fiber, _)| Arc::clone(fiber)).collect()
     }
 
     /// The session's attempts that are under way.
@@ -91,9 +97,9 @@ impl Fibers {
     }
 
     pub(super) fn remove(&self, fiber: &Fiber) {
-        if self.lock().remove(&key(&fiber.job.session, fiber.job.attempt)).is_some() {
-            self.count.fetch_sub(1, Ordering::AcqRel);
-        }
+        let removed = self.lock().remove(&key(&fiber.job.session, fiber.job.attempt));
+        // Its place is given back when nothing is locked: the queue is told.
+        drop(removed);
     }
 
     /// Forgets all: the slave has ended.
@@ -104,26 +110,26 @@ impl Fibers {
 
     /// The attempt, if it is one of these.
     pub(crate) fn find(&self, session: &Arc<Session>, attempt: AttemptId) -> Option<Arc<Fiber>> {
-        self.lock().get(&key(session, attempt)).cloned()
+        self.lock().get(&key(session, attempt)).map(|(fiber, _)| Arc::clone(fiber))
     }
 
     /// Stops all; how many of them waited.
     pub(crate) fn stop(&self, cause: &Cause) -> usize {
-        let all: Vec<_> = self.lock().values().cloned().collect();
+        let all = self.all();
         let stopped = all.iter().map(|fiber| fiber.stop(cause.clone()));
         stopped.filter(|stopped| *stopped == Stopped::Here).count()
     }
 
     /// Stops those of a session that is over.
     pub(crate) fn abandon(&self, session: &Arc<Session>) {
-        let is_its = |fiber: &&Arc<Fiber>| Arc::ptr_eq(session, &fiber.job.session);
-        let its: Vec<_> = self.lock().values().filter(is_its).cloned().collect();
+        let is_its = |fiber: &Arc<Fiber>| Arc::ptr_eq(session, &fiber.job.session);
+        let its: Vec<_> = self.all().into_iter().filter(is_its).collect();
         its.into_iter().for_each(|fiber| fiber.stop_aside(Cause::Cancelled));
     }
 
     /// How many are under way, and how many of them wait.
     pub(crate) fn counts(&self) -> (usize, usize) {
-        let alive: Vec<_> = self.lock().values().cloned().collect();
+        let alive = self.all();
         (alive.len(), alive.iter().filter(|fiber| fiber.is_waiting()).count())
     }
 
@@ -135,7 +141,7 @@ impl Fibers {
     /// Tells masters of those that have waited for `patience`. Whether others may have to be
     /// told at the next tick.
     pub(crate) fn tick(&self, now: Instant, patience: Duration) -> bool {
-        let alive: Vec<_> = self.lock().values().cloned().collect();
+        let alive = self.all();
         let mut more = false;
         let waiting = alive.iter().filter(|fiber| {
             let (is_news, will_be) = fiber.look(now, patience);

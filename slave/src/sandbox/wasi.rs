@@ -249,7 +249,10 @@ pub(super) fn link_waiting(linker: &mut Linker<Host>) -> Result<()> {
                 let Some(first) = first(&mut caller, subs, count)? else {
                     return Ok(INVAL);
                 };
-                tokio::time::sleep(first.wait).await;
+                match caller.data().lent.control().cloned() {
+                    Some(control) => control.sleep(first.wait).await,
+                    None => tokio::time::sleep(first.wait).await,
+                }
                 happened(&mut caller, &first, events, written)
             })
         },

@@ -152,26 +152,6 @@ async fn f58_what_the_store_has_no_room_for_is_each_ones_own_error() -> Result<(
     is_idle(&pair.linked()?).await
 }
 
-#[tokio::test]
-async fn f60_over_the_limit_on_sandboxes_is_busy_and_tried_again() -> Result<()> {
-    let mut limits = Limits::default();
-    limits.sandboxes = 2;
-    let pair = Pair::start(slave("s1", 1)?.limits(limits)).await?;
-    let at = pair.linked()?;
-    let call = |me: &str| pair.master.dispatch(need::call("k".into(), me.into(), End::Value));
-    let builds = call("a");
-    entry(&at, "a").await?;
-    let waits = call("b");
-    waiting(&at, 2).await?;
-    let refused = call("c");
-    until("a refusal", async || Ok(pair.master.stats().await.retried > 0)).await?;
-    go(&at, "a").await?;
-    for handle in [builds, waits, refused] {
-        assert_eq!(within("the value", handle).await??, "a");
-    }
-    Ok(())
-}
-
 #[test]
 fn a_module_imports_what_waits_only_if_it_calls_it() -> Result<()> {
     let facts = |module: &dpfw::Module| -> Result<Facts> {

@@ -128,7 +128,7 @@ async fn there_are_no_more_programs_than_allowed() -> Result<()> {
     waiting(&pair, 2).await?;
     let third = pair.master.run(probe(&["hello"])).status();
     drop(fed);
-    // It was refused as long as they were there, and was tried again.
+    // It was held back as long as they were there.
     assert!(within("the third", third).await??.is_success());
     Ok(())
 }

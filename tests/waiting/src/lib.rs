@@ -95,6 +95,24 @@ pub fn need(key: String, me: String, end: End) -> Result<String, Failed> {
     })
 }
 
+/// Needs an entry, and builds it if it has to: writes `me`, naps until there is `me/go`. Napping it
+/// waits for nobody but itself. What is built is `me`; `+builds` counts how often.
+///
+/// # Errors
+/// [`Failed`].
+#[task]
+pub fn need_nap(key: String, me: String) -> Result<String, Failed> {
+    store::get_or_try_init(&key, || {
+        count("+builds")?;
+        store::put(&me, &0u64)?;
+        let go = format!("{me}/go");
+        while store::get_bytes(&go)?.is_none() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok::<_, Failed>(me.clone())
+    })
+}
+
 /// Needs an entry for which it needs another: builds the first, writes `me`, waits for `me/go`,
 /// needs the second.
 ///
