@@ -222,7 +222,7 @@ fn words(source: &str) -> BTreeMap<String, BTreeMap<String, String>> {
 
 #[test]
 fn limits_and_traps_have_rows_with_their_words() -> Result<()> {
-    let words = words(&fs::read_to_string(root().join("protocol/src/error.rs"))?);
+    let words = words(&fs::read_to_string(root().join("protocol/src/error/words.rs"))?);
     assert_eq!(words.keys().map(String::as_str).collect::<Vec<_>>(), ["Limit", "Trap"]);
     let page = page();
     for (name, mut words) in words {
