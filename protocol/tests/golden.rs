@@ -206,10 +206,8 @@ fn to_masters() -> Vec<Golden> {
 /// The kinds that `message::kind` declares, by number, read from its source: so none can
 /// be added without being found here.
 fn declared_kinds() -> BTreeMap<u8, String> {
-    let source = include_str!("../src/message.rs");
-    let (_, module) = source.split_once("pub mod kind {").expect("the module of kinds");
-    let (module, _) = module.split_once("\n}").expect("its end");
-    let declared = module.lines().filter_map(|line| line.trim().strip_prefix("pub const "));
+    let source = include_str!("../src/message/kind.rs");
+    let declared = source.lines().filter_map(|line| line.strip_prefix("pub const "));
     let mut kinds = BTreeMap::new();
     for line in declared {
         let (name, number) = line.split_once(": u8 = ").expect("NAME: u8 = NUMBER;");
