@@ -1,6 +1,7 @@
 //! What a master says on a link, and what follows from it.
 //!
-//! Owns: the session's bound tasks, the payloads that arrive, the order of attempt ids.
+//! Owns: the session's bound tasks, the order of attempt ids. Does not: know what follows from a
+//! payload (`arriving` does).
 //! Invariants: an attempt's id is greater than all before it, so that nothing is run
 //! twice; a message out of turn ends the link.
 
@@ -8,10 +9,10 @@ use crate::core::Core;
 use crate::drain;
 use crate::job::{Bound, Job};
 use crate::kept::{self, Keys};
-use crate::module::code::{CodeId, Wanted};
-use crate::module::image::{Source, fetch};
+use crate::module::image::fetch;
 use crate::queue::Reservation;
 use crate::session::{MOST_HELD, Session};
+use arriving::Arriving;
 use dpfw_link::{Inbox, LinkError};
 use dpfw_protocol::Bytes;
 use dpfw_protocol::changes::{Unwatch, Watch};
@@ -22,21 +23,14 @@ use dpfw_protocol::limits::{MAX_BINDS, WINDOW};
 use dpfw_protocol::message::{
     Abandon, Bind, BindImage, Cancel, Close, Credit, Describe, Dispatch, Drain, Extras, FetchImage,
     Heartbeat, ImageBytes, Locate, Located, MessageError, ModuleBytes, Offer, Recall, Release,
-    Reserve, StoreReply, StoreRequest, TaskFlags, decode, kind,
+    Reserve, StoreRequest, TaskFlags, decode, kind,
 };
-use dpfw_protocol::receive::{ArrivalError, Arrivals, Step};
+use dpfw_protocol::receive::Arrivals;
 use dpfw_protocol::store::Key;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What a payload belongs to that is arriving.
-#[derive(Debug)]
-enum Arriving {
-    Args(Job),
-    Module(ModuleBytes),
-    Image(ImageBytes),
-    Value(StoreRequest),
-}
+mod arriving;
 
 /// Bytes that may be arriving at once in one session, and bytes of arguments that the slave
 /// holds for all: the largest arguments, twice.
@@ -364,106 +358,6 @@ impl Reader {
         self.begin(conversation, payload, inline, last, Arriving::Value(request))
     }
 
-    /// A message announces a payload.
-    fn begin(
-        &mut self,
-        conversation: ConversationId,
-        payload: u64,
-        inline: &[u8],
-        last: bool,
-        arriving: Arriving,
-    ) -> Result<(), LinkError> {
-        let step = self.arrivals.begin(conversation, payload, inline, last, arriving);
-        self.arrived(conversation, step)
-    }
-
-    /// Goes on with what has arrived, or grants credit for what is arriving.
-    fn arrived(
-        &mut self,
-        conversation: ConversationId,
-        step: Result<Step<Arriving>, ArrivalError<Arriving>>,
-    ) -> Result<(), LinkError> {
-        match step {
-            Ok(Step::Complete(Arriving::Args(mut job), bytes)) => {
-                job.args = bytes;
-                self.batch.push(job);
-            }
-            Ok(Step::Complete(Arriving::Module(offer), bytes)) => {
-                let source = Source::module(offer.module, bytes);
-                self.core.offered(&self.session, CodeId::Module(offer.module), source);
-            }
-            Ok(Step::Complete(Arriving::Image(offer), bytes)) => {
-                self.offered(&offer, |offer| source_of(offer, bytes));
-            }
-            Ok(Step::Complete(Arriving::Value(request), value)) => {
-                let Session { namespace, principal, .. } = &*self.session;
-                let StoreRequest { op, terms, .. } = request;
-                let answer =
-                    self.core.store.apply_on(terms, namespace, principal, op, value, &|| true);
-                self.reply(conversation, answer);
-            }
-            Ok(Step::More(Some(bytes))) => {
-                self.session.outbox.grant(conversation, bytes)?;
-            }
-            Ok(Step::More(None) | Step::Stray) => {}
-            Err(ArrivalError::NoRoom(arriving)) => {
-                let cause = Cause::Busy { what: "no room for another payload".into() };
-                self.refuse(conversation, arriving, cause);
-            }
-            Err(error) => return Err(LinkError::Broken(error.to_string())),
-        }
-        Ok(())
-    }
-
-    /// Does not take a payload, and lets the master stop sending it.
-    fn refuse(&self, conversation: ConversationId, arriving: Arriving, cause: Cause) {
-        // It always fits a frame: causes are cut when they become failures.
-        let _ = self.session.outbox.abandon(conversation, cause.clone());
-        self.fail(conversation, arriving, cause);
-    }
-
-    /// Ends what waits for a payload that does not come.
-    fn fail(&self, conversation: ConversationId, arriving: Arriving, cause: Cause) {
-        match arriving {
-            Arriving::Args(job) => self.core.refuse(&job, cause),
-            Arriving::Value(_) => self.reply(conversation, Err(cause)),
-            Arriving::Module(offer) => {
-                self.core.offered(&self.session, CodeId::Module(offer.module), Err(cause));
-            }
-            Arriving::Image(offer) => self.offered(&offer, |_| Err(cause)),
-        }
-    }
-
-    fn offered(
-        &self,
-        offer: &ImageBytes,
-        source: impl FnOnce(&ImageBytes) -> Result<Source, Cause>,
-    ) {
-        let wanted = Wanted::new(offer.image, None, &self.session);
-        self.core.offered(&self.session, CodeId::Image(wanted.built), source(offer));
-    }
-
-    fn reply(&self, conversation: ConversationId, answer: Result<crate::store::Answer, Cause>) {
-        let (answer, failure) = match answer {
-            Ok(answer) => (answer, None),
-            Err(cause) => (Default::default(), Some(cause.into())),
-        };
-        let reply = StoreReply {
-            failure,
-            hit: answer.hit,
-            version: answer.version,
-            entries: answer.entries,
-            more: answer.more,
-            payload: answer.value.len() as u64,
-        };
-        let outbox = &self.session.outbox;
-        if let Err(error) = outbox.message_with(conversation, &reply, answer.value.into()) {
-            tracing::error!(%error, "an answer of the store cannot be told");
-        }
-        self.session.look_for_clog();
-        outbox.flush();
-    }
-
     fn locate(&self, conversation: ConversationId, keys: &[Key]) {
         let held = kept::locate(&self.core, &self.session, keys);
         // It always fits a frame.
@@ -497,25 +391,5 @@ impl Reader {
         self.core.admit(&mut self.batch);
         let wish = Reservation { session: Arc::clone(&self.session), conversation };
         self.core.reserve(wish, wait);
-    }
-}
-
-/// What an image is made of, as it arrived.
-fn source_of(offer: &ImageBytes, bytes: Bytes) -> Result<Source, Cause> {
-    let ImageBytes { image: id, .. } = *offer;
-    match &offer.offer {
-        Offer::Nothing => {
-            let reason = "neither this slave nor the master has what the image is made of".into();
-            Err(Cause::Rejected { reason })
-        }
-        Offer::Recipe { init, module } => {
-            // It is no longer than the payload, or the message would not have been taken.
-            let (mut wasm, at) = (bytes, usize::try_from(*module).unwrap_or(usize::MAX));
-            let args = wasm.split_off(at.min(wasm.len()));
-            Source::recipe(id, init.clone(), wasm, args)
-        }
-        Offer::Snapshot { module, init_us } => {
-            Ok(Source::Snapshot { id, module: *module, wasm: bytes, init_us: *init_us })
-        }
     }
 }

@@ -1,0 +1,148 @@
+//! Payloads that arrive from a master, and what they are for.
+//!
+//! Owns: what follows when one is there, or does not come. Does not: decide whether it may come,
+//! which the announcing message does. Invariant: whatever a payload belongs to is ended once: by the
+//! payload, or by the reason for which there is none.
+
+use super::Reader;
+use crate::job::Job;
+use crate::module::code::{CodeId, Wanted};
+use crate::module::image::Source;
+use crate::session::Session;
+use dpfw_link::LinkError;
+use dpfw_protocol::Bytes;
+use dpfw_protocol::error::Cause;
+use dpfw_protocol::ids::ConversationId;
+use dpfw_protocol::message::{ImageBytes, ModuleBytes, Offer, StoreReply, StoreRequest};
+use dpfw_protocol::receive::{ArrivalError, Step};
+
+/// What a payload belongs to that is arriving.
+#[derive(Debug)]
+pub(super) enum Arriving {
+    Args(Job),
+    Module(ModuleBytes),
+    Image(ImageBytes),
+    Value(StoreRequest),
+}
+
+impl Reader {
+    /// A message announces a payload.
+    pub(super) fn begin(
+        &mut self,
+        conversation: ConversationId,
+        payload: u64,
+        inline: &[u8],
+        last: bool,
+        arriving: Arriving,
+    ) -> Result<(), LinkError> {
+        let step = self.arrivals.begin(conversation, payload, inline, last, arriving);
+        self.arrived(conversation, step)
+    }
+
+    /// Goes on with what has arrived, or grants credit for what is arriving.
+    pub(super) fn arrived(
+        &mut self,
+        conversation: ConversationId,
+        step: Result<Step<Arriving>, ArrivalError<Arriving>>,
+    ) -> Result<(), LinkError> {
+        match step {
+            Ok(Step::Complete(Arriving::Args(mut job), bytes)) => {
+                job.args = bytes;
+                self.batch.push(job);
+            }
+            Ok(Step::Complete(Arriving::Module(offer), bytes)) => {
+                let source = Source::module(offer.module, bytes);
+                self.core.offered(&self.session, CodeId::Module(offer.module), source);
+            }
+            Ok(Step::Complete(Arriving::Image(offer), bytes)) => {
+                self.offered(&offer, |offer| source_of(offer, bytes));
+            }
+            Ok(Step::Complete(Arriving::Value(request), value)) => {
+                let Session { namespace, principal, .. } = &*self.session;
+                let StoreRequest { op, terms, .. } = request;
+                let answer =
+                    self.core.store.apply_on(terms, namespace, principal, op, value, &|| true);
+                self.reply(conversation, answer);
+            }
+            Ok(Step::More(Some(bytes))) => {
+                self.session.outbox.grant(conversation, bytes)?;
+            }
+            Ok(Step::More(None) | Step::Stray) => {}
+            Err(ArrivalError::NoRoom(arriving)) => {
+                let cause = Cause::Busy { what: "no room for another payload".into() };
+                self.refuse(conversation, arriving, cause);
+            }
+            Err(error) => return Err(LinkError::Broken(error.to_string())),
+        }
+        Ok(())
+    }
+
+    /// Does not take a payload, and lets the master stop sending it.
+    pub(super) fn refuse(&self, conversation: ConversationId, arriving: Arriving, cause: Cause) {
+        // It always fits a frame: causes are cut when they become failures.
+        let _ = self.session.outbox.abandon(conversation, cause.clone());
+        self.fail(conversation, arriving, cause);
+    }
+
+    /// Ends what waits for a payload that does not come.
+    pub(super) fn fail(&self, conversation: ConversationId, arriving: Arriving, cause: Cause) {
+        match arriving {
+            Arriving::Args(job) => self.core.refuse(&job, cause),
+            Arriving::Value(_) => self.reply(conversation, Err(cause)),
+            Arriving::Module(offer) => {
+                self.core.offered(&self.session, CodeId::Module(offer.module), Err(cause));
+            }
+            Arriving::Image(offer) => self.offered(&offer, |_| Err(cause)),
+        }
+    }
+
+    fn offered(
+        &self,
+        offer: &ImageBytes,
+        source: impl FnOnce(&ImageBytes) -> Result<Source, Cause>,
+    ) {
+        let wanted = Wanted::new(offer.image, None, &self.session);
+        self.core.offered(&self.session, CodeId::Image(wanted.built), source(offer));
+    }
+
+    fn reply(&self, conversation: ConversationId, answer: Result<crate::store::Answer, Cause>) {
+        let (answer, failure) = match answer {
+            Ok(answer) => (answer, None),
+            Err(cause) => (Default::default(), Some(cause.into())),
+        };
+        let reply = StoreReply {
+            failure,
+            hit: answer.hit,
+            version: answer.version,
+            entries: answer.entries,
+            more: answer.more,
+            payload: answer.value.len() as u64,
+        };
+        let outbox = &self.session.outbox;
+        if let Err(error) = outbox.message_with(conversation, &reply, answer.value.into()) {
+            tracing::error!(%error, "an answer of the store cannot be told");
+        }
+        self.session.look_for_clog();
+        outbox.flush();
+    }
+}
+
+/// What an image is made of, as it arrived.
+fn source_of(offer: &ImageBytes, bytes: Bytes) -> Result<Source, Cause> {
+    let ImageBytes { image: id, .. } = *offer;
+    match &offer.offer {
+        Offer::Nothing => {
+            let reason = "neither this slave nor the master has what the image is made of".into();
+            Err(Cause::Rejected { reason })
+        }
+        Offer::Recipe { init, module } => {
+            // It is no longer than the payload, or the message would not have been taken.
+            let (mut wasm, at) = (bytes, usize::try_from(*module).unwrap_or(usize::MAX));
+            let args = wasm.split_off(at.min(wasm.len()));
+            Source::recipe(id, init.clone(), wasm, args)
+        }
+        Offer::Snapshot { module, init_us } => {
+            Ok(Source::Snapshot { id, module: *module, wasm: bytes, init_us: *init_us })
+        }
+    }
+}
