@@ -15,11 +15,13 @@ use dpfw_protocol::limits::{HEARTBEAT, STALL};
 use dpfw_protocol::message::{Abandon, Close, Credit, Message, MessageError};
 use dpfw_protocol::payload::Payload;
 use dpfw_protocol::send::SendQueue;
-use std::io::{self, IoSlice};
+use inner::{Inner, Want, room};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use tokio::io::AsyncWrite;
+
+mod inner;
 
 /// Control frames that may wait for a peer: as many results of the largest inline size as
 /// a session may have attempts. A peer that lets more pile up does not read.
@@ -29,51 +31,10 @@ pub(crate) const MOST: usize =
 /// Beats for which a peer may take nothing.
 const STUCK: u32 = (STALL.as_secs() / HEARTBEAT.as_secs()) as u32;
 
-/// What is written at one go: some milliseconds' worth, however fast the peer reads.
-const TURN: usize = 4 << 20;
-
 /// A shared way to write to one link. Cloning shares it; the stream is closed when the
 /// link ends.
 #[derive(Clone)]
 pub struct Outbox(Arc<Mutex<Inner>>);
-
-struct Inner {
-    queue: SendQueue,
-    writer: Option<Box<dyn AsyncWrite + Send + Unpin>>,
-    /// The pump, which goes on where a flush could not.
-    pump: Waker,
-    /// Who waits until there are fewer unwritten bytes of payloads than this.
-    below: Option<(usize, Waker)>,
-    /// Who waits until there are fewer unwritten bytes of control frames than this.
-    control_below: Option<(usize, Waker)>,
-    /// Who waits for streams within the link. Bounded by the streams there are.
-    waiting: Vec<Waiting>,
-    /// Whether the stream may hold bytes that it was not told to pass on.
-    unflushed: bool,
-    /// Bytes written since the last beat.
-    written: u64,
-    /// Whether the pump has tried to write since the last beat.
-    pumped: bool,
-    /// Beats at which something waited that the stream took nothing of.
-    stuck: u32,
-    failure: Option<LinkError>,
-}
-
-/// Somebody who waits for a stream to take more, or to be over.
-struct Waiting {
-    conversation: ConversationId,
-    want: Want,
-    waker: Waker,
-}
-
-/// What is waited for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Want {
-    /// That the receiver allows more, and less than this is unsent.
-    Room(usize),
-    /// That all was sent, or it was abandoned.
-    Over,
-}
 
 /// The link has ended, or its peer does not read: nothing more can be said to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -374,99 +335,6 @@ impl Outbox {
     pub fn is_closed(&self) -> bool {
         self.lock().writer.is_none()
     }
-}
-
-impl Inner {
-    /// Writes until the queue is empty or the stream is full.
-    fn write(&mut self, cx: &mut Context<'_>) {
-        match self.poll_write(cx) {
-            Poll::Pending | Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(error)) => self.fail(LinkError::Io(error)),
-        }
-        if let Some((_, waker)) = self.below.take_if(|(most, _)| self.queue.bulk_bytes() <= *most) {
-            waker.wake();
-        }
-        let waiting = self.queue.control_bytes();
-        if let Some((_, waker)) = self.control_below.take_if(|(most, _)| waiting <= *most) {
-            waker.wake();
-        }
-        self.wake();
-        if waiting > MOST {
-            self.fail(LinkError::Overrun(waiting));
-        }
-    }
-
-    fn fail(&mut self, failure: LinkError) {
-        self.writer = None;
-        self.queue.clear();
-        self.failure.get_or_insert(failure);
-        self.wake();
-    }
-
-    /// Whether a stream is as somebody wants it. One that is over is as anybody does.
-    fn has(&mut self, conversation: ConversationId, want: Want) -> bool {
-        match (self.queue.unsent(conversation), want) {
-            (None, _) => true,
-            (Some(unsent), Want::Room(buffer)) => room(unsent, buffer) > 0,
-            (Some(_), Want::Over) => false,
-        }
-    }
-
-    fn wait(&mut self, cx: &mut Context<'_>, conversation: ConversationId, want: Want) {
-        let waker = cx.waker().clone();
-        self.waiting.retain(|other| other.conversation != conversation);
-        self.waiting.push(Waiting { conversation, want, waker });
-    }
-
-    /// Wakes those whose streams are as they want them.
-    fn wake(&mut self) {
-        let mut waiting = std::mem::take(&mut self.waiting);
-        for it in waiting.extract_if(.., |it| self.has(it.conversation, it.want)) {
-            it.waker.wake();
-        }
-        self.waiting = waiting;
-    }
-
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(writer) = &mut self.writer else {
-            return Poll::Ready(Ok(()));
-        };
-        let mut left = TURN;
-        while !self.queue.is_idle() {
-            if left == 0 {
-                // Others wait for the lock, and for the thread; the pump goes on.
-                self.pump.wake_by_ref();
-                return Poll::Pending;
-            }
-            let mut slices: Vec<IoSlice<'_>> = Vec::new();
-            self.queue.slices(&mut slices);
-            if slices.is_empty() {
-                break;
-            }
-            let n = match Pin::new(&mut *writer).poll_write_vectored(cx, &slices) {
-                Poll::Ready(Ok(0)) => {
-                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-                }
-                Poll::Ready(Ok(n)) => n,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => return Poll::Pending,
-            };
-            left = left.saturating_sub(n);
-            self.queue.advance(n);
-            self.written += n as u64;
-            self.unflushed = true;
-        }
-        if self.unflushed {
-            std::task::ready!(Pin::new(writer).poll_flush(cx))?;
-            self.unflushed = false;
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-/// What a stream takes with so much unsent, and so much allowed.
-fn room((unsent, credit): (usize, u64), buffer: usize) -> usize {
-    buffer.min(usize::try_from(credit).unwrap_or(usize::MAX)).saturating_sub(unsent)
 }
 
 impl std::fmt::Debug for Outbox {
