@@ -1,8 +1,8 @@
 //! The attempts that wait for a slot, and who may have one.
 //!
 //! Owns: a lane for each session, served in turn, so that a master with a long queue does
-//! not hold up another; the reservation of all slots; who sleeps until there is work. Does not:
-//! know sandboxes; who is not admitted for want of one waits here until one is given back.
+//! not hold up another; the reservation of all slots (`reserve`); who sleeps until there is work.
+//! Does not: know sandboxes; who is not admitted for want of one waits here until one is given back.
 //! Invariants: while a session holds or awaits the reservation no other session's attempt
 //! starts, and of those that waited none goes on but to build what others wait for; the queue is
 //! bounded; each job leaves it exactly once.
@@ -10,13 +10,16 @@
 use crate::fiber::Fiber;
 use crate::job::Job;
 use crate::session::Session;
-use dpfw_protocol::ids::{AttemptId, ConversationId};
+use dpfw_protocol::ids::AttemptId;
 use lane::Lane;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
 mod lane;
+mod reserve;
+
+pub(crate) use reserve::{Released, Reservation, Wished};
 
 /// The queue of a slave.
 #[derive(Debug)]
@@ -39,33 +42,6 @@ struct Inner {
     parked: usize,
     leader: Option<Waker>,
     stopped: bool,
-}
-
-/// All slots, held or wished for by a session.
-#[derive(Clone, Debug)]
-pub(crate) struct Reservation {
-    pub(crate) session: Arc<Session>,
-    pub(crate) conversation: ConversationId,
-}
-
-/// What became of a wish.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wished {
-    /// The session has all slots.
-    Granted,
-    /// They are granted by a later [`Queue::done`] or [`Queue::release`].
-    Waiting,
-    /// It does not get them.
-    Refused,
-}
-
-/// What follows from a release.
-#[derive(Debug)]
-pub(crate) struct Released {
-    /// The wish that is not waited for any more; it is answered all the same.
-    pub(crate) withdrawn: Option<Reservation>,
-    /// The reservation that is granted by it.
-    pub(crate) granted: Option<Reservation>,
 }
 
 /// What follows from a slot that is free again.
@@ -240,52 +216,6 @@ impl Queue {
         Freed { granted: inner.grant(), waiting: inner.len + inner.woken > 0 }
     }
 
-    /// A session wishes for all slots.
-    pub(crate) fn reserve(&self, wish: Reservation, wait: bool) -> Wished {
-        let mut inner = self.lock();
-        let is_mine = |r: &Reservation| Arc::ptr_eq(&r.session, &wish.session);
-        let others = inner.running.iter().any(|s| !Arc::ptr_eq(s, &wish.session));
-        if inner.reservation.is_none() && inner.wishes.is_empty() && !others {
-            inner.reservation = Some(wish);
-            return Wished::Granted;
-        }
-        let has_one = inner.reservation.iter().chain(&inner.wishes).any(is_mine);
-        if !wait || has_one {
-            return Wished::Refused;
-        }
-        inner.wishes.push_back(wish);
-        Wished::Waiting
-    }
-
-    /// A session gives its reservation or its wish back.
-    pub(crate) fn release(&self, session: &Arc<Session>) -> Released {
-        let mut inner = self.lock();
-        let at = inner.wishes.iter().position(|w| Arc::ptr_eq(&w.session, session));
-        let withdrawn = at.and_then(|at| inner.wishes.remove(at));
-        if inner.reservation.as_ref().is_some_and(|r| Arc::ptr_eq(&r.session, session)) {
-            inner.reservation = None;
-        }
-        let granted = inner.grant();
-        drop(inner);
-        self.rouse();
-        Released { withdrawn, granted }
-    }
-
-    /// Nobody holds or awaits all slots any more: what has started is to end.
-    pub(crate) fn open(&self) {
-        let mut inner = self.lock();
-        inner.reservation = None;
-        inner.wishes.clear();
-        drop(inner);
-        self.rouse();
-    }
-
-    /// Whether another session holds all slots.
-    pub(crate) fn is_taken_from(&self, session: &Arc<Session>) -> bool {
-        let inner = self.lock();
-        inner.reservation.as_ref().is_some_and(|r| !Arc::ptr_eq(&r.session, session))
-    }
-
     /// The session's attempts that have not started.
     pub(crate) fn unstarted(&self, session: &Arc<Session>) -> Vec<AttemptId> {
         let inner = self.lock();
@@ -415,18 +345,6 @@ impl Inner {
             return next.unwrap_or(Next::Nothing);
         }
         Next::Nothing
-    }
-
-    fn grant(&mut self) -> Option<Reservation> {
-        if self.reservation.is_some() {
-            return None;
-        }
-        let wish = self.wishes.front()?;
-        if self.running.iter().any(|s| !Arc::ptr_eq(s, &wish.session)) {
-            return None;
-        }
-        self.reservation = self.wishes.pop_front();
-        self.reservation.clone()
     }
 }
 
