@@ -1,8 +1,8 @@
 //! Tasks that wait for slaves that have their keys.
 //!
 //! Owns: a queue for each set of keys that tasks wait for, which slaves have all of it, and
-//! who was asked. Does not: know what is under a key, or believe that it stays there; a slave
-//! looks when it starts an attempt, and says so if it is gone.
+//! who was asked (`search` asks). Does not: know what is under a key, or believe that it stays
+//! there; a slave looks when it starts an attempt, and says so if it is gone.
 //!
 //! A lane is *hard* for tasks that run only where their keys are. If no slave is known to have
 //! them, every slave that works is asked, once; when none has them the tasks end. A lane is
@@ -15,17 +15,19 @@
 //! the first slave to come.
 
 use crate::alarm::Alarm;
-use crate::core::{Core, End, Turn};
-use crate::effect::{Effect, Outcome};
+use crate::core::Core;
 use crate::event::{KeyId, SlaveId};
 use crate::hash::IdMap;
-use crate::slave::{Hold, Room, Standing};
+use crate::slave::{Room, Standing};
 use crate::task::{Aside, Home, List, Ref};
 use crate::time::Time;
-use dpfw_protocol::error::Cause;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Unbounded};
 use std::time::Duration;
+
+mod bide;
+mod check;
+mod search;
 
 /// A lane; never used again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -285,197 +287,6 @@ impl Core {
             }
         }
         self.unlink_lane(slave, id);
-    }
-
-    /// A slave has come: it may have what others have not.
-    pub(crate) fn ask_newcomer(&mut self, turn: &mut Turn<'_>, slave: SlaveId) {
-        for lane in self.lanes.by_id.values_mut() {
-            if lane.tie == Tie::Hard && lane.at.is_empty() {
-                lane.search = Search::Asked;
-                lane.asked.insert(slave);
-                turn.out.push(Effect::Locate { slave, keys: lane.keys.clone() });
-            }
-        }
-    }
-
-    /// A slave has said which of the keys it has.
-    pub(crate) fn handle_located(&mut self, id: SlaveId, keys: &[KeyId], held: &[KeyId]) {
-        for key in keys {
-            match held.contains(key) {
-                true => self.handle_key(id, *key),
-                false => self.handle_key_gone(id, *key),
-            }
-        }
-        if let Some(found) = self.lanes.find(Tie::Hard, keys)
-            && let Some(lane) = self.lanes.by_id.get_mut(&found)
-        {
-            lane.asked.remove(&id);
-            self.lanes.stirred.insert(found);
-        }
-    }
-
-    /// Looks after the hard lanes for which there may be no slave.
-    pub(crate) fn tend_lanes(&mut self, turn: &mut Turn<'_>) {
-        while let Some(id) = self.lanes.stirred.pop_first() {
-            let Some(lane) = self.lanes.by_id.get(&id) else { continue };
-            if !lane.at.is_empty() || !lane.asked.is_empty() {
-                continue;
-            }
-            // The first slave to come is asked then.
-            let is_early = lane.search == Search::New && self.slaves.is_empty();
-            let is_over = lane.search == Search::Asked;
-            if !is_early && (is_over || !self.ask_all(turn, id)) {
-                self.fail_lane_of_keys(turn, id);
-            }
-        }
-        if std::mem::take(&mut self.stranded) {
-            self.fail_stranded(turn);
-        }
-    }
-
-    /// Asks every slave that works for the keys of a lane; whether there is one.
-    fn ask_all(&mut self, turn: &mut Turn<'_>, id: LaneId) -> bool {
-        let working = self.slaves.iter().filter(|(_, it)| it.standing == Standing::Working);
-        let asked: BTreeSet<_> = working.map(|(slave, _)| slave).collect();
-        let Some(lane) = self.lanes.by_id.get_mut(&id) else { return false };
-        for slave in asked.iter().filter(|_| !mutated!(LocateForgotten)) {
-            turn.out.push(Effect::Locate { slave: *slave, keys: lane.keys.clone() });
-        }
-        lane.search = Search::Asked;
-        lane.asked = asked;
-        !lane.asked.is_empty()
-    }
-
-    fn fail_lane_of_keys(&mut self, turn: &mut Turn<'_>, id: LaneId) {
-        while let Some(task) = self.lanes.head(id) {
-            self.unlink(task);
-            self.fail_without_key(turn, task);
-        }
-    }
-
-    /// Ends the suspects for whose keys there is no slave.
-    fn fail_stranded(&mut self, turn: &mut Turn<'_>) {
-        let is_stranded = |task: &Ref| match &self.tasks[*task].home {
-            Home::At(keys) => !self.keys.with_all(keys).any(|slave| self.works(slave)),
-            _ => false,
-        };
-        let stranded: Vec<_> = self.suspects.iter(&self.tasks).filter(is_stranded).collect();
-        for task in stranded {
-            self.unlink(task);
-            self.fail_without_key(turn, task);
-        }
-    }
-
-    /// Ends a task, which is in no queue, because no slave has its keys. Of several the first
-    /// is named that no slave has; if each is somewhere, the first.
-    fn fail_without_key(&mut self, turn: &mut Turn<'_>, task: Ref) {
-        let Home::At(keys) = &self.tasks[task].home else { return };
-        let is_nowhere = |key: &&KeyId| !self.keys.holders(**key).any(|slave| self.works(slave));
-        let Some(key) = keys.iter().find(is_nowhere).or(keys.first()).copied() else { return };
-        self.counted.failed += 1;
-        self.resolve(turn, task, Outcome::KeyGone { key, slave: None }, 0);
-    }
-
-    /// Ends what waits in hard lanes, when no slave is linked and none will come.
-    pub(crate) fn give_up_lanes(&mut self, turn: &mut Turn<'_>) {
-        while let Some(id) = self.lanes.by_id.keys().next().copied() {
-            while let Some(task) = self.lanes.head(id) {
-                self.unlink(task);
-                self.fail(turn, task, Cause::NoSlaves, None);
-            }
-        }
-    }
-
-    /// Has the head of the queue wait for a slave that has its keys, if that is expected to be
-    /// over sooner than making what is under them elsewhere. Whether it does.
-    pub(crate) fn bide(&mut self, task: Ref) -> bool {
-        let it = &self.tasks[task];
-        let Home::Near(keys) = &it.home else { return false };
-        if it.aside != Aside::No || !self.is_worth_biding(task, keys) {
-            return false;
-        }
-        self.queue.unlink(&mut self.tasks, task);
-        self.tasks[task].aside = Aside::Keys;
-        self.enqueue(task, End::Back);
-        true
-    }
-
-    fn is_worth_biding(&self, task: Ref, keys: &[KeyId]) -> bool {
-        let Some(cost) = self.keys.cost(keys) else { return false };
-        let lane = self.lanes.find(Tie::Soft, keys).and_then(|id| self.lanes.by_id.get(&id));
-        let ahead = lane.map_or(0, |lane| lane.list.len() as u64);
-        let mut holders =
-            self.keys.with_all(keys).filter_map(|id| Some((id, self.slaves.find(id)?)));
-        let has_room = |(id, slave): (SlaveId, &crate::slave::Slave)| {
-            slave.is_open() && self.fits_room(slave.room(&self.config).0, id, task)
-        };
-        let is_short = holders.any(|(id, slave)| {
-            let work = slave.all_nanos.saturating_add(ahead.saturating_mul(self.cost_at(id, task)));
-            let is_usable = slave.is_able() && matches!(slave.hold, Hold::Open);
-            is_usable && work / u64::from(slave.slots.max(1)) < cost
-        });
-        let mut holders =
-            self.keys.with_all(keys).filter_map(|id| Some((id, self.slaves.find(id)?)));
-        // Where there is room it goes at once.
-        is_short && !holders.any(has_room)
-    }
-
-    /// A soft lane has waited long enough, or has nobody to wait for: any slave will do.
-    pub(crate) fn release_lane(&mut self, id: LaneId) {
-        let Some(lane) = self.lanes.by_id.get(&id) else { return };
-        let tasks: Vec<_> = lane.list.iter(&self.tasks).collect();
-        for task in tasks.into_iter().rev() {
-            self.unlink(task);
-            self.tasks[task].aside = Aside::Spent;
-            self.queue.push_front(&mut self.tasks, task);
-        }
-    }
-
-    /// Checks the lanes.
-    ///
-    /// # Panics
-    /// If an invariant does not hold.
-    pub(crate) fn check_lanes(&self) {
-        assert!(self.lanes.stirred.is_empty() && !self.stranded, "lanes are left to look after");
-        for task in self.suspects.iter(&self.tasks) {
-            let Home::At(keys) = &self.tasks[task].home else { continue };
-            let mut at = self.keys.with_all(keys);
-            assert!(at.any(|slave| self.works(slave)), "a suspect without a slave");
-        }
-        for (id, lane) in &self.lanes.by_id {
-            assert!(!lane.list.is_empty(), "an empty lane");
-            assert_eq!(self.lanes.find(lane.tie, &lane.keys), Some(*id));
-            let at: BTreeSet<_> =
-                self.keys.with_all(&lane.keys).filter(|slave| self.works(*slave)).collect();
-            assert_eq!(lane.at, at, "the slaves of a lane");
-            assert!(lane.asked.iter().all(|slave| self.works(*slave)), "asked a lost slave");
-            let waits = !at.is_empty() || !lane.asked.is_empty();
-            match lane.tie {
-                Tie::Hard => assert!(waits || self.slaves.is_empty(), "a lane without hope"),
-                Tie::Soft => {
-                    assert!(!at.is_empty() && self.alarms.has(lane.until, Alarm::Lane(*id)))
-                }
-            }
-            for slave in &lane.at {
-                let Some(there) = self.slaves.find(*slave) else { continue };
-                assert!(there.lanes.contains(id), "slave {slave} does not know its lane");
-                let idle = there.is_able() && there.hold == Hold::Open && there.outs.is_empty();
-                assert!(!idle || there.room(&self.config).0 == Room::Full, "slave {slave} is idle");
-            }
-        }
-        let known: usize = self.lanes.by_id.values().map(|lane| lane.at.len()).sum();
-        let knowing: usize = self.slaves.iter().map(|(_, slave)| slave.lanes.len()).sum();
-        assert_eq!(known, knowing, "slaves know lanes that are not");
-    }
-
-    /// The lanes with the tasks that wait in them, for checking.
-    pub(crate) fn lanes_to_check(&self) -> impl Iterator<Item = (LaneId, &List)> {
-        self.lanes.by_id.iter().map(|(id, lane)| (*id, &lane.list))
-    }
-
-    /// How many lanes there are.
-    pub(crate) fn lanes_len(&self) -> usize {
-        self.lanes.by_id.len()
     }
 }
 
