@@ -194,8 +194,9 @@ pub enum Event {
         /// The attempts.
         attempts: Vec<AttemptId>,
     },
-    /// Attempts that have not begun wait for their module, and hold no slot until they are said
-    /// to be [`Queued`](Self::Queued). Nothing more of their kind is sent there meanwhile.
+    /// Attempts that have not begun wait for their module, or for a sandbox that may wait, and hold
+    /// no slot until they begin or are said to be [`Queued`](Self::Queued). Nothing more of their
+    /// kind is sent there meanwhile.
     Loading {
         /// The slave.
         slave: SlaveId,

@@ -1,10 +1,11 @@
 //! Slaves that make a module ready, and the tasks that wait for no other reason.
 //!
 //! Owns: which kinds are put aside. Does not: know modules; a slave says of attempts that they
-//! wait for theirs. Such an attempt holds no slot, and nothing more of its kind is sent to that
-//! slave meanwhile: it would only lie there. A task at the head of the queue that is held back
-//! by this alone steps aside, so that others are not held back by it. Invariant: what is aside
-//! is older than what is in the queue, and goes first.
+//! wait for theirs, or, which comes to the same here, for a sandbox that may wait. Such an
+//! attempt holds no slot, and nothing more of its kind is sent to that slave meanwhile: it would
+//! only lie there. A task at the head of the queue that is held back by this alone steps aside,
+//! so that others are not held back by it. Invariant: what is aside is older than what is in the
+//! queue, and goes first.
 
 use crate::core::{Core, Turn};
 use crate::event::{KindId, SlaveId};

@@ -31,8 +31,9 @@ pub struct Waiting {
     pub attempts: Vec<AttemptId>,
 }
 
-/// Attempts have not begun, because their module is being fetched or made. They hold no slot
-/// meanwhile; [`Queued`] is said when it is there.
+/// Attempts have not begun, because their module is being fetched or made, or because all sandboxes
+/// that may wait are in use. They hold no slot meanwhile; [`Queued`] is said when the module is
+/// there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Loading {
     /// The attempts.
@@ -153,8 +154,8 @@ pub struct Status {
     pub upto: AttemptId,
     /// This session's attempts that are in a slot.
     pub attempts: AttemptSet,
-    /// Those that it has otherwise: arriving, queued, waiting for their module, or for
-    /// something else without a slot.
+    /// Those that it has otherwise: arriving, queued, waiting for their module, for a sandbox, or
+    /// for something else without a slot.
     pub others: AttemptSet,
 }
 
