@@ -145,7 +145,7 @@ pub enum Cause {
         message: String,
     },
     /// The key holds something else than what was asked for.
-    #[error("`{key}` holds no value: its entry is of the kind `{kind}`")]
+    #[error("`{key}` {}", Instead(*kind))]
     WrongKind {
         /// The key.
         key: String,
@@ -165,6 +165,13 @@ pub enum Cause {
     KeyGone {
         /// The entry's key.
         key: String,
+    },
+    /// The image that the task starts from is on no slave any more that could give it away, and
+    /// the task's master does not know what it is made of. The task did not run.
+    #[error("the image `{image}` is gone: no slave that is linked has it to give away")]
+    ImageGone {
+        /// The key by which the master looked it up, or what it is called.
+        image: String,
     },
     /// The master was shut down.
     #[error("the master was shut down")]
@@ -218,6 +225,18 @@ impl fmt::Display for Hint<'_> {
             return Ok(());
         }
         write!(f, "; it has {}", self.0.join(", "))
+    }
+}
+
+/// What a key holds that was asked for as something else.
+struct Instead(EntryKind);
+
+impl fmt::Display for Instead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            EntryKind::Value => f.write_str("holds a value, and something else was asked for"),
+            kind => write!(f, "holds no value: its entry is of the kind `{kind}`"),
+        }
     }
 }
 
@@ -408,6 +427,7 @@ impl Cause {
             Self::WrongKind { .. } => 24,
             Self::Ring { .. } => 26,
             Self::KeyGone { .. } => 25,
+            Self::ImageGone { .. } => 28,
             Self::Unknown { code, .. } => *code,
         }
     }
@@ -483,7 +503,9 @@ impl From<Cause> for Failure {
             Cause::WrongKind { key, kind } => {
                 Self { message: key, name: kind.as_str().into(), ..Self::default() }
             }
-            Cause::KeyGone { key: name } => Self { name, ..Self::default() },
+            Cause::KeyGone { key: name } | Cause::ImageGone { image: name } => {
+                Self { name, ..Self::default() }
+            }
             Cause::MissingTask { name, known } => Self { name, list: known, ..Self::default() },
             Cause::Ring { keys } => Self { list: keys, ..Self::default() },
             Cause::SlaveLost { may_have_run } => {
@@ -557,6 +579,7 @@ impl From<Failure> for Cause {
             },
             26 => Self::Ring { keys: list },
             25 => Self::KeyGone { key: name },
+            28 => Self::ImageGone { image: name },
             code => Self::Unknown { code, message },
         }
     }
@@ -601,6 +624,7 @@ mod tests {
             Cause::WrongKind { key: "k".into(), kind: EntryKind::Image },
             Cause::Ring { keys: vec!["x".into(), "y".into()] },
             Cause::KeyGone { key: "part/1".into() },
+            Cause::ImageGone { image: "index".into() },
             Cause::Unknown { code: 999, message: text() },
         ]
     }
@@ -628,6 +652,9 @@ mod tests {
         assert_eq!(cause.to_string(), "the limit on memory was exceeded (allowed: 65536 bytes)");
         let cause = Cause::MissingTask { name: "ad".into(), known: vec!["add".into()] };
         assert_eq!(cause.to_string(), "the module has no task `ad`; it has add");
+        let wrong = |kind| Cause::WrongKind { key: "k".into(), kind }.to_string();
+        assert_eq!(wrong(EntryKind::Image), "`k` holds no value: its entry is of the kind `image`");
+        assert_eq!(wrong(EntryKind::Value), "`k` holds a value, and something else was asked for");
         let ring = |keys: &[&str]| {
             Cause::Ring { keys: keys.iter().map(|&key| key.to_owned()).collect() }.to_string()
         };

@@ -508,7 +508,7 @@ bounded! {
     StoreRequest = STORE_REQUEST, self => self.op.is_bounded();
     StoreReply = STORE_REPLY, self => {
         self.entries.len() <= MAX_LISTED
-            && self.entries.iter().all(|entry| entry.key.is_bounded())
+            && self.entries.iter().all(EntryInfo::is_bounded)
             && self.failure.as_ref().is_none_or(Failure::is_bounded)
     };
     Description = DESCRIPTION, self => self.agent.len() <= MAX_NAME;

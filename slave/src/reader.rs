@@ -9,7 +9,7 @@ use crate::drain;
 use crate::job::{Bound, Job};
 use crate::kept::{self, Keys};
 use crate::module::code::{CodeId, Wanted};
-use crate::module::image::{Source, fetch};
+use crate::module::image::{self, Source, fetch};
 use crate::queue::Reservation;
 use crate::session::{MOST_HELD, Session};
 use dpfw_link::{Inbox, LinkError};
@@ -25,7 +25,7 @@ use dpfw_protocol::message::{
     Reserve, StoreReply, StoreRequest, TaskFlags, decode, kind,
 };
 use dpfw_protocol::receive::{ArrivalError, Arrivals, Step};
-use dpfw_protocol::store::Key;
+use dpfw_protocol::store::{Key, StoreOp};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -119,8 +119,14 @@ impl Reader {
                 let step = self.arrivals.chunk(conversation, frame.body, last);
                 self.arrived(conversation, step)
             }
-            kind::BIND => self.bind(decode::<Bind>(frame)?.0),
-            kind::BIND_IMAGE => self.bind_image(decode::<BindImage>(frame)?.0),
+            kind::BIND => {
+                let bind = decode::<Bind>(frame)?.0;
+                self.bind(bind.bind, Bound::new(bind))
+            }
+            kind::BIND_IMAGE => {
+                let bind = decode::<BindImage>(frame)?.0;
+                self.bind(bind.bind, Bound::on_image(bind, &self.session))
+            }
             kind::CANCEL => {
                 decode::<Cancel>(frame)?;
                 self.cancel(conversation.attempt());
@@ -230,23 +236,15 @@ impl Reader {
         }
     }
 
-    fn bind(&mut self, bind: Bind) -> Result<(), LinkError> {
-        self.check_turn(bind.bind)?;
-        self.binds.push(Arc::new(Bound::new(bind)));
-        Ok(())
-    }
-
-    fn bind_image(&mut self, bind: BindImage) -> Result<(), LinkError> {
-        self.check_turn(bind.bind)?;
-        self.binds.push(Arc::new(Bound::on_image(bind, &self.session)));
-        Ok(())
-    }
-
-    fn check_turn(&self, bind: BindId) -> Result<(), LinkError> {
-        match bind.0 as usize == self.binds.len() && self.binds.len() < MAX_BINDS {
-            true => Ok(()),
-            false => Err(LinkError::Broken(format!("task {bind} is bound out of turn"))),
+    /// A number stands for a task: a new one, or, from here on, one that stood for another.
+    fn bind(&mut self, bind: BindId, bound: Bound) -> Result<(), LinkError> {
+        let (at, next) = (bind.0 as usize, self.binds.len());
+        match self.binds.get_mut(at) {
+            Some(other) => *other = Arc::new(bound),
+            None if at == next && next < MAX_BINDS => self.binds.push(Arc::new(bound)),
+            None => return Err(LinkError::Broken(format!("task {bind} is bound out of turn"))),
         }
+        Ok(())
     }
 
     fn dispatch(
@@ -282,6 +280,7 @@ impl Reader {
             flags: dispatch.flags,
             limits: limits.map(Box::new),
             keys: Keys::of(keep, needs),
+            refused: None,
             arrived: now,
             deadline,
         };
@@ -398,6 +397,9 @@ impl Reader {
             Ok(Step::Complete(Arriving::Value(request), value)) => {
                 let Session { namespace, principal, .. } = &*self.session;
                 let StoreRequest { op, terms, .. } = request;
+                if let StoreOp::Look { key } = &op {
+                    image::looked_at(&self.core, &self.session, key);
+                }
                 let answer =
                     self.core.store.apply_on(terms, namespace, principal, op, value, &|| true);
                 self.reply(conversation, answer);
@@ -430,7 +432,13 @@ impl Reader {
             Arriving::Module(offer) => {
                 self.core.offered(&self.session, CodeId::Module(offer.module), Err(cause));
             }
-            Arriving::Image(offer) => self.offered(&offer, |_| Err(cause)),
+            Arriving::Image(offer) => match offer.offer {
+                Offer::Snapshot { .. } if !cause.is_recoverable() => {
+                    let wanted = Wanted::new(offer.image, None, &self.session);
+                    self.core.snapshot_refused(&self.session, CodeId::Image(wanted.built), &cause);
+                }
+                _ => self.offered(&offer, |_| Err(cause)),
+            },
         }
     }
 
@@ -504,18 +512,19 @@ impl Reader {
 fn source_of(offer: &ImageBytes, bytes: Bytes) -> Result<Source, Cause> {
     let ImageBytes { image: id, .. } = *offer;
     match &offer.offer {
-        Offer::Nothing => {
-            let reason = "neither this slave nor the master has what the image is made of".into();
-            Err(Cause::Rejected { reason })
-        }
+        Offer::Nothing => Err(Cause::ImageGone { image: id.to_string() }),
         Offer::Recipe { init, module } => {
             // It is no longer than the payload, or the message would not have been taken.
             let (mut wasm, at) = (bytes, usize::try_from(*module).unwrap_or(usize::MAX));
             let args = wasm.split_off(at.min(wasm.len()));
             Source::recipe(id, init.clone(), wasm, args)
         }
-        Offer::Snapshot { module, init_us } => {
-            Ok(Source::Snapshot { id, module: *module, wasm: bytes, init_us: *init_us })
-        }
+        Offer::Snapshot { module, init, init_us } => Ok(Source::Snapshot {
+            id,
+            module: *module,
+            init: init.clone(),
+            wasm: bytes,
+            init_us: *init_us,
+        }),
     }
 }

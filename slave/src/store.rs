@@ -17,7 +17,7 @@ use dpfw_protocol::Bytes;
 use dpfw_protocol::changes::{Change, What};
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::hello::Namespace;
-use dpfw_protocol::store::{EntryInfo, FullKey, Principal, StoreOp, Terms, Version};
+use dpfw_protocol::store::{EntryInfo, FullKey, ImageInfo, Principal, StoreOp, Terms, Version};
 use entry::{Content, Entry};
 use evict::Times;
 use index::Index;
@@ -153,6 +153,7 @@ impl Store {
             StoreOp::CompareAndSwap { key, expected } => self.write(write(key), |v| v == expected),
             StoreOp::Remove { key } => Ok(self.remove(&full(key))),
             StoreOp::Pin { key, pinned } => Ok(self.pin(&full(key), pinned)),
+            StoreOp::Look { key } => Ok(self.look(&full(key))),
             StoreOp::List { prefix, after, limit } => {
                 Ok(self.list(namespace, &prefix, after.as_ref(), limit))
             }
@@ -168,26 +169,27 @@ impl Store {
         &self,
         key: &FullKey,
         owner: &Principal,
-        bytes: u64,
+        info: ImageInfo,
         held: Held,
     ) -> Result<Version, Cause> {
         let terms = Terms { evictable: true, ttl_ms: None };
-        let content = Content::Image(held, bytes);
+        let content = Content::Image(held, Box::new(info));
         let write = Write { key: key.clone(), writer: owner, content, terms, go_on: &|| true };
         self.write(write, |_| true).map(|answer| answer.version)
     }
 
     /// The image under a key, which counts as a use.
     pub(crate) fn image(&self, key: &FullKey) -> Option<Held> {
+        let found = self.entries.get(key)?;
         let now = self.clock.now();
-        let entry = self.entries.get(key).filter(|entry| !entry.is_gone(now))?;
-        match &entry.content {
-            Content::Image(held, _) => {
-                entry.touch(now);
-                Some(Arc::clone(held))
-            }
-            Content::Value(_) => None,
-        }
+        let held = found.as_image(now)?;
+        found.touch(now);
+        Some(held)
+    }
+
+    /// The same, which does not.
+    pub(crate) fn peek_image(&self, key: &FullKey) -> Option<Held> {
+        self.entries.get(key)?.as_image(self.clock.now())
     }
 
     /// Calls back once when the key changes next; see [`Changes::on_change`].
