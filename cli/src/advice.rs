@@ -11,6 +11,11 @@ pub(crate) fn on(cause: &Cause) -> Option<String> {
         Cause::DeadlineExceeded => "--timeout gives it more time",
         Cause::Busy { .. } => "try it again later, or with more slaves (--slave)",
         Cause::KeyGone { .. } => "`dpfw store list` shows which keys a slave has",
+        Cause::NeedsImage { .. } => {
+            "`dpfw image build MODULE INIT --name KEY` makes one, `--image KEY` starts from it"
+        }
+        Cause::InitFailed { .. } => "`dpfw image build --afresh` runs the init again",
+        Cause::ImageGone { .. } => "`dpfw image list` shows which images a slave has",
         Cause::Draining => "try it with another slave (--slave)",
         Cause::NoSlaves | Cause::SlaveLost { .. } | Cause::AttemptsExhausted { .. } => {
             "`dpfw slaves --slave ADDR` shows which slaves answer"
@@ -37,6 +42,8 @@ fn on_limit(limit: &Limit) -> Option<String> {
         Limit::Log => "--log-bytes",
         Limit::Quota => "--store",
         Limit::Entries => "--store-entries",
+        Limit::ImageTime => "--image-time",
+        Limit::ImageMemory => "--image-memory",
         _ => return None,
     };
     Some(format!("the slave's {option} moves this limit"))
@@ -74,6 +81,8 @@ mod tests {
             Limit::Log,
             Limit::Quota,
             Limit::Entries,
+            Limit::ImageTime,
+            Limit::ImageMemory,
         ] {
             let advice = on_limit(&limit).expect("advice");
             assert!(options.iter().any(|name| advice.contains(&format!("--{name} "))), "{advice}");

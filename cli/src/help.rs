@@ -55,6 +55,7 @@ pub(crate) const RUN: &str = after![
     "dpfw run tasks.wasm add '[2, 3]'",
     "dpfw run tasks.wasm add '[2, 3]' --slave 127.0.0.1:10000 --timeout 5s --receipt",
     "dpfw run gcd.wat gcd - < arguments.json",
+    "dpfw run tasks.wasm search '[\"rust\"]' --slave 127.0.0.1:10000 --image index",
     "dpfw run tasks.wasm sort '[\"part\"]' --slave 127.0.0.1:10000 --near part --keep sorted",
 ];
 pub(crate) const MAP: &str = after![
@@ -86,6 +87,12 @@ pub(crate) const STORE: &str = after![
     "dpfw store put weather '\"sunny\"' --ttl 1h --slave 127.0.0.1:10000",
     "dpfw store list colours/ --slave 127.0.0.1:10000",
     "dpfw store watch colours/ --present --slave 127.0.0.1:10000",
+];
+pub(crate) const IMAGE: &str = after![
+    "dpfw image build tasks.wasm words '[\"to be or not\"]' --name words --slave 127.0.0.1:10000",
+    "dpfw run tasks.wasm word '[1]' --image words --slave 127.0.0.1:10000",
+    "dpfw image list --slave 127.0.0.1:10000",
+    "dpfw image drop words --slave 127.0.0.1:10000",
 ];
 pub(crate) const SLAVES: &str = after![
     "dpfw slaves --slave 127.0.0.1:10000 --slave 127.0.0.1:10001",
@@ -133,6 +140,7 @@ mod tests {
             NEW,
             BUILD,
             STORE,
+            IMAGE,
             SLAVES,
             DRAIN,
             COMPLETIONS,

@@ -106,6 +106,7 @@ fn description(name: &str, report: &Report) -> String {
         let _ = writeln!(text, "warming  {}", escape::line(&warming(&report.warming)));
         let _ = writeln!(text, "names    {}", names(report));
         functions(&mut text, report);
+        inits(&mut text, report);
         imports(&mut text, report);
         needs(&mut text, report);
     }
@@ -150,6 +151,17 @@ fn functions(text: &mut String, report: &Report) {
     }
 }
 
+fn inits(text: &mut String, report: &Report) {
+    if report.inits.is_empty() {
+        return;
+    }
+    text.push_str("inits, by which images are made\n");
+    for init in &report.inits {
+        let flags = if init.described { "" } else { "  [not described]" };
+        let _ = writeln!(text, "  {}{flags}", escape::line(&init.signature));
+    }
+}
+
 /// What stands behind a signature.
 fn flags(function: &Function, kind: Option<Kind>) -> String {
     let all = [
@@ -157,7 +169,10 @@ fn flags(function: &Function, kind: Option<Kind>) -> String {
         (function.once, "once"),
         (function.effect_free, "effect free"),
     ];
-    let told: Vec<_> = all.into_iter().filter(|(is, _)| *is).map(|(_, word)| word).collect();
+    let words = all.into_iter().filter(|(is, _)| *is).map(|(_, word)| word.to_owned());
+    let image =
+        function.image.as_ref().map(|init| format!("on an image of {}", escape::line(init)));
+    let told: Vec<_> = words.chain(image).collect();
     match told.is_empty() {
         true => String::new(),
         false => format!("  [{}]", told.join(", ")),

@@ -17,6 +17,7 @@ mod exec;
 mod exit;
 mod frames;
 mod help;
+mod image;
 mod inspect;
 mod json;
 mod linked;
@@ -65,6 +66,7 @@ enum Command {
     New(new::New),
     Build(build::BuildCommand),
     Store(Box<store::StoreCommand>),
+    Image(Box<image::ImageCommand>),
     Slaves(slaves::Slaves),
     Drain(drain::DrainCommand),
     Completions(complete::Completions),
@@ -119,6 +121,7 @@ fn dispatch(command: &Command, screen: &Screen) -> Result<u8, Failure> {
             Command::New(new) => new.run(screen),
             Command::Build(build) => build.run(screen),
             Command::Store(store) => store.run(screen).await,
+            Command::Image(image) => image.run(screen).await,
             Command::Slaves(slaves) => slaves.run(screen).await,
             Command::Drain(drain) => drain.run(screen).await,
             Command::Completions(completions) => completions.run(),

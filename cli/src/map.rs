@@ -12,6 +12,7 @@ mod pairing;
 pub(crate) use input::length;
 
 use crate::exit::{Exit, Failure};
+use crate::image;
 use crate::json::{self, Json};
 use crate::master::{self, Place};
 use crate::module::{self, Function};
@@ -58,6 +59,8 @@ pub(crate) struct Map {
     #[arg(long, value_name = "KEY")]
     near: Vec<String>,
     #[command(flatten)]
+    from: image::From,
+    #[command(flatten)]
     place: Place,
 }
 
@@ -70,6 +73,7 @@ impl Map {
         let mut signals = Signals::new()?;
         let function = Arc::new(module::load(&self.module)?.function(&self.function)?);
         let master = self.place.build(screen, &mut signals).await?;
+        let image = self.from.find(&master).await?;
         let input = input::read(Arc::clone(&function))?;
         let bar = Bar::new(screen, input.total_bytes);
         let (lines, calls) = pairing::new(input.entries);
@@ -85,6 +89,9 @@ impl Map {
         }
         if !self.near.is_empty() {
             results = results.near(&self.near[..]);
+        }
+        if let Some(image) = &image {
+            results = results.image(image);
         }
         let output = Output::start()?;
         let mut session = Session { screen, function: &function, bar, output, piece: Vec::new() };
@@ -224,6 +231,12 @@ fn failure(function: &Function, error: &TaskError) -> Failure {
 
 /// Whether every other line would fail of the same.
 pub(crate) fn concerns_all(cause: &Cause) -> bool {
-    matches!(cause, Cause::MissingTask { .. } | Cause::NoSlaves | Cause::Shutdown)
-        || Exit::of(cause) == Exit::Module
+    matches!(
+        cause,
+        Cause::MissingTask { .. }
+            | Cause::NeedsImage { .. }
+            | Cause::ImageGone { .. }
+            | Cause::NoSlaves
+            | Cause::Shutdown
+    ) || Exit::of(cause) == Exit::Module
 }

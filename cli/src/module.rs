@@ -8,7 +8,7 @@ use crate::frames;
 use crate::json::Json;
 use crate::json::encode::Arguments;
 use crate::json::hint::Hints;
-use dpfw::{Call, Cause, Depth, Facts, Kind, Limits, Module, Task, TaskRecord, inspect};
+use dpfw::{Call, Cause, Depth, Facts, Kind, Limits, Module, Signature, Task, TaskRecord, inspect};
 use serde_json::Value;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
@@ -144,30 +144,57 @@ impl Loaded {
             return Err(unusable(&self.path, "it is a WASI program, and has no tasks").hint(hint));
         }
         if !self.facts.functions.iter().any(|known| known == name) {
-            return Err(Failure::new(Exit::Call, self.missing(name)));
+            let table = self.module.tasks().ok();
+            let line = |known: &str| Some(table?.task(known)?.line());
+            let word = match self.facts.kind {
+                Kind::Task => "task",
+                Kind::Plain | Kind::Program => "function",
+            };
+            let text = self.missing(word, name, &self.facts.functions, line);
+            return Err(Failure::new(Exit::Call, text));
         }
         let signature = self.module.tasks().ok().and_then(|table| table.signature(name));
+        Ok(self.described(name, signature))
+    }
+
+    /// The init of that name, as if it were a task.
+    ///
+    /// # Errors
+    /// A [`Failure`] that lists those that are there.
+    pub(crate) fn init(&self, name: &str) -> Result<Function, Failure> {
+        if !self.facts.inits.iter().any(|known| known == name) {
+            let table = self.module.tasks().ok();
+            let line = |known: &str| Some(table?.init(known)?.line());
+            let text = self.missing("init", name, &self.facts.inits, line);
+            return Err(Failure::new(Exit::Call, text));
+        }
+        let signature = self.module.tasks().ok().and_then(|table| table.init_signature(name));
+        Ok(self.described(name, signature))
+    }
+
+    fn described(&self, name: &str, signature: Option<Signature>) -> Function {
         let hints = signature
             .as_ref()
             .map(|signature| Hints::of(&signature.task, signature.types.iter()))
             .unwrap_or_default();
         let task = Task::new(self.module.clone(), name);
-        Ok(Function { task, record: signature.map(|signature| signature.task), hints })
+        Function { task, record: signature.map(|signature| signature.task), hints }
     }
 
-    fn missing(&self, name: &str) -> String {
-        let word = match self.facts.kind {
-            Kind::Task => "task",
-            _ => "function",
-        };
+    /// What is said of a name that is not there: those that are, as they are described.
+    fn missing(
+        &self,
+        word: &str,
+        name: &str,
+        names: &[String],
+        line: impl Fn(&str) -> Option<String>,
+    ) -> String {
         let mut text = format!("{}: the module has no {word} `{name}`", self.path.display());
-        let table = self.module.tasks().ok();
-        for known in self.facts.functions.iter().take(LISTED) {
-            let record = table.and_then(|table| table.task(known));
+        for known in names.iter().take(LISTED) {
             text.push_str("\nit has ");
-            text.push_str(&record.map_or(known.clone(), TaskRecord::line));
+            text.push_str(&line(known).unwrap_or_else(|| known.clone()));
         }
-        match self.facts.functions.len() {
+        match names.len() {
             0 => text.push_str("; it exports none"),
             more if more > LISTED => text.push_str(&format!("\nand {} more", more - LISTED)),
             _ => {}

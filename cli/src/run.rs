@@ -1,6 +1,7 @@
 //! `dpfw run`: one call, its result on standard output.
 
 use crate::exit::{Exit, Failure};
+use crate::image;
 use crate::json::{self, Json};
 use crate::master::{self, Place};
 use crate::module::{self, Function};
@@ -43,6 +44,8 @@ pub(crate) struct Run {
     /// Only on a slave that has an entry under this key, of all these if given repeatedly
     #[arg(long, value_name = "KEY")]
     near: Vec<String>,
+    #[command(flatten)]
+    from: image::From,
     /// Writes to standard error where and when it ran, as JSON in one line
     #[arg(long)]
     receipt: bool,
@@ -60,6 +63,10 @@ impl Run {
         let function = module::load(&self.module)?.function(&self.function)?;
         let call = self.call(&function)?;
         let master = self.place.build(screen, &mut signals).await?;
+        let call = match self.from.find(&master).await? {
+            Some(image) => call.image(&image),
+            None => call,
+        };
         let ended = match &self.keep {
             None => self.ended(&master, call, &mut signals).await?,
             Some(key) => self.ended(&master, call.keep(key), &mut signals).await?,
@@ -98,18 +105,7 @@ impl Run {
     }
 
     fn call(&self, function: &Function) -> Result<Placed<Json>, Failure> {
-        let arguments = match self.args.as_deref() {
-            None => Vec::new(),
-            Some("-") => {
-                let mut text = Vec::new();
-                io::stdin()
-                    .lock()
-                    .read_to_end(&mut text)
-                    .map_err(|e| Failure::usage(format!("standard input cannot be read: {e}")))?;
-                arguments("standard input", &text)?
-            }
-            Some(text) => arguments("ARGS", text.as_bytes())?,
-        };
+        let arguments = arguments_of(self.args.as_deref())?;
         let call = function.call(&arguments).map_err(|text| Failure::new(Exit::Call, text))?;
         let mut call = Placed::from(call);
         if let Some(timeout) = self.timeout {
@@ -122,6 +118,22 @@ impl Run {
             call = call.near(&self.near[..]);
         }
         Ok(call)
+    }
+}
+
+/// The arguments that ARGS are, or that it says where to read.
+pub(crate) fn arguments_of(args: Option<&str>) -> Result<Vec<Value>, Failure> {
+    match args {
+        None => Ok(Vec::new()),
+        Some("-") => {
+            let mut text = Vec::new();
+            io::stdin()
+                .lock()
+                .read_to_end(&mut text)
+                .map_err(|e| Failure::usage(format!("standard input cannot be read: {e}")))?;
+            arguments("standard input", &text)
+        }
+        Some(text) => arguments("ARGS", text.as_bytes()),
     }
 }
 

@@ -162,7 +162,7 @@ struct Place {
     namespace: Namespace,
 }
 
-fn namespace(text: &str) -> Result<Namespace, String> {
+pub(crate) fn namespace(text: &str) -> Result<Namespace, String> {
     Namespace::new(text).map_err(|e| e.to_string())
 }
 
@@ -376,7 +376,8 @@ fn absent(key: &str) -> Failure {
         .hint("`dpfw store list` shows those that there are")
 }
 
-fn failure(error: &StoreError) -> Failure {
+/// What is said of an operation that failed.
+pub(crate) fn failure(error: &StoreError) -> Failure {
     let exit = match error.cause() {
         // A key that is none.
         Cause::BadArguments { .. } => Exit::Usage,

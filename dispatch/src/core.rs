@@ -133,6 +133,7 @@ impl Core {
             Event::Located { slave, keys, held } => self.handle_located(slave, &keys, &held),
             Event::KeyCost { key, cost } => self.handle_key_cost(key, cost),
             Event::KeyForgotten { key } => self.handle_key_forgotten(key),
+            Event::KindForgotten { kind } => self.forget_costs(kind),
             Event::Reserve { reservation, slave, wait } => {
                 self.handle_reserve(turn, reservation, slave, wait);
             }

@@ -3,6 +3,7 @@
 //! Owns: a weighted mean for each kind of task, over all slaves; the type of the means
 //! that each slave keeps for itself. Does not: decide. All times are per call.
 
+use crate::core::Core;
 use crate::event::KindId;
 use crate::time::nanos;
 use std::time::Duration;
@@ -58,8 +59,24 @@ impl Costs {
         }
     }
 
+    fn forget(&mut self, kind: KindId) {
+        if let Some(mean) = self.kinds.get_mut(kind.0 as usize) {
+            *mean = None;
+        }
+    }
+
     pub(crate) fn expect(&self, kind: KindId) -> Option<Mean> {
         self.kinds.get(kind.0 as usize).copied().flatten()
+    }
+}
+
+impl Core {
+    /// What a kind has cost is not known any more, anywhere.
+    pub(crate) fn forget_costs(&mut self, kind: KindId) {
+        self.costs.forget(kind);
+        for slave in self.slaves.iter_mut() {
+            slave.costs.remove(&kind);
+        }
     }
 }
 
@@ -82,6 +99,17 @@ mod tests {
     fn a_batch_is_measured_per_call() {
         assert_eq!(per_call(Duration::from_micros(10), 10), 1000);
         assert_eq!(per_call(Duration::MAX, 0), u64::MAX);
+    }
+
+    #[test]
+    fn what_was_forgotten_is_not_expected_and_learnt_afresh() {
+        let (mut costs, kind) = (Costs::default(), KindId(3));
+        costs.learn(kind, 5000);
+        costs.forget(kind);
+        costs.forget(KindId(u32::MAX));
+        assert_eq!(costs.expect(kind), None);
+        costs.learn(kind, 7);
+        assert_eq!(costs.expect(kind), Some(Mean::first(7)));
     }
 
     #[test]

@@ -261,6 +261,12 @@ pub enum Event {
         /// The key.
         key: KeyId,
     },
+    /// Nothing is to be known of a kind any more; no task that waits is of it. Its number may
+    /// be given to another.
+    KindForgotten {
+        /// The kind.
+        kind: KindId,
+    },
     /// All slots of a slave are wanted. Resolves exactly once, unless released before.
     Reserve {
         /// Its id.

@@ -82,6 +82,11 @@ impl Slaves {
         self.by_id.iter().map(|(id, entry)| (*id, &entry.slave))
     }
 
+    /// The same, to be changed in what places nothing.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Slave> {
+        self.by_id.values_mut().map(|entry| &mut entry.slave)
+    }
+
     /// Notes that a slave was chosen: among equals it is the last to be chosen again.
     pub(crate) fn choose(&mut self, id: SlaveId) {
         self.choices += 1;

@@ -30,11 +30,11 @@ mod embedded;
 pub use dpfw_master::{
     AddressError, BuildError as LinkBuildError, ByteStream, Call, CallExt, Calls, Cause,
     Conditional, Description, Dial, DialError, EncodeError, ExitStatus, FirstError, Image, ImageAt,
-    ImageId, ImageUse, Init, Initialise, Kept, Keys, Limit, LinkLost, Listed, ListenError,
-    Location, Map, Module, Named, Network, Origin, Output, Placed, Policy, Program, ProgramHandle,
-    Progress, Receipt, ReserveError, Reserved, Slave as LinkedSlave, Stats, Stdout, Store,
-    StoreError, Stored, Task, TaskError, TaskHandle, TaskLimits, TaskResult, Transfer, Trap,
-    Unended,
+    ImageId, ImageUse, Init, Initialise, Kept, Keys, Limit, LinkLost, Listed, ListedImage,
+    ListenError, Location, Lookup, LookupError, Map, Module, Named, Network, Origin, Output,
+    Placed, Policy, Program, ProgramHandle, Progress, Receipt, ReserveError, Reserved,
+    Slave as LinkedSlave, Stats, Stdout, Store, StoreError, Stored, Task, TaskError, TaskHandle,
+    TaskLimits, TaskResult, Transfer, Trap, Unended,
 };
 /// What watching, writing and listing a keyed store tell and take.
 pub mod store {
@@ -44,7 +44,7 @@ pub mod store {
 }
 pub use dpfw_protocol::hello::Namespace;
 pub use dpfw_protocol::ids::{ModuleHash, PeerId};
-pub use dpfw_protocol::signature::{Field, TaskRecord, TypeRecord};
+pub use dpfw_protocol::signature::{Field, Signature, TaskRecord, TypeRecord};
 pub use dpfw_protocol::text::{acts_on_terminal, escaped};
 pub use dpfw_slave::{
     Builder as SlaveBuilder, Depth, Drained, Facts, Kind, Limits, LimitsError, Slave, StartError,

@@ -219,7 +219,9 @@ impl Builder {
     pub async fn build_listening(self) -> Result<Running, BuildError> {
         let inbox = Arc::new(Inbox::new(self.queue));
         let registry = Registry::default();
-        let sources = Sources::new(Arc::clone(&inbox), self.hello());
+        let hello = self.hello();
+        let peer = hello.peer.clone();
+        let sources = Sources::new(Arc::clone(&inbox), hello);
         let (crew, runtime) = (Arc::new(Crew::new()), Handle::current());
         let mut listening = Vec::new();
         for address in &self.ports {
@@ -251,6 +253,7 @@ impl Builder {
         let shared = Shared {
             inbox,
             registry,
+            peer,
             sources,
             runtime,
             crew,

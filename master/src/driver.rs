@@ -8,9 +8,10 @@ use crate::drain::{Named, Unended};
 use crate::entries::Entries;
 use crate::error::TaskError;
 use crate::image::Plan;
-use crate::images::{Images, key_of};
+use crate::images::Images;
 use crate::inbox::{Change, Command, Inbox, ReserveOutcome, Room, Submission};
 use crate::keys::Keys;
+use crate::kinds::{Kind, KindImage, Kinds};
 use crate::link::{FromSlave, Standing};
 use crate::program::ports::Ports;
 use crate::receipt::Receipt;
@@ -19,8 +20,8 @@ use crate::ticket::Ticket;
 use crate::told::{Told, unsendable};
 use dpfw_dispatch::hash::IdMap;
 use dpfw_dispatch::{
-    Config, Core, Effect, End, Event, KeyId, KindId, Loss, Outcome, ReservationId, ReserveError,
-    SlaveId, TaskId, TaskSpec, Time, Wait,
+    Config, Core, Effect, End, Event, KeyId, KindId, Loss, Outcome, Placement, ReservationId,
+    ReserveError, SlaveId, TaskId, TaskSpec, Time, Wait,
 };
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
@@ -29,10 +30,7 @@ use dpfw_protocol::limits::{MAX_NAME, MAX_TEXT};
 use dpfw_protocol::message::{
     Cancel, Dispatch, Extras, KeptAs, Log, ModuleBytes, Recall, Release, Reserve, TaskFlags, Timing,
 };
-use dpfw_protocol::module::Module;
 use dpfw_protocol::payload::Payload;
-use dpfw_protocol::signature::Signature;
-use dpfw_protocol::store::Key;
 use dpfw_protocol::text::printable;
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -60,23 +58,10 @@ struct Entry {
     ports: Option<Arc<Ports>>,
     /// What it starts from; held until it has resolved.
     image: Option<Arc<Plan>>,
+    /// Whether it may run elsewhere than on one slave.
+    may_move: bool,
     room: Room,
     sent: Option<Instant>,
-}
-
-/// A task function, whoever calls it.
-pub(crate) struct Kind {
-    pub(crate) module: Module,
-    pub(crate) name: Arc<str>,
-    pub(crate) expects: Option<Signature>,
-    pub(crate) image: Option<KindImage>,
-}
-
-/// The image that a task starts from, as slaves are told of it.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct KindImage {
-    pub(crate) id: ImageId,
-    pub(crate) key: Option<Key>,
 }
 
 /// What the event being handled says of an attempt's end.
@@ -95,8 +80,7 @@ pub(crate) struct Driver {
     registry: Registry,
     start: Instant,
     tasks: Entries<Entry>,
-    kinds: Vec<Kind>,
-    kind_ids: HashMap<(ModuleHash, Arc<str>, bool), Vec<KindId>>,
+    kinds: Kinds,
     slaves: IdMap<SlaveId, Told>,
     keys: Keys,
     /// Slaves that do not answer what keys they have, to be reported like those below.
@@ -130,8 +114,7 @@ impl Driver {
             registry,
             start: Instant::now(),
             tasks: Entries::default(),
-            kinds: Vec::new(),
-            kind_ids: HashMap::new(),
+            kinds: Kinds::default(),
             slaves: IdMap::default(),
             keys: Keys::default(),
             unlocated: Vec::new(),
@@ -177,7 +160,7 @@ impl Driver {
                 }
             }
             drop(batch);
-            self.forget_keys();
+            self.forget();
             self.flush();
             if self.tasks.is_empty() {
                 self.images.sweep();
@@ -227,6 +210,7 @@ impl Driver {
                 self.reserving.remove(&reservation);
                 self.handle(Event::Release { reservation });
             }
+            Command::Found(plan, at) => self.found_image(&plan, at),
             Command::Everywhere(plan) => self.images.want_everywhere(&plan),
             Command::Places(image, answer) => {
                 // Nobody may wait for it any more.
@@ -287,47 +271,20 @@ impl Driver {
     fn submit(&mut self, task: TaskId, submission: Submission) {
         let Submission { room, ticket, module, name, expects, flags, args, .. } = submission;
         let Submission { calls, deadline, extras, placement, ports, image, .. } = submission;
-        let placement = self.place(placement, extras.as_deref());
+        let placement = self.place(placement, extras.as_deref(), image.as_deref());
         let of_kind = image.as_ref().map(|plan| {
             self.images.learn(plan);
-            KindImage { id: plan.recipe.id, key: plan.key.clone() }
+            KindImage { id: plan.id, key: plan.key.clone() }
         });
-        let kind = self.kind(module, name, expects, of_kind);
-        let entry = Entry { ticket, kind, flags, args, extras, ports, image, room, sent: None };
+        let kind = self.kinds.take(Kind { module, name, expects, image: of_kind });
+        let may_move = !matches!(placement, Placement::On(_) | Placement::Reserved(_));
+        let sent = None;
+        let entry = Entry { ticket, kind, flags, args, extras, ports, image, may_move, room, sent };
         self.tasks.insert(task, entry);
         let since = |deadline: Instant| deadline.saturating_duration_since(self.start);
         let deadline = deadline.map(|deadline| Time::from(since(deadline)));
         let spec = TaskSpec { kind, flags, deadline, placement, calls };
         self.handle(Event::Submit { task, spec });
-    }
-
-    /// The number of a task function; a new one the first time. Bounded by the functions
-    /// that the program calls.
-    fn kind(
-        &mut self,
-        module: Module,
-        name: Arc<str>,
-        expects: Option<Signature>,
-        image: Option<KindImage>,
-    ) -> KindId {
-        let key = (module.hash(), Arc::clone(&name), expects.is_some());
-        let known = self.kind_ids.entry(key).or_default();
-        for &id in known.iter() {
-            if let Some(kind) = self.kinds.get_mut(id.0 as usize)
-                && kind.expects == expects
-                && kind.image == image
-            {
-                // A later call may carry the bytes that an earlier one lacked.
-                if kind.module.bytes().is_none() {
-                    kind.module = module;
-                }
-                return id;
-            }
-        }
-        let id = KindId(self.kinds.len() as u32);
-        known.push(id);
-        self.kinds.push(Kind { module, name, expects, image });
-        id
     }
 
     fn joined(&mut self, linked: Arc<Linked>) {
@@ -346,9 +303,8 @@ impl Driver {
         self.handle(Event::SlaveLost { slave, loss });
         self.slaves.remove(&slave);
         self.fetches.retain(|(from, _), _| *from != slave);
-        for (image, answers) in self.images.lost(slave) {
-            self.give_image(image, answers);
-        }
+        let told = self.images.lost(slave);
+        self.give_images(told);
     }
 
     fn hear(&mut self, slave: SlaveId, said: FromSlave) {
@@ -376,19 +332,9 @@ impl Driver {
                 self.hear_of_keys(slave, said);
             }
             FromSlave::NeedModule(module) => self.send_module(slave, module),
-            FromSlave::NeedImage(image) => self.need_image(slave, image),
-            FromSlave::ImageReady(ready) => {
-                let (image, key) = (ready.image, key_of(ready.image));
-                let cost = Duration::from_micros(ready.init_us);
-                let answers = self.images.ready(slave, ready);
-                self.give_image(image, answers);
-                self.handle(Event::KeyCost { key, cost });
-                self.handle(Event::KeyAt { slave, key });
-            }
-            FromSlave::ImageGone(image) => {
-                self.images.gone(slave, image);
-                self.handle(Event::KeyGone { slave, key: key_of(image) });
-            }
+            FromSlave::NeedImage(need) => self.need_image(slave, need),
+            FromSlave::ImageReady(ready) => self.image_ready(slave, ready),
+            FromSlave::ImageGone(image) => self.no_image(slave, image),
             FromSlave::Snapshot(conversation, said) => self.fetched(slave, conversation, said),
             FromSlave::Draining => self.handle(Event::SlaveDraining { slave }),
             FromSlave::Status(Standing { slots, taken, upto, running, held: attempts }) => {
@@ -432,9 +378,9 @@ impl Driver {
 
     /// What a task is called in errors and in the log.
     fn name_of<'a>(&'a self, entry: &'a Entry) -> &'a str {
-        let of_kind = || self.kinds.get(entry.kind.0 as usize).map_or("?", |kind| &*kind.name);
+        let of_kind = || self.kinds.get(entry.kind).map_or("?", |kind| &*kind.name);
         if let Some(plan) = entry.image.as_ref().filter(|_| of_kind().is_empty()) {
-            return &plan.recipe.init;
+            return &plan.init;
         }
         entry.ports.as_ref().map_or_else(of_kind, |ports| &*ports.name)
     }
@@ -542,8 +488,7 @@ impl Driver {
         let Some(told) = self.slaves.get_mut(&slave) else {
             return;
         };
-        let mut modules = self.kinds.iter().map(|kind| &kind.module);
-        let found = modules.find(|module| module.hash() == hash && module.bytes().is_some());
+        let found = self.kinds.module(hash);
         if found.is_some() && !told.may_ask(*hash.as_bytes()) {
             return tracing::warn!(slave = %told.linked.hello.peer, module = %hash, "asked again");
         }
@@ -561,7 +506,7 @@ impl Driver {
         let Some(entry) = self.tasks.remove(&task) else {
             return;
         };
-        self.leave(entry.extras.as_deref());
+        self.leave(entry.extras.as_deref(), entry.image.as_deref());
         let carried = self.carried.take_if(|carried| carried.task == task);
         let name = self.name_of(&entry);
         let peer = |slave: SlaveId| self.slaves.get(&slave).map(|t| t.linked.hello.peer.clone());
@@ -598,6 +543,7 @@ impl Driver {
         if let Some(ports) = &entry.ports {
             ports.end(result.as_ref().err());
         }
+        self.kinds.give(entry.kind);
         // Before the handle resolves: who then dispatches the next task finds room.
         drop(entry.room);
         entry.ticket.complete(result, receipt);

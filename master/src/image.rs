@@ -16,6 +16,7 @@ use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::{ImageId, ModuleHash, PeerId};
 use dpfw_protocol::image::{Init, Recipe};
 use dpfw_protocol::message::{ImageReady, Origin, TaskFlags};
+use dpfw_protocol::module::Module;
 use dpfw_protocol::payload::Payload;
 use dpfw_protocol::store::Key;
 use futures_core::Stream;
@@ -40,12 +41,40 @@ pub enum Transfer {
     Never,
 }
 
-/// What an image is made of, and how it is to be had.
+/// What an image is, and how it is to be had.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    pub(crate) recipe: Recipe,
+    pub(crate) id: ImageId,
+    pub(crate) module: Module,
+    pub(crate) init: Arc<str>,
+    pub(crate) known: Knowledge,
+    /// Where slaves are to keep it.
     pub(crate) key: Option<Key>,
     pub(crate) transfer: Transfer,
+}
+
+/// What this master knows of an image.
+#[derive(Debug)]
+pub(crate) enum Knowledge {
+    /// What it is made of: beside the module and the init, these arguments.
+    Recipe(Payload),
+    /// That it is under this key of slaves' stores, from where it can be had.
+    Key(Key),
+}
+
+impl Plan {
+    pub(crate) fn of(recipe: Recipe, key: Option<Key>, transfer: Transfer) -> Self {
+        let Recipe { id, module, init, args } = recipe;
+        Self { id, module, init, known: Knowledge::Recipe(args), key, transfer }
+    }
+
+    /// What an error calls it.
+    pub(crate) fn name(&self) -> String {
+        match (&self.known, &self.key) {
+            (Knowledge::Key(key), _) | (Knowledge::Recipe(_), Some(key)) => key.to_string(),
+            (Knowledge::Recipe(_), None) => format!("{} {}", self.init, &self.id.to_hex()[..16]),
+        }
+    }
 }
 
 /// An image at a slave, as the driver knows it.
@@ -56,9 +85,9 @@ pub(crate) struct Standing {
 }
 
 impl Standing {
-    /// Whether the slave has made it itself, and can give it away.
-    pub(crate) fn is_own(&self) -> bool {
-        matches!(self.ready.origin, Origin::Built | Origin::Kept)
+    /// What making it costs.
+    pub(crate) fn init(&self) -> Duration {
+        Duration::from_micros(self.ready.init_us)
     }
 }
 
@@ -86,6 +115,8 @@ pub struct ImageAt {
     pub hash: ModuleHash,
     /// Bytes of memory that tasks begin with.
     pub memory_bytes: u64,
+    /// Bytes that are sent, if it is.
+    pub snapshot_bytes: u64,
     /// What the init took, where it ran.
     pub init: Duration,
     /// What it took until it was ready there.
@@ -106,7 +137,7 @@ pub struct Image {
 impl Image {
     /// What it is called.
     pub fn id(&self) -> ImageId {
-        self.plan.recipe.id
+        self.plan.id
     }
 
     /// Dispatches a task that starts from it, as [`Master::dispatch`] does.
@@ -137,6 +168,21 @@ impl Image {
     pub(crate) fn plan(&self) -> &Arc<Plan> {
         &self.plan
     }
+
+    /// An image that was looked up.
+    pub(crate) fn found(master: Master, plan: Arc<Plan>) -> Self {
+        Self { master, plan }
+    }
+
+    /// The name of its init.
+    pub fn init(&self) -> &str {
+        &self.plan.init
+    }
+
+    /// The module that it is of.
+    pub fn module(&self) -> ModuleHash {
+        self.plan.module.hash()
+    }
 }
 
 impl PartialEq for Image {
@@ -149,7 +195,7 @@ impl Eq for Image {}
 
 impl fmt::Debug for Image {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Recipe { id, init, .. } = &self.plan.recipe;
+        let Plan { id, init, .. } = &*self.plan;
         write!(f, "Image({id} by {init})")
     }
 }
@@ -171,7 +217,8 @@ pub struct Initialise {
 }
 
 impl Initialise {
-    /// Keeps it under this key of each slave's store.
+    /// Keeps it under this key of each slave's store, by which other masters of the namespace
+    /// find it with [`Master::image`]. Another image that was there is replaced.
     pub fn named(mut self, key: impl Into<String>) -> Self {
         self.key = Some(key.into());
         self
@@ -208,7 +255,7 @@ impl Initialise {
         let failed = |cause| TaskError::new(&name, None, 0, cause);
         let recipe = self.init.recipe().map_err(failed)?;
         let key = self.key.map(Key::new).transpose().map_err(failed)?;
-        let plan = Arc::new(Plan { recipe, key, transfer: self.transfer });
+        let plan = Arc::new(Plan::of(recipe, key, self.transfer));
         let image = Image { master: self.master, plan };
         let flags = if self.afresh { TaskFlags::AFRESH } else { TaskFlags::default() };
         let slaves = match self.everywhere {
@@ -236,14 +283,13 @@ impl Image {
         flags: TaskFlags,
         timeout: Option<Duration>,
     ) -> TaskHandle<()> {
-        let recipe = &self.plan.recipe;
-        let task = Task::<()>::new(recipe.module.clone(), "");
+        let task = Task::<()>::new(self.plan.module.clone(), "");
         let image = Some(Arc::clone(&self.plan));
         let (calls, extras, ports, refused) = (1, None, None, None);
         let terms = Terms { flags, calls, timeout, extras, placement, ports, refused, image };
         let room = self.master.0.inbox.take_room();
         let raw: Raw = self.master.submit(&task, Ok(Payload::from(NOTHING)), terms, room);
-        TaskHandle::new(raw, Arc::clone(&recipe.init))
+        TaskHandle::new(raw, Arc::clone(&self.plan.init))
     }
 }
 
@@ -285,17 +331,17 @@ impl Master {
 /// Why a task cannot run on the image that it was given, or without one.
 pub(crate) fn check<T>(task: &Task<T>, plan: Option<&Plan>) -> Result<(), Cause> {
     let needs = |init: &str, message| Err(Cause::NeedsImage { init: init.to_owned(), message });
-    match (task.needs(), plan.map(|plan| &plan.recipe)) {
+    match (task.needs(), plan) {
         (Some(init), None) => needs(init, format!("`{}` was dispatched without one", task.name())),
-        (Some(init), Some(recipe)) if *recipe.init != *init => {
-            needs(init, format!("`{}` was given one of `{}`", task.name(), recipe.init))
+        (Some(init), Some(plan)) if *plan.init != *init => {
+            needs(init, format!("`{}` was given one of `{}`", task.name(), plan.init))
         }
-        (_, Some(recipe)) if recipe.module != *task.module() => {
+        (_, Some(plan)) if plan.module != *task.module() => {
             let reason = format!(
                 "`{}` is a task of module {}, and the image is of module {}",
                 task.name(),
                 task.module(),
-                recipe.module
+                plan.module
             );
             Err(Cause::Rejected { reason })
         }

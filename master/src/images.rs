@@ -3,15 +3,18 @@
 //! Owns: the recipes that slaves may ask for, where images are, the snapshot that is being
 //! passed on. Does not: talk to slaves; the driver does. Invariants: a recipe is known for as
 //! long as somebody has the image or a task of it; one snapshot is held at most, and it was
-//! asked for by a slave.
+//! asked for by a slave; a slave is asked for one at a time, as it gives no more.
 
-use crate::image::{Plan, Standing, Transfer};
+mod passing;
+
+use crate::image::{Knowledge, Plan, Standing, Transfer};
+use dpfw_dispatch::SlaveId;
 use dpfw_dispatch::hash::IdMap;
-use dpfw_dispatch::{KeyId, SlaveId};
 use dpfw_protocol::Bytes;
-use dpfw_protocol::ids::{ImageId, ModuleHash};
+use dpfw_protocol::ids::ImageId;
 use dpfw_protocol::message::{ImageReady, Offer};
 use dpfw_protocol::payload::Payload;
+use passing::{Delayed, Fetch};
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -22,9 +25,12 @@ const ASSUMED: f64 = 100e6;
 /// See the module's page.
 #[derive(Default)]
 pub(crate) struct Images {
-    plans: HashMap<ImageId, Weak<Plan>>,
+    /// Of an image there may be several, of which some were looked up.
+    plans: HashMap<ImageId, Vec<Weak<Plan>>>,
     at: IdMap<SlaveId, HashMap<ImageId, Standing>>,
     fetching: HashMap<ImageId, Fetch>,
+    /// Images that are fetched when a slave that has them gives no other.
+    delayed: HashMap<ImageId, Delayed>,
     /// Images of which one slave was given the recipe, while others wait to be sent them.
     building: HashMap<ImageId, Build>,
     /// The last that was fetched.
@@ -33,14 +39,6 @@ pub(crate) struct Images {
     rate: Option<f64>,
     /// Images that every slave is to have.
     everywhere: Vec<Weak<Plan>>,
-}
-
-/// A snapshot that was asked of a slave.
-struct Fetch {
-    from: SlaveId,
-    since: Instant,
-    /// Who is to have it.
-    waiting: Vec<SlaveId>,
 }
 
 /// An image that is to be built once and sent.
@@ -65,23 +63,34 @@ pub(crate) enum Answer {
     Later,
 }
 
-/// The policy's name of an image. Two that share one are mistaken for each other when tasks are
-/// placed, which costs time and nothing else.
-pub(crate) fn key_of(image: ImageId) -> KeyId {
-    let mut head = [0; 8];
-    head.copy_from_slice(&image.as_bytes()[..8]);
-    KeyId(1 << 63 | u64::from_le_bytes(head))
+/// What slaves get that asked for an image.
+type Answers = Vec<(SlaveId, Answer)>;
+
+impl Answer {
+    /// The master has nothing of it.
+    pub(crate) fn nothing() -> Self {
+        Self::Bytes(Offer::Nothing, Payload::default())
+    }
 }
 
 impl Images {
     /// A task of this image has come.
     pub(crate) fn learn(&mut self, plan: &Arc<Plan>) {
-        let id = plan.recipe.id;
-        if self.plans.get(&id).is_some_and(|known| known.as_ptr() == Arc::as_ptr(plan)) {
+        let is_known = |known: &Weak<Plan>| known.as_ptr() == Arc::as_ptr(plan);
+        if self.plans.get(&plan.id).is_some_and(|plans| plans.iter().any(is_known)) {
             return;
         }
-        self.plans.retain(|_, known| known.strong_count() > 0);
-        self.plans.insert(id, Arc::downgrade(plan));
+        self.plans.retain(|_, plans| {
+            plans.retain(|known| known.strong_count() > 0);
+            !plans.is_empty()
+        });
+        self.plans.entry(plan.id).or_default().push(Arc::downgrade(plan));
+    }
+
+    /// What is known of an image: what it is made of, if anybody told.
+    fn plan(&self, image: ImageId) -> Option<Arc<Plan>> {
+        let plans = self.plans.get(&image)?.iter().filter_map(Weak::upgrade);
+        plans.max_by_key(|plan| matches!(plan.known, Knowledge::Recipe(_)))
     }
 
     /// Every slave that comes is to have it.
@@ -99,32 +108,35 @@ impl Images {
     }
 
     /// A slave has an image; what those get who waited for it.
-    pub(crate) fn ready(&mut self, slave: SlaveId, ready: ImageReady) -> Vec<(SlaveId, Answer)> {
+    pub(crate) fn ready(&mut self, slave: SlaveId, ready: ImageReady) -> Answers {
         let image = ready.image;
         let standings = self.at.entry(slave).or_default();
         match standings.get_mut(&ready.image) {
             // It is told again when other tasks of it come; how it came there is known.
-            Some(standing) if standing.ready.hash == ready.hash => {}
+            Some(standing) if standing.ready.hash == ready.hash => {
+                standing.ready.own |= ready.own;
+            }
             _ => drop(standings.insert(ready.image, Standing { ready, heard: Instant::now() })),
         }
         self.built(slave, image)
     }
 
     /// A slave has built an image, or will not; what those get who waited for it.
-    pub(crate) fn built(&mut self, by: SlaveId, image: ImageId) -> Vec<(SlaveId, Answer)> {
+    pub(crate) fn built(&mut self, by: SlaveId, image: ImageId) -> Answers {
         if self.building.get(&image).is_none_or(|build| build.by != by) {
             return Vec::new();
         }
         let waiting = self.building.remove(&image).map(|build| build.waiting);
         let waiting = waiting.unwrap_or_default().into_iter();
-        waiting.map(|slave| (slave, self.asked(slave, image))).collect()
+        waiting.map(|slave| (slave, self.asked(slave, image, false))).collect()
     }
 
     /// A slave has it no more.
-    pub(crate) fn gone(&mut self, slave: SlaveId, image: ImageId) {
+    pub(crate) fn gone(&mut self, slave: SlaveId, image: ImageId) -> Vec<(ImageId, Answers)> {
         if let Some(standings) = self.at.get_mut(&slave) {
             standings.remove(&image);
         }
+        self.resume()
     }
 
     /// What is known of an image at a slave.
@@ -134,48 +146,39 @@ impl Images {
 
     /// Where an image is.
     pub(crate) fn standings(&self, image: ImageId) -> impl Iterator<Item = (SlaveId, &Standing)> {
-        let of = move |(slave, all): (&SlaveId, &'_ HashMap<ImageId, Standing>)| {
-            all.contains_key(&image).then_some(*slave)
-        };
-        let slaves: Vec<_> = self.at.iter().filter_map(of).collect();
-        slaves.into_iter().filter_map(move |slave| Some((slave, self.standing(slave, image)?)))
+        self.at.iter().filter_map(move |(slave, all)| Some((*slave, all.get(&image)?)))
     }
 
-    /// A slave asks for an image.
-    pub(crate) fn asked(&mut self, slave: SlaveId, image: ImageId) -> Answer {
-        let Some(plan) = self.plans.get(&image).and_then(Weak::upgrade) else {
-            return Answer::Bytes(Offer::Nothing, Payload::default());
+    /// A slave asks for an image; or, if it refused the snapshot, for what it is made of.
+    pub(crate) fn asked(&mut self, slave: SlaveId, image: ImageId, refused: bool) -> Answer {
+        let Some(plan) = self.plan(image) else {
+            return Answer::nothing();
         };
-        if let Some(fetch) = self.fetching.get_mut(&image) {
-            fetch.waiting.push(slave);
-            return Answer::Later;
+        if refused {
+            return recipe(&plan);
         }
         if let Some(kept) = self.kept.as_ref().filter(|kept| kept.image == image)
             && self.is_quicker(&plan, kept.snapshot.len() as u64, kept.init_us, 1.0)
         {
             return sent(&plan, kept);
         }
-        let source = self.standings(image).find(|(other, standing)| {
-            let ImageReady { snapshot, init_us, .. } = standing.ready;
-            *other != slave && standing.is_own() && self.is_quicker(&plan, snapshot, init_us, 2.0)
-        });
-        match source.map(|(from, _)| from) {
-            None if plan.transfer == Transfer::Always => match self.building.get_mut(&image) {
-                Some(build) if build.by != slave => {
-                    build.waiting.push(slave);
-                    Answer::Later
+        if let Some(answer) = self.pass(&plan, slave) {
+            return answer;
+        }
+        match plan.transfer {
+            Transfer::Always if matches!(plan.known, Knowledge::Recipe(_)) => {
+                match self.building.get_mut(&image) {
+                    Some(build) if build.by != slave => {
+                        build.waiting.push(slave);
+                        Answer::Later
+                    }
+                    _ => {
+                        self.building.insert(image, Build { by: slave, waiting: Vec::new() });
+                        recipe(&plan)
+                    }
                 }
-                _ => {
-                    self.building.insert(image, Build { by: slave, waiting: Vec::new() });
-                    recipe(&plan)
-                }
-            },
-            None => recipe(&plan),
-            Some(from) => {
-                let fetch = Fetch { from, since: Instant::now(), waiting: vec![slave] };
-                self.fetching.insert(image, fetch);
-                Answer::Fetch(from)
             }
+            _ => recipe(&plan),
         }
     }
 
@@ -191,90 +194,39 @@ impl Images {
         }
     }
 
-    /// A slave that was asked for a snapshot has answered; what those get who wait for it.
-    pub(crate) fn fetched(
-        &mut self,
-        from: SlaveId,
-        image: ImageId,
-        snapshot: Option<Bytes>,
-    ) -> Vec<(SlaveId, Answer)> {
-        if self.fetching.get(&image).is_none_or(|fetch| fetch.from != from) {
-            return Vec::new();
-        }
-        let Some(fetch) = self.fetching.remove(&image) else {
-            return Vec::new();
-        };
-        let standing = self.standing(from, image);
-        let genuine = snapshot.zip(standing).filter(|(snapshot, standing)| {
-            // It was told before what it would be.
-            ModuleHash::of(snapshot) == standing.ready.hash
-        });
-        let kept = genuine.map(|(snapshot, standing)| {
-            let init_us = standing.ready.init_us;
-            Kept { image, snapshot, init_us }
-        });
-        if let Some(kept) = kept {
-            let taken = fetch.since.elapsed().as_secs_f64().max(1e-6);
-            self.rate = Some(kept.snapshot.len() as f64 / taken);
-            self.kept = Some(kept);
-        }
-        self.answers(image, fetch.waiting)
-    }
-
     /// A slave is gone: what those get who wait for what it was asked for.
-    pub(crate) fn lost(&mut self, slave: SlaveId) -> Vec<(ImageId, Vec<(SlaveId, Answer)>)> {
+    pub(crate) fn lost(&mut self, slave: SlaveId) -> Vec<(ImageId, Answers)> {
         self.at.remove(&slave);
-        for fetch in self.fetching.values_mut() {
-            fetch.waiting.retain(|waiting| *waiting != slave);
-        }
         for build in self.building.values_mut() {
             build.waiting.retain(|waiting| *waiting != slave);
         }
-        let from = |fetch: &Fetch| fetch.from == slave;
-        let ended: Vec<_> = self.fetching.extract_if(|_, fetch| from(fetch)).collect();
-        let fetched = ended.into_iter().map(|(image, f)| (image, self.answers(image, f.waiting)));
-        let mut told: Vec<_> = fetched.collect();
+        let mut told = self.source_lost(slave);
         let by = |(image, build): (&ImageId, &Build)| (build.by == slave).then_some(*image);
         let unbuilt: Vec<_> = self.building.iter().filter_map(by).collect();
         told.extend(unbuilt.into_iter().map(|image| (image, self.built(slave, image))));
         told
     }
 
-    fn answers(&self, image: ImageId, waiting: Vec<SlaveId>) -> Vec<(SlaveId, Answer)> {
-        let plan = self.plans.get(&image).and_then(Weak::upgrade);
-        let kept = self.kept.as_ref().filter(|kept| kept.image == image);
-        let answer = |slave| {
-            let answer = match (&plan, kept) {
-                (None, _) => Answer::Bytes(Offer::Nothing, Payload::default()),
-                (Some(plan), Some(kept)) => sent(plan, kept),
-                (Some(plan), None) => recipe(plan),
-            };
-            (slave, answer)
-        };
-        waiting.into_iter().map(answer).collect()
-    }
-
     /// Forgets the snapshot of an image that nobody has any more.
     pub(crate) fn sweep(&mut self) {
-        let is_alive = |image| self.plans.get(image).is_some_and(|plan| plan.strong_count() > 0);
-        if self.kept.as_ref().is_some_and(|kept| !is_alive(&kept.image)) {
+        let is_alive = |kept: &Kept| self.plan(kept.image).is_some();
+        if !self.kept.as_ref().is_some_and(is_alive) {
             self.kept = None;
         }
     }
 }
 
 fn sent(plan: &Plan, kept: &Kept) -> Answer {
-    let (module, init_us) = (plan.recipe.module.hash(), kept.init_us);
-    Answer::Bytes(Offer::Snapshot { module, init_us }, kept.snapshot.clone().into())
+    let (module, init, init_us) = (plan.module.hash(), plan.init.to_string(), kept.init_us);
+    Answer::Bytes(Offer::Snapshot { module, init, init_us }, kept.snapshot.clone().into())
 }
 
 fn recipe(plan: &Plan) -> Answer {
-    let recipe = &plan.recipe;
-    let Some(wasm) = recipe.module.bytes() else {
-        return Answer::Bytes(Offer::Nothing, Payload::default());
+    let (Some(wasm), Knowledge::Recipe(args)) = (plan.module.bytes(), &plan.known) else {
+        return Answer::nothing();
     };
-    let offer = Offer::Recipe { init: recipe.init.to_string(), module: wasm.len() as u64 };
-    let pieces = std::iter::once(wasm.clone()).chain(recipe.args.pieces().cloned());
+    let offer = Offer::Recipe { init: plan.init.to_string(), module: wasm.len() as u64 };
+    let pieces = std::iter::once(wasm.clone()).chain(args.pieces().cloned());
     Answer::Bytes(offer, pieces.collect())
 }
 

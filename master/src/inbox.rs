@@ -15,7 +15,7 @@ use crate::source::First;
 use crate::ticket::Ticket;
 use dpfw_dispatch::{Loss, Placement, ReservationId, SlaveId, TaskId, Wait};
 use dpfw_protocol::ids::ImageId;
-use dpfw_protocol::message::{Extras, TaskFlags};
+use dpfw_protocol::message::{Extras, ImageReady, TaskFlags};
 use dpfw_protocol::module::Module;
 use dpfw_protocol::payload::Payload;
 use dpfw_protocol::signature::Signature;
@@ -71,6 +71,8 @@ pub(crate) enum Command {
     /// Whoever waits for a slave is told when everything before it was heard: it is linked
     /// otherwise.
     Linked(First),
+    /// An image was looked up, and is at these slaves.
+    Found(Arc<Plan>, Vec<(SlaveId, ImageReady)>),
     /// Every slave that comes is to have an image.
     Everywhere(Arc<Plan>),
     /// Asks where an image is.

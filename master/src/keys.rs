@@ -6,6 +6,7 @@
 
 use dpfw_dispatch::KeyId;
 use dpfw_dispatch::hash::IdMap;
+use dpfw_protocol::ids::ImageId;
 use dpfw_protocol::store::Key;
 use std::collections::{BTreeMap, HashMap};
 
@@ -18,6 +19,8 @@ const MOST_IDLE: usize = 16 * 1024;
 pub(crate) enum Name {
     /// An entry of the keyed store, in the master's namespace.
     Entry(Key),
+    /// An image, whatever it is called in the store.
+    Image(ImageId),
 }
 
 impl Name {
@@ -25,6 +28,7 @@ impl Name {
     pub(crate) fn entry(&self) -> Option<&Key> {
         match self {
             Self::Entry(key) => Some(key),
+            Self::Image(_) => None,
         }
     }
 }

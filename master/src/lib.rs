@@ -20,7 +20,9 @@ mod images;
 mod inbox;
 mod kept;
 mod keys;
+mod kinds;
 mod link;
+mod lookup;
 mod map;
 mod master;
 mod noted;
@@ -58,6 +60,7 @@ pub use error::TaskError;
 pub use handle::{TaskHandle, TaskResult};
 pub use image::{Image, ImageAt, ImageUse, Initialise, Transfer};
 pub use kept::{Kept, Keys};
+pub use lookup::{Lookup, LookupError};
 pub use map::Map;
 pub use master::Master;
 pub use parallel::{Calls, IsCall};
@@ -68,6 +71,6 @@ pub use reserve::Reserved;
 pub use slave::Slave;
 pub use source::FirstError;
 pub use store::{
-    Change, Changes, Conditional, Event, Everywhere, Listed, Store, StoreError, Stored, Update,
-    Watch, WatchEverywhere, Write,
+    Change, Changes, Conditional, Event, Everywhere, Listed, ListedImage, Store, StoreError,
+    Stored, Update, Watch, WatchEverywhere, Write,
 };

@@ -47,7 +47,7 @@ pub(crate) enum FromSlave {
     Log(AttemptId, Log),
     Progress(AttemptId, Progress),
     NeedModule(ModuleHash),
-    NeedImage(ImageId),
+    NeedImage(NeedImage),
     ImageReady(ImageReady),
     ImageGone(ImageId),
     /// The answer in this conversation.
@@ -256,8 +256,7 @@ impl Reader {
                 self.said.push(FromSlave::NeedModule(module));
             }
             kind::NEED_IMAGE => {
-                let image = decode::<NeedImage>(frame)?.0.image;
-                self.said.push(FromSlave::NeedImage(image));
+                self.said.push(FromSlave::NeedImage(decode::<NeedImage>(frame)?.0));
             }
             kind::IMAGE_READY => {
                 self.said.push(FromSlave::ImageReady(decode::<ImageReady>(frame)?.0));

@@ -6,7 +6,6 @@ use crate::driver::Registry;
 use crate::error::TaskError;
 use crate::handle::{Raw, TaskHandle};
 use crate::image::{self, Plan};
-use crate::images::key_of;
 use crate::inbox::{Command, Inbox, Room, Submission};
 use crate::map::Map;
 use crate::parallel::Calls;
@@ -20,6 +19,7 @@ use dpfw_dispatch::{Placement, ReserveError, Stats, TaskId, Wait};
 use dpfw_link::Stream as ByteStream;
 use dpfw_protocol::call::{Call, Task};
 use dpfw_protocol::error::Cause;
+use dpfw_protocol::ids::PeerId;
 use dpfw_protocol::message::{Extras, TaskFlags};
 use dpfw_protocol::payload::Payload;
 use futures_core::Stream;
@@ -56,6 +56,8 @@ pub struct Master(pub(crate) Arc<Shared>);
 pub(crate) struct Shared {
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) registry: Registry,
+    /// What slaves call it.
+    pub(crate) peer: PeerId,
     pub(crate) sources: Sources,
     pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) crew: Arc<Crew>,
@@ -156,10 +158,7 @@ impl Master {
             let what = format!("{} tasks are queued in the master", inbox.most());
             return refuse(Cause::Busy { what });
         };
-        let Terms { flags, calls, timeout, extras, mut placement, ports, image, .. } = terms;
-        if let (Placement::Anywhere, Some(plan)) = (&placement, &image) {
-            placement = Placement::Near([key_of(plan.recipe.id)].into());
-        }
+        let Terms { flags, calls, timeout, extras, placement, ports, image, .. } = terms;
         let submission = Submission {
             room,
             ticket: Arc::clone(&ticket),

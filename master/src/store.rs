@@ -6,20 +6,21 @@ use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::PeerId;
 use dpfw_protocol::message::{StoreReply, StoreRequest};
 use dpfw_protocol::payload::{self, Payload};
-use dpfw_protocol::store::{EntryInfo, EntryKind, Key, StoreOp, Terms, Version};
+use dpfw_protocol::store::{EntryInfo, Key, StoreOp, Terms, Version};
 use serde::{Serialize, de::DeserializeOwned};
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 pub use changes::{Change, Changes, Event, Watch};
 pub use everywhere::{Everywhere, WatchEverywhere};
+pub use listed::{Listed, ListedImage};
 pub use update::Update;
 pub use write::Write;
 
 pub(crate) mod changes;
 mod everywhere;
+mod listed;
 mod update;
 mod write;
 
@@ -83,30 +84,6 @@ impl Conditional {
             false => Self::Kept(reply.version),
         }
     }
-}
-
-/// An entry as a listing shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Listed {
-    /// Its key.
-    pub key: String,
-    /// What it is.
-    pub kind: EntryKind,
-    /// Its size in bytes.
-    pub bytes: u64,
-    /// Its version.
-    pub version: Version,
-    /// Seconds since it was last read or written.
-    pub idle_s: u64,
-    /// Who put it there.
-    pub owner: PeerId,
-    /// Whether it is kept from being evicted.
-    pub pinned: bool,
-    /// Whether it may be evicted, once it is not pinned.
-    pub evictable: bool,
-    /// How long it lives on, if its time is limited.
-    pub ttl: Option<Duration>,
 }
 
 /// An operation on a store failed.
@@ -181,6 +158,7 @@ impl Store {
             StoreOp::Get { .. }
             | StoreOp::GetRange { .. }
             | StoreOp::Pin { .. }
+            | StoreOp::Look { .. }
             | StoreOp::List { .. } => return,
         };
         self.0.driver.key(key, (self.0.id, there));
@@ -278,6 +256,20 @@ impl Store {
         Ok(self.ask(StoreOp::Pin { key: self.key(key)?, pinned: false }).await?.0.hit)
     }
 
+    /// What is under a key, as the slave tells it; nothing if there is no entry. A slave that has
+    /// an image there says as well that tasks may start from it, if they may.
+    pub(crate) async fn look(&self, key: &Key) -> Result<Option<EntryInfo>, StoreError> {
+        let (reply, _) = self.ask(StoreOp::Look { key: key.clone() }).await?;
+        match (reply.hit, reply.entries.into_iter().next()) {
+            (false, _) => Ok(None),
+            (true, Some(entry)) if entry.key == *key => Ok(Some(entry)),
+            (true, _) => {
+                let message = format!("the slave was asked for `{key}`, and tells of another");
+                Err(self.error(Cause::BadResult { message }))
+            }
+        }
+    }
+
     /// Lists the entries whose keys begin with `prefix`, in the order of their keys.
     ///
     /// # Errors
@@ -296,25 +288,11 @@ impl Store {
                 return Err(self.error(Cause::BadResult { message }));
             }
             after = reply.entries.last().map(|entry| entry.key.clone());
-            found.extend(reply.entries.into_iter().map(listed));
+            found.extend(reply.entries.into_iter().map(Listed::from));
             if !reply.more || after.is_none() {
                 return Ok(found);
             }
         }
-    }
-}
-
-fn listed(entry: EntryInfo) -> Listed {
-    Listed {
-        key: entry.key.as_str().into(),
-        kind: entry.kind,
-        bytes: entry.bytes,
-        version: entry.version,
-        idle_s: entry.idle_s,
-        owner: entry.owner.0,
-        pinned: entry.pinned,
-        evictable: entry.evictable,
-        ttl: entry.ttl_ms.map(Duration::from_millis),
     }
 }
 

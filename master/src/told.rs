@@ -3,7 +3,7 @@
 //! Owns: the numbers that a link's tasks were given, how often the slave asked for a module,
 //! the wish for its slots, whether anything waits to be flushed. Does not: decide what a slave is told.
 
-use crate::driver::{Kind, KindImage};
+use crate::kinds::{KindImage, Kinds};
 use crate::slave::Linked;
 use dpfw_dispatch::{KeyId, KindId, ReservationId, SlaveId};
 use dpfw_protocol::error::Cause;
@@ -28,6 +28,8 @@ pub(crate) struct Told {
     /// By kind.
     binds: Vec<Option<BindId>>,
     bound: u32,
+    /// Numbers of what was forgotten, to be given again.
+    free: Vec<BindId>,
     /// How often it asked for a module or an image. Bounded by those that there are.
     asked: HashMap<[u8; 32], u32>,
     /// For whom it was asked for its slots last. An earlier wish was answered or taken back.
@@ -45,6 +47,7 @@ impl Told {
             linked,
             binds: Vec::new(),
             bound: 0,
+            free: Vec::new(),
             asked: HashMap::new(),
             wish: None,
             located: BTreeMap::new(),
@@ -58,6 +61,11 @@ impl Told {
         let asked = self.asked.entry(what).or_default();
         *asked += 1;
         *asked <= OFFERS
+    }
+
+    /// The slave has it. If it asks again it has lost it since, which is no fault of its own.
+    pub(crate) fn has(&mut self, what: [u8; 32]) {
+        self.asked.remove(&what);
     }
 
     /// Whether what it holds is to be compared now: not when that has just been done.
@@ -110,17 +118,17 @@ impl Told {
     ///
     /// # Errors
     /// [`Cause::Rejected`] if the function cannot be declared to a slave.
-    pub(crate) fn bind(&mut self, kind: KindId, kinds: &[Kind]) -> Result<BindId, Cause> {
+    pub(crate) fn bind(&mut self, kind: KindId, kinds: &Kinds) -> Result<BindId, Cause> {
         let index = kind.0 as usize;
         if let Some(Some(bind)) = self.binds.get(index) {
             return Ok(*bind);
         }
         let rejected = |reason: &str| Cause::Rejected { reason: reason.into() };
-        let function = kinds.get(index).ok_or_else(|| rejected("nobody knows the task"))?;
-        if self.bound as usize >= MAX_BINDS {
+        let function = kinds.get(kind).ok_or_else(|| rejected("nobody knows the task"))?;
+        if self.free.is_empty() && self.bound as usize >= MAX_BINDS {
             return Err(rejected("the link has seen as many different tasks as it may"));
         }
-        let bind = BindId(self.bound);
+        let bind = self.free.last().copied().unwrap_or(BindId(self.bound));
         let (module, task) = (function.module.hash(), function.name.to_string());
         let (expects, outbox) = (function.expects.clone(), &self.linked.outbox);
         let said = match &function.image {
@@ -135,12 +143,20 @@ impl Told {
             }
         };
         said.map_err(unsendable)?;
-        self.bound += 1;
+        if self.free.pop().is_none() {
+            self.bound += 1;
+        }
         if self.binds.len() <= index {
             self.binds.resize(index + 1, None);
         }
         self.binds[index] = Some(bind);
         Ok(bind)
+    }
+
+    /// A kind is forgotten: its number will stand for another, which the slave is told of then.
+    pub(crate) fn forget(&mut self, kind: KindId) {
+        let bind = self.binds.get_mut(kind.0 as usize).and_then(Option::take);
+        self.free.extend(bind);
     }
 }
 

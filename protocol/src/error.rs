@@ -149,7 +149,7 @@ pub enum Cause {
         message: String,
     },
     /// The key holds something else than what was asked for.
-    #[error("`{key}` holds no value: its entry is of the kind `{kind}`")]
+    #[error("`{key}` {}", Instead(*kind))]
     WrongKind {
         /// The key.
         key: String,
@@ -169,6 +169,13 @@ pub enum Cause {
     KeyGone {
         /// The entry's key.
         key: String,
+    },
+    /// The image that the task starts from is on no slave any more that could give it away, and
+    /// the task's master does not know what it is made of. The task did not run.
+    #[error("the image `{image}` is gone: no slave that is linked has it to give away")]
+    ImageGone {
+        /// The key by which the master looked it up, or what it is called.
+        image: String,
     },
     /// The master was shut down.
     #[error("the master was shut down")]
@@ -222,6 +229,18 @@ impl fmt::Display for Hint<'_> {
             return Ok(());
         }
         write!(f, "; it has {}", self.0.join(", "))
+    }
+}
+
+/// What a key holds that was asked for as something else.
+struct Instead(EntryKind);
+
+impl fmt::Display for Instead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            EntryKind::Value => f.write_str("holds a value, and something else was asked for"),
+            kind => write!(f, "holds no value: its entry is of the kind `{kind}`"),
+        }
     }
 }
 
@@ -288,6 +307,7 @@ impl Cause {
             Self::WrongKind { .. } => 24,
             Self::Ring { .. } => 26,
             Self::KeyGone { .. } => 25,
+            Self::ImageGone { .. } => 28,
             Self::Unknown { code, .. } => *code,
         }
     }
@@ -303,6 +323,9 @@ mod tests {
         assert_eq!(cause.to_string(), "the limit on memory was exceeded (allowed: 65536 bytes)");
         let cause = Cause::MissingTask { name: "ad".into(), known: vec!["add".into()] };
         assert_eq!(cause.to_string(), "the module has no task `ad`; it has add");
+        let wrong = |kind| Cause::WrongKind { key: "k".into(), kind }.to_string();
+        assert_eq!(wrong(EntryKind::Image), "`k` holds no value: its entry is of the kind `image`");
+        assert_eq!(wrong(EntryKind::Value), "`k` holds a value, and something else was asked for");
         let ring = |keys: &[&str]| {
             Cause::Ring { keys: keys.iter().map(|&key| key.to_owned()).collect() }.to_string()
         };

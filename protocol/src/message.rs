@@ -9,6 +9,7 @@ use crate::frame::{END, Frame, HEADER, Header};
 use crate::ids::ConversationId;
 use crate::limits::{MAX_BODY, MAX_LISTED, MAX_MESSAGE, MAX_NAME, MAX_NEEDS, MAX_TEXT};
 use crate::payload::whole;
+use crate::store::EntryInfo;
 use serde::{Serialize, de::DeserializeOwned};
 
 mod image;
@@ -78,7 +79,7 @@ bounded! {
     StoreRequest = STORE_REQUEST, self => self.op.is_bounded();
     StoreReply = STORE_REPLY, self => {
         self.entries.len() <= MAX_LISTED
-            && self.entries.iter().all(|entry| entry.key.is_bounded())
+            && self.entries.iter().all(EntryInfo::is_bounded)
             && self.failure.as_ref().is_none_or(Failure::is_bounded)
     };
     Description = DESCRIPTION, self => self.agent.len() <= MAX_NAME;

@@ -216,9 +216,22 @@ impl TaskTable {
         self.tasks.is_empty()
     }
 
+    /// The init of that name.
+    pub fn init(&self, name: &str) -> Option<&TaskRecord> {
+        self.inits.get(name)
+    }
+
     /// A task with the types that it mentions.
     pub fn signature(&self, name: &str) -> Option<Signature> {
-        let task = self.tasks.get(name)?.clone();
+        Some(self.with_types(self.tasks.get(name)?.clone()))
+    }
+
+    /// An init with the types that it mentions.
+    pub fn init_signature(&self, name: &str) -> Option<Signature> {
+        Some(self.with_types(self.inits.get(name)?.clone()))
+    }
+
+    fn with_types(&self, task: TaskRecord) -> Signature {
         let mut open: Vec<String> = task.args.iter().map(|a| a.ty.clone()).collect();
         open.push(task.returns.clone());
         let mut types = BTreeMap::new();
@@ -231,7 +244,7 @@ impl TaskTable {
                 }
             }
         }
-        Some(Signature { task, types: types.into_values().collect() })
+        Signature { task, types: types.into_values().collect() }
     }
 }
 

@@ -2,8 +2,9 @@
 
 use crate::error::{Cause, Limit};
 use crate::hello::Namespace;
-use crate::ids::PeerId;
-use crate::limits::MAX_KEY;
+use crate::ids::{ImageId, ModuleHash, PeerId};
+use crate::limits::{MAX_KEY, MAX_NAME};
+use crate::message::Origin;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
@@ -115,6 +116,12 @@ pub enum StoreOp {
         /// Whether it is to be kept.
         pinned: bool,
     },
+    /// Says what an entry is, whatever its kind, as a listing does. That is no use of it. If it
+    /// is an image that tasks of this session may start from, the session is told so as well.
+    Look {
+        /// Which entry.
+        key: Key,
+    },
     /// Lists entries in the order of their keys.
     List {
         /// Only keys that begin like this.
@@ -137,7 +144,8 @@ impl StoreOp {
             | Self::Update { key, .. }
             | Self::Remove { key }
             | Self::GetRange { key, .. }
-            | Self::Pin { key, .. } => key.is_bounded(),
+            | Self::Pin { key, .. }
+            | Self::Look { key } => key.is_bounded(),
             Self::List { prefix, after, .. } => {
                 prefix.len() <= MAX_KEY && after.as_ref().is_none_or(Key::is_bounded)
             }
@@ -226,4 +234,35 @@ pub struct EntryInfo {
     pub evictable: bool,
     /// Milliseconds until it is gone, if it will be.
     pub ttl_ms: Option<u64>,
+    /// What it is an image of, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<Box<ImageInfo>>,
+}
+
+impl EntryInfo {
+    pub(crate) fn is_bounded(&self) -> bool {
+        let is_named = |image: &ImageInfo| image.init.len() <= MAX_NAME;
+        self.key.is_bounded() && self.image.as_deref().is_none_or(is_named)
+    }
+}
+
+/// An image as a listing shows it, beside what it shows of every entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageInfo {
+    /// What it is called.
+    pub id: ImageId,
+    /// The module that it is of.
+    pub module: ModuleHash,
+    /// The name of its init.
+    pub init: String,
+    /// Of the snapshot, which is a module.
+    pub hash: ModuleHash,
+    /// Bytes of the snapshot.
+    pub snapshot: u64,
+    /// Bytes of memory that its tasks begin with.
+    pub memory: u64,
+    /// How the slave came by it. One that was sent serves the tasks of its owner alone.
+    pub origin: Origin,
+    /// What the init itself took where it was run, in microseconds.
+    pub init_us: u64,
 }

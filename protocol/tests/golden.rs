@@ -163,6 +163,7 @@ fn to_slaves() -> Vec<Golden> {
         v1!("store_list"),
         v1!("store_get_range"),
         v1!("store_pin"),
+        v1!("store_look"),
         v1!("store_put_on_terms"),
     ];
     for ((request, value), file) in values::store_requests().into_iter().zip(files) {
@@ -173,6 +174,7 @@ fn to_slaves() -> Vec<Golden> {
 
 fn to_masters() -> Vec<Golden> {
     let listing = values::store_reply_of_a_listing();
+    let found = values::store_reply_of_an_image();
     let refusal = values::store_reply_of_a_failure();
     vec![
         golden("need module", 0, values::need_module(), b"", v1!("need_module")),
@@ -181,6 +183,7 @@ fn to_masters() -> Vec<Golden> {
         golden("loading", 0, values::loading(), b"", v1!("loading")),
         golden("queued", 0, values::queued(), b"", v1!("queued")),
         golden("need image", 0, values::need_image(), b"", v1!("need_image")),
+        golden("need recipe", 0, values::need_recipe(), b"", v1!("need_recipe")),
         golden("image ready", 0, values::image_ready(), b"", v1!("image_ready")),
         golden("image gone", 0, values::image_gone(), b"", v1!("image_gone")),
         golden("snapshot", OTHERS + 9, values::snapshot(), b"\0asm\x01\0\0\0", v1!("snapshot")),
@@ -194,6 +197,7 @@ fn to_masters() -> Vec<Golden> {
         golden("progress", 1, Progress { done: 3, total: 10 }, b"", v1!("progress")),
         golden("reply", OTHERS + 1, values::store_reply(), VALUE, v1!("store_reply")),
         golden("listing", OTHERS + 1, listing, b"", v1!("store_reply_of_a_listing")),
+        golden("image found", OTHERS + 1, found, b"", v1!("store_reply_of_an_image")),
         golden("refusal", OTHERS + 1, refusal, b"", v1!("store_reply_of_a_failure")),
         golden("reserved", OTHERS + 2, Reserved { granted: true }, b"", v1!("reserved")),
         golden("status", 0, values::status(), b"", v1!("status")),

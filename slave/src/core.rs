@@ -136,6 +136,11 @@ impl Core {
         }
         for job in batch.drain(..) {
             match (job.bound.target(), self.modules()) {
+                // A master that asks for the image itself may ask for a name that was taken from it.
+                (Some(Ok(target)), _) if job.bound.task.is_empty() => {
+                    let target = Arc::clone(&target.module);
+                    self.released(job, Ok(target));
+                }
                 (Some(Ok(target)), _) => {
                     if job.bound.image.is_some() {
                         image::used(self, &target.module);
@@ -161,10 +166,10 @@ impl Core {
 
     /// A job's module is there, or will not be.
     pub(crate) fn released(&self, job: Job, module: Result<Arc<Loaded>, Cause>) {
-        let found = match module {
-            Ok(module) => job.bound.find(module).as_ref().map(drop).map_err(Clone::clone),
-            Err(cause) => Err(cause),
-        };
+        let found = module.and_then(|module| {
+            image::names::add(self, &job.session, &job.bound, &module)?;
+            job.bound.find(module).as_ref().map(drop).map_err(Clone::clone)
+        });
         match found {
             Ok(()) if self.is_draining() => give_back(&job.session, vec![job.attempt]),
             Ok(()) => self.enqueue(job),
@@ -181,6 +186,13 @@ impl Core {
     pub(crate) fn offered(&self, from: &Arc<Session>, code: CodeId, source: Result<Source, Cause>) {
         if let Some((modules, release)) = self.modules() {
             modules.offered(from, code, source, release);
+        }
+    }
+
+    /// A master sent an image whole that is not taken.
+    pub(crate) fn snapshot_refused(&self, from: &Arc<Session>, code: CodeId, cause: &Cause) {
+        if let Some((modules, release)) = self.modules() {
+            modules.snapshot_refused(from, code, cause, release);
         }
     }
 

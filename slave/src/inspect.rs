@@ -20,6 +20,7 @@ use crate::module::warm::{Warmed, warm};
 use crate::sandbox;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::ModuleHash;
+use dpfw_protocol::image::INIT_PREFIX;
 use dpfw_protocol::program::START;
 use dpfw_protocol::signature::{EXPORT_PREFIX, TaskTable};
 use scan::{Item, PAGE, Scan};
@@ -38,6 +39,8 @@ pub struct Report {
     pub kind: Option<Kind>,
     /// What can be called, in the order of the names.
     pub functions: Vec<Function>,
+    /// What images are made by, in the order of the names.
+    pub inits: Vec<Function>,
     /// What it imports, in its own order.
     pub imports: Vec<Import>,
     /// What it needs of what is limited.
@@ -70,6 +73,8 @@ pub struct Function {
     pub once: bool,
     /// May be tried twice at once.
     pub effect_free: bool,
+    /// The init of the image that it runs on, if it needs one.
+    pub image: Option<String>,
 }
 
 /// Something that a module imports.
@@ -163,6 +168,7 @@ pub fn inspect(wasm: &[u8], limits: &Limits, depth: Depth) -> Report {
         bytes: wasm.len() as u64,
         kind: None,
         functions: Vec::new(),
+        inits: Vec::new(),
         imports: Vec::new(),
         needs: Vec::new(),
         memory_maximum: None,
@@ -205,7 +211,9 @@ impl Report {
         let kind = Kind::of(scan.exported_functions());
         let table = TaskTable::parse(scan.description.as_deref().unwrap_or_default());
         self.kind = Some(kind);
-        self.functions = functions(kind, scan, &table.unwrap_or_default());
+        let table = table.unwrap_or_default();
+        self.functions = functions(kind, scan, &table);
+        self.inits = inits(scan, &table);
         self.imports = scan
             .imports
             .iter()
@@ -305,9 +313,28 @@ fn functions(kind: Kind, scan: &Scan, table: &TaskTable) -> Vec<Function> {
             described: record.is_some(),
             once: record.is_some_and(|record| record.once),
             effect_free: record.is_some_and(|record| record.effect_free),
+            image: record.and_then(|record| record.needs()).map(str::to_owned),
         })
     };
     let mut all: Vec<_> = scan.exports.iter().filter_map(one).collect();
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    all
+}
+
+fn inits(scan: &Scan, table: &TaskTable) -> Vec<Function> {
+    let names = scan.exported_functions().filter_map(|name| name.strip_prefix(INIT_PREFIX));
+    let one = |name: &str| {
+        let record = table.init(name);
+        Function {
+            name: name.to_owned(),
+            signature: record.map_or_else(|| name.to_owned(), |record| record.line()),
+            described: record.is_some(),
+            once: false,
+            effect_free: false,
+            image: None,
+        }
+    };
+    let mut all: Vec<_> = names.map(one).collect();
     all.sort_by(|a, b| a.name.cmp(&b.name));
     all
 }

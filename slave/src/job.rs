@@ -29,6 +29,8 @@ pub(crate) struct Job {
     pub(crate) limits: Option<Box<TaskLimits>>,
     /// The keys that it names.
     pub(crate) keys: Option<Box<Keys>>,
+    /// Why the image that was sent for it was not taken.
+    pub(crate) refused: Option<Box<Cause>>,
     pub(crate) arrived: Instant,
     pub(crate) deadline: Option<Instant>,
 }

@@ -113,8 +113,14 @@ impl Reader {
                 let step = self.arrivals.chunk(conversation, frame.body, last);
                 self.arrived(conversation, step)
             }
-            kind::BIND => self.bind(decode::<Bind>(frame)?.0),
-            kind::BIND_IMAGE => self.bind_image(decode::<BindImage>(frame)?.0),
+            kind::BIND => {
+                let bind = decode::<Bind>(frame)?.0;
+                self.bind(bind.bind, Bound::new(bind))
+            }
+            kind::BIND_IMAGE => {
+                let bind = decode::<BindImage>(frame)?.0;
+                self.bind(bind.bind, Bound::on_image(bind, &self.session))
+            }
             kind::CANCEL => {
                 decode::<Cancel>(frame)?;
                 self.cancel(conversation.attempt());
@@ -224,23 +230,15 @@ impl Reader {
         }
     }
 
-    fn bind(&mut self, bind: Bind) -> Result<(), LinkError> {
-        self.check_turn(bind.bind)?;
-        self.binds.push(Arc::new(Bound::new(bind)));
-        Ok(())
-    }
-
-    fn bind_image(&mut self, bind: BindImage) -> Result<(), LinkError> {
-        self.check_turn(bind.bind)?;
-        self.binds.push(Arc::new(Bound::on_image(bind, &self.session)));
-        Ok(())
-    }
-
-    fn check_turn(&self, bind: BindId) -> Result<(), LinkError> {
-        match bind.0 as usize == self.binds.len() && self.binds.len() < MAX_BINDS {
-            true => Ok(()),
-            false => Err(LinkError::Broken(format!("task {bind} is bound out of turn"))),
+    /// A number stands for a task: a new one, or, from here on, one that stood for another.
+    fn bind(&mut self, bind: BindId, bound: Bound) -> Result<(), LinkError> {
+        let (at, next) = (bind.0 as usize, self.binds.len());
+        match self.binds.get_mut(at) {
+            Some(other) => *other = Arc::new(bound),
+            None if at == next && next < MAX_BINDS => self.binds.push(Arc::new(bound)),
+            None => return Err(LinkError::Broken(format!("task {bind} is bound out of turn"))),
         }
+        Ok(())
     }
 
     fn dispatch(
@@ -276,6 +274,7 @@ impl Reader {
             flags: dispatch.flags,
             limits: limits.map(Box::new),
             keys: Keys::of(keep, needs),
+            refused: None,
             arrived: now,
             deadline,
         };

@@ -17,7 +17,7 @@ use dpfw_protocol::Bytes;
 use dpfw_protocol::changes::{Change, What};
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::hello::Namespace;
-use dpfw_protocol::store::{EntryInfo, FullKey, Principal, StoreOp, Terms, Version};
+use dpfw_protocol::store::{EntryInfo, FullKey, ImageInfo, Principal, StoreOp, Terms, Version};
 use entry::{Content, Entry};
 use evict::Times;
 use index::Index;
@@ -156,6 +156,7 @@ impl Store {
             }
             StoreOp::Remove { key } => Ok(self.remove(&full(key))),
             StoreOp::Pin { key, pinned } => Ok(self.pin(&full(key), pinned)),
+            StoreOp::Look { key } => Ok(self.look(&full(key))),
             StoreOp::List { prefix, after, limit } => {
                 Ok(self.list(namespace, &prefix, after.as_ref(), limit))
             }
@@ -171,11 +172,11 @@ impl Store {
         &self,
         key: &FullKey,
         owner: &Principal,
-        bytes: u64,
+        info: ImageInfo,
         held: Held,
     ) -> Result<Version, Cause> {
         let terms = Terms { evictable: true, ttl_ms: None };
-        let content = Content::Image(held, bytes);
+        let content = Content::Image(held, Box::new(info));
         let (key, writer, keeps_terms, go_on) = (key.clone(), owner, false, &|| true);
         let write = Write { key, writer, content, terms, keeps_terms, go_on };
         self.write(write, |_| true).map(|answer| answer.version)
@@ -183,15 +184,16 @@ impl Store {
 
     /// The image under a key, which counts as a use.
     pub(crate) fn image(&self, key: &FullKey) -> Option<Held> {
+        let found = self.entries.get(key)?;
         let now = self.clock.now();
-        let entry = self.entries.get(key).filter(|entry| !entry.is_gone(now))?;
-        match &entry.content {
-            Content::Image(held, _) => {
-                entry.touch(now);
-                Some(Arc::clone(held))
-            }
-            Content::Value(_) => None,
-        }
+        let held = found.as_image(now)?;
+        found.touch(now);
+        Some(held)
+    }
+
+    /// The same, which does not.
+    pub(crate) fn peek_image(&self, key: &FullKey) -> Option<Held> {
+        self.entries.get(key)?.as_image(self.clock.now())
     }
 
     /// Calls back once when the key changes next; see [`Changes::on_change`].

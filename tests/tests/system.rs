@@ -27,6 +27,8 @@ mod system {
     mod guests;
     mod handles;
     mod hostile;
+    mod image_lies;
+    mod image_names;
     mod images;
     mod links;
     mod logs;

@@ -34,6 +34,42 @@ fn a_plain_module_is_described() {
 }
 
 #[test]
+fn inits_are_described_and_the_tasks_that_need_their_images() {
+    let modules = Modules::new();
+    let left = inspect(&modules, &["imaged.wat"]);
+    let from = left.out.find("tasks\n").expect("the tasks");
+    let to = left.out.find("imports\n").expect("the imports");
+    insta::assert_snapshot!(left.out[from..to], @r"
+    tasks
+      plus(n: u8) -> u8  [on an image of fill]
+      read() -> u8  [on an image of fill]
+    inits, by which images are made
+      fill(n: u8) -> Result<(), _>
+    ");
+    let left = inspect(&modules, &["--json", "imaged.wat"]);
+    let report: serde_json::Value = serde_json::from_str(&left.out).expect("one object");
+    assert_eq!(report["inits"][0]["name"], "fill");
+    assert_eq!(report["functions"][0]["image"], "fill");
+    modules.write(
+        "lacking.wat",
+        r#"(module
+            (@custom "dpfw.tasks" "{\"task\":{\"name\":\"t\",\"image\":\"fill\"}}\n{\"init\":{\"name\":\"full\"}}")
+            (memory (export "memory") 2)
+            (func (export "dpfw_alloc") (param i32) (result i32) i32.const 65536)
+            (func (export "dpfw:t") (param i32 i32) (result i64) unreachable))"#,
+    );
+    let left = inspect(&modules, &["--check", "lacking.wat"]);
+    assert_eq!(left.code, 3);
+    insta::assert_snapshot!(left.out, @r"
+    lacking.wat: 2 problems
+      - the section `dpfw.tasks` describes the init `full`, which is not exported
+        export it as `dpfw-init:full`, or take the line out
+      - the task `t` needs an image of `fill`, and there is no such init
+        export it as `dpfw-init:fill`, or name another: no image would do
+    ");
+}
+
+#[test]
 fn what_the_limits_would_refuse_is_told() {
     let left =
         inspect(&Modules::new(), &["--memory", "64KiB", "--module-size", "100B", "loud.wat"]);

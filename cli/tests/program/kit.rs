@@ -205,11 +205,32 @@ const LOUD: &str = r#"(module
         (call $panic (i32.const 16) (i32.const 21) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))
         unreachable))"#;
 
+/// A task module with an init: `fill(n)` keeps a number below 128, which `read` gives.
+const IMAGED: &str = r#"(module
+    (@custom "dpfw.tasks" "{\"init\":{\"name\":\"fill\",\"args\":[{\"name\":\"n\",\"type\":\"u8\"}],\"returns\":\"()\",\"fallible\":true}}\n{\"task\":{\"name\":\"read\",\"returns\":\"u8\",\"image\":\"fill\"}}\n{\"task\":{\"name\":\"plus\",\"args\":[{\"name\":\"n\",\"type\":\"u8\"}],\"returns\":\"u8\",\"image\":\"fill\"}}")
+    (memory (export "memory") 2)
+    (func (export "dpfw_alloc") (param i32) (result i32) i32.const 65536)
+    ;; What there is to say: nothing, or why not.
+    (data (i32.const 64) "\00\c0")
+    (data (i32.const 80) "\01there is nothing to fill it with")
+    (func (export "dpfw-init:fill") (param i32 i32) (result i64)
+        (i32.store8 (i32.const 200) (i32.load8_u offset=1 (local.get 0)))
+        (select (i64.const 0x4000000002) (i64.const 0x5000000021)
+            (i32.load8_u (i32.const 200))))
+    (func (export "dpfw:read") (param i32 i32) (result i64)
+        (i32.store8 (i32.const 221) (i32.load8_u (i32.const 200)))
+        (i64.const 0xdc00000002))
+    (func (export "dpfw:plus") (param i32 i32) (result i64)
+        (i32.store8 (i32.const 221)
+            (i32.add (i32.load8_u (i32.const 200)) (i32.load8_u offset=1 (local.get 0))))
+        (i64.const 0xdc00000002)))"#;
+
 impl Modules {
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let modules = [("plain.wat", PLAIN), ("greedy.wat", GREEDY), ("loud.wat", LOUD)];
-        for (name, text) in modules.into_iter().chain(crate::programs::FILES) {
+        let modules = modules.into_iter().chain([("imaged.wat", IMAGED)]);
+        for (name, text) in modules.chain(crate::programs::FILES) {
             std::fs::write(dir.path().join(name), text).expect("written");
         }
         let tasks = quickstart_tasks::add::task().module().bytes().expect("embedded").clone();

@@ -105,6 +105,7 @@ fn event() -> impl Strategy<Value = Event> {
         3 => (0..4u64, 0..60u64).prop_map(|(key, ms)| Event::KeyCost {
             key: KeyId(key), cost: Duration::from_millis(ms) }),
         1 => (0..4u64).prop_map(|key| Event::KeyForgotten { key: KeyId(key) }),
+        1 => (0..3u32).prop_map(|kind| Event::KindForgotten { kind: KindId(kind) }),
         2 => (slave(), 0..4u64).prop_map(|(slave, key)| Event::KeyGone { slave, key: KeyId(key) }),
         6 => (reservation(), prop::option::weighted(0.3, slave()), wait).prop_map(
             |(reservation, slave, wait)| Event::Reserve { reservation, slave, wait }),

@@ -4,6 +4,7 @@
 //! taken its number, and gives it back when it resolves.
 
 use super::{Carried, Driver, Entry};
+use crate::image::Plan;
 use crate::kept::KeptAt;
 use crate::keys::Name;
 use crate::link::FromSlave;
@@ -11,7 +12,7 @@ use crate::noted::Word;
 use crate::slave::Slave;
 use dpfw_dispatch::{End, Event, KeyId, Outcome, Placement, SlaveId};
 use dpfw_protocol::error::Cause;
-use dpfw_protocol::ids::{AttemptId, ConversationId};
+use dpfw_protocol::ids::{AttemptId, ConversationId, ImageId};
 use dpfw_protocol::message::{Extras, KeptAs, Locate, Timing};
 use dpfw_protocol::store::Key;
 use std::sync::Arc;
@@ -19,13 +20,20 @@ use std::time::Duration;
 
 impl Driver {
     /// Where a task may run that needs entries: only where they are, unless it was placed
-    /// anyway. Then its slave looks for them.
-    pub(super) fn place(&mut self, placement: Placement, extras: Option<&Extras>) -> Placement {
+    /// anyway. Then its slave looks for them. One on an image had rather run where that is.
+    pub(super) fn place(
+        &mut self,
+        placement: Placement,
+        extras: Option<&Extras>,
+        image: Option<&Plan>,
+    ) -> Placement {
         let needs = extras.map_or(&[][..], |extras| &extras.needs);
         let keys: Box<[KeyId]> = needs.iter().map(|key| self.await_key(key)).collect();
-        match placement {
-            Placement::Anywhere if !keys.is_empty() => Placement::At(keys),
-            placed => placed,
+        let image = image.map(|plan| self.take_image(plan.id));
+        match (placement, image) {
+            (Placement::Anywhere, _) if !keys.is_empty() => Placement::At(keys),
+            (Placement::Anywhere, Some(image)) => Placement::Near([image].into()),
+            (placed, _) => placed,
         }
     }
 
@@ -39,8 +47,29 @@ impl Driver {
         id
     }
 
+    /// The number of an image, for a task that waits with it. If it had none, the policy has
+    /// forgotten where it is.
+    fn take_image(&mut self, image: ImageId) -> KeyId {
+        let is_known = self.keys.find(&Name::Image(image)).is_some();
+        let key = self.keys.take(Name::Image(image));
+        if !is_known {
+            let at: Vec<_> = self.images.standings(image).map(|(at, it)| (at, it.init())).collect();
+            at.into_iter().for_each(|(slave, cost)| self.image_at(slave, key, cost));
+        }
+        key
+    }
+
+    /// An image is at a slave, and was made at this cost.
+    pub(super) fn image_at(&mut self, slave: SlaveId, key: KeyId, cost: Duration) {
+        self.handle(Event::KeyCost { key, cost });
+        self.handle(Event::KeyAt { slave, key });
+    }
+
     /// A task has resolved that had been placed.
-    pub(super) fn leave(&mut self, extras: Option<&Extras>) {
+    pub(super) fn leave(&mut self, extras: Option<&Extras>, image: Option<&Plan>) {
+        if let Some(id) = image.and_then(|plan| self.keys.find(&Name::Image(plan.id))) {
+            self.keys.give(id);
+        }
         for key in extras.map_or(&[][..], |extras| &extras.needs) {
             if let Some(id) = self.keys.find(&Name::Entry(key.clone()))
                 && self.keys.give(id)
@@ -63,10 +92,14 @@ impl Driver {
         });
     }
 
-    /// Forgets keys beyond as many as are remembered.
-    pub(super) fn forget_keys(&mut self) {
+    /// Forgets keys and kinds beyond as many as are remembered.
+    pub(super) fn forget(&mut self) {
         while let Some(key) = self.keys.forget() {
             self.handle(Event::KeyForgotten { key });
+        }
+        while let Some(kind) = self.kinds.forget() {
+            self.slaves.values_mut().for_each(|told| told.forget(kind));
+            self.handle(Event::KindForgotten { kind });
         }
     }
 
@@ -114,6 +147,9 @@ impl Driver {
 
     /// How an attempt failed, as the policy wants to know it.
     pub(super) fn end_of(&self, slave: SlaveId, attempt: AttemptId, cause: Cause) -> End {
+        if matches!(cause, Cause::ImageGone { .. }) {
+            return End::Failed { cause: self.image_gone(slave, attempt, cause) };
+        }
         let Cause::KeyGone { key } = &cause else { return End::Failed { cause } };
         let extras = self.entry_of(slave, attempt).and_then(|entry| entry.extras.as_ref());
         let needed = extras.and_then(|it| it.needs.iter().find(|need| need.as_str() == key));

@@ -80,7 +80,9 @@ impl From<Cause> for Failure {
             Cause::WrongKind { key, kind } => {
                 Self { message: key, name: kind.as_str().into(), ..Self::default() }
             }
-            Cause::KeyGone { key: name } => Self { name, ..Self::default() },
+            Cause::KeyGone { key: name } | Cause::ImageGone { image: name } => {
+                Self { name, ..Self::default() }
+            }
             Cause::MissingTask { name, known } => Self { name, list: known, ..Self::default() },
             Cause::Ring { keys } => Self { list: keys, ..Self::default() },
             Cause::SlaveLost { may_have_run } => {
@@ -154,6 +156,7 @@ impl From<Failure> for Cause {
             },
             26 => Self::Ring { keys: list },
             25 => Self::KeyGone { key: name },
+            28 => Self::ImageGone { image: name },
             code => Self::Unknown { code, message },
         }
     }
@@ -199,6 +202,7 @@ mod tests {
             Cause::WrongKind { key: "k".into(), kind: EntryKind::Image },
             Cause::Ring { keys: vec!["x".into(), "y".into()] },
             Cause::KeyGone { key: "part/1".into() },
+            Cause::ImageGone { image: "index".into() },
             Cause::Unknown { code: 999, message: text() },
         ]
     }

@@ -7,6 +7,7 @@ use crate::limits::MAX_NAME;
 use crate::signature::Signature;
 use crate::store::Key;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// Declares a task that the session will call against an image, as [`Bind`](super::Bind) does
 /// one of a module.
@@ -31,6 +32,9 @@ pub struct BindImage {
 pub struct NeedImage {
     /// Which image.
     pub image: ImageId,
+    /// Whether the snapshot that was sent is of no use: what the image is made of is needed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub refused: bool,
 }
 
 /// What a master has of an image.
@@ -49,6 +53,8 @@ pub enum Offer {
     Snapshot {
         /// The module that it is of.
         module: ModuleHash,
+        /// The name of its init.
+        init: String,
         /// What building it took where it was built, in microseconds.
         init_us: u64,
     },
@@ -79,6 +85,24 @@ pub enum Origin {
     Sent,
 }
 
+impl Origin {
+    /// The word on the wire and in messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::There => "there",
+            Self::Kept => "kept",
+            Self::Built => "built",
+            Self::Sent => "sent",
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
 /// An image is ready at a slave. Said to every session that needs it, before the tasks that
 /// waited for it begin.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,6 +122,8 @@ pub struct ImageReady {
     pub init_us: u64,
     /// What it took to have it ready here, from the first task that needed it.
     pub took_us: u64,
+    /// Whether the slave has made it itself, and can give the snapshot away.
+    pub own: bool,
 }
 
 /// An image is not at the slave any more: evicted, or removed.
@@ -136,7 +162,7 @@ impl Message for ImageBytes {
         match &self.offer {
             Offer::Recipe { init, module } => init.len() <= MAX_NAME && *module <= self.payload,
             Offer::Nothing => self.payload == 0,
-            Offer::Snapshot { .. } => true,
+            Offer::Snapshot { init, .. } => init.len() <= MAX_NAME,
         }
     }
 }

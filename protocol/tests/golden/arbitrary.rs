@@ -6,14 +6,15 @@ use dpfw_protocol::changes::{Change, Changed, Watch, What};
 use dpfw_protocol::error::Failure;
 use dpfw_protocol::frame::HEADER;
 use dpfw_protocol::hello::{Features, Hello, Namespace, PREFACE, PeerLimits, Range, Role};
-use dpfw_protocol::ids::{AttemptId, BindId, Incarnation, ModuleHash, PeerId, SessionId};
+use dpfw_protocol::ids::{AttemptId, BindId, ImageId, Incarnation, ModuleHash, PeerId, SessionId};
 use dpfw_protocol::limits::MAX_NEEDS;
 use dpfw_protocol::message::{
-    self, Bind, Description, Dispatch, Done, Extras, Failed, KeptAs, Locate, Located, Log, Message,
-    Recall, Status, StoreReply, StoreRequest, TaskFlags, Timing,
+    self, Bind, Description, Dispatch, Done, Extras, Failed, ImageBytes, ImageReady, KeptAs,
+    Locate, Located, Log, Message, NeedImage, Offer, Origin, Recall, Status, StoreReply,
+    StoreRequest, TaskFlags, Timing,
 };
 use dpfw_protocol::signature::{Field, Signature, TaskRecord, TypeRecord};
-use dpfw_protocol::store::{EntryInfo, EntryKind, Key, Principal, StoreOp, Terms};
+use dpfw_protocol::store::{EntryInfo, EntryKind, ImageInfo, Key, Principal, StoreOp, Terms};
 use dpfw_protocol::task_limits::TaskLimits;
 use proptest::collection::vec;
 use proptest::option;
@@ -143,6 +144,7 @@ fn op() -> impl Strategy<Value = StoreOp> {
             len
         }),
         (key(), any::<bool>()).prop_map(|(key, pinned)| StoreOp::Pin { key, pinned }),
+        key().prop_map(|key| StoreOp::Look { key }),
         list.prop_map(|(prefix, after, limit)| StoreOp::List { prefix, after, limit }),
     ]
 }
@@ -166,8 +168,9 @@ fn changed() -> impl Strategy<Value = Changed> {
 
 fn entry() -> impl Strategy<Value = EntryInfo> {
     let kinds = vec![EntryKind::Value, EntryKind::Image, EntryKind::Resident];
-    (key(), prop::sample::select(kinds), any::<[u64; 3]>(), peer(), terms(), any::<bool>())
-        .prop_map(|(key, kind, [bytes, version, idle_s], owner, terms, pinned)| EntryInfo {
+    let kinds = prop::sample::select(kinds);
+    (key(), kinds, any::<[u64; 3]>(), peer(), terms(), any::<bool>(), option::of(image())).prop_map(
+        |(key, kind, [bytes, version, idle_s], owner, terms, pinned, image)| EntryInfo {
             key,
             kind,
             bytes,
@@ -177,7 +180,26 @@ fn entry() -> impl Strategy<Value = EntryInfo> {
             pinned,
             evictable: terms.evictable,
             ttl_ms: terms.ttl_ms,
-        })
+            image: image.map(Box::new),
+        },
+    )
+}
+
+fn image() -> impl Strategy<Value = ImageInfo> {
+    let origins = vec![Origin::There, Origin::Kept, Origin::Built, Origin::Sent];
+    let hashes = any::<[[u8; 32]; 3]>();
+    (hashes, ".{0,40}", any::<[u64; 3]>(), prop::sample::select(origins)).prop_map(
+        |([id, module, hash], init, [snapshot, memory, init_us], origin)| ImageInfo {
+            id: ImageId::from_bytes(id),
+            module: ModuleHash::from_bytes(module),
+            init,
+            hash: ModuleHash::from_bytes(hash),
+            snapshot,
+            memory,
+            origin,
+            init_us,
+        },
+    )
 }
 
 fn reply() -> impl Strategy<Value = StoreReply> {
@@ -314,6 +336,17 @@ proptest! {
     #[test]
     fn a_store_reply_survives(reply in reply(), payload in vec(any::<u8>(), 0..100)) {
         survives(&reply, &payload);
+    }
+
+    #[test]
+    fn what_is_said_of_an_image_survives(image in image(), refused: bool, own: bool) {
+        let ImageInfo { id, module, init, hash, snapshot, memory, origin, init_us } = image;
+        survives(&NeedImage { image: id, refused }, b"");
+        let offer = Offer::Snapshot { module, init, init_us };
+        survives(&ImageBytes { image: id, offer, payload: 3 }, b"abc");
+        let (image, took_us) = (id, init_us);
+        let ready = ImageReady { image, origin, hash, snapshot, memory, init_us, took_us, own };
+        survives(&ready, b"");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use dpfw_protocol::message::{
     StoreReply, StoreRequest, TaskFlags, Timing, Waiting, close,
 };
 use dpfw_protocol::signature::{Field, Signature, TaskRecord, TypeRecord};
-use dpfw_protocol::store::{EntryInfo, EntryKind, Key, Principal, StoreOp, Terms};
+use dpfw_protocol::store::{EntryInfo, EntryKind, ImageInfo, Key, Principal, StoreOp, Terms};
 use dpfw_protocol::task_limits::TaskLimits;
 use std::array;
 use std::time::Duration;
@@ -98,7 +98,11 @@ pub(crate) fn bind_image() -> BindImage {
 }
 
 pub(crate) fn need_image() -> NeedImage {
-    NeedImage { image: image() }
+    NeedImage { image: image(), refused: false }
+}
+
+pub(crate) fn need_recipe() -> NeedImage {
+    NeedImage { refused: true, ..need_image() }
 }
 
 /// What the master has of an image: a module of 8 bytes, and arguments behind it.
@@ -112,7 +116,7 @@ pub(crate) fn no_recipe() -> ImageBytes {
 }
 
 pub(crate) fn image_sent() -> ImageBytes {
-    let offer = Offer::Snapshot { module: module(), init_us: 2_000_000 };
+    let offer = Offer::Snapshot { module: module(), init: "build".into(), init_us: 2_000_000 };
     ImageBytes { image: image(), offer, payload: 8 }
 }
 
@@ -125,6 +129,7 @@ pub(crate) fn image_ready() -> ImageReady {
         memory: 65 << 20,
         init_us: 2_000_000,
         took_us: 2_670_000,
+        own: true,
     }
 }
 
@@ -216,7 +221,7 @@ pub(crate) fn need_module() -> NeedModule {
 }
 
 /// Every operation on the store.
-pub(crate) fn store_requests() -> [(StoreRequest, &'static [u8]); 10] {
+pub(crate) fn store_requests() -> [(StoreRequest, &'static [u8]); 11] {
     let ask = |op| StoreRequest { op, payload: 0, terms: Terms::default() };
     let write = |op| StoreRequest { op, payload: 2, terms: Terms::default() };
     let terms = Terms { evictable: true, ttl_ms: Some(60_000) };
@@ -234,6 +239,7 @@ pub(crate) fn store_requests() -> [(StoreRequest, &'static [u8]); 10] {
         ),
         (ask(StoreOp::GetRange { key: key(), offset: 1000, len: 65_536 }), b""),
         (ask(StoreOp::Pin { key: key(), pinned: true }), b""),
+        (ask(StoreOp::Look { key: key() }), b""),
         (StoreRequest { terms, ..write(StoreOp::Put { key: key() }) }, b"\xcc\xc8"),
     ]
 }
@@ -263,6 +269,7 @@ pub(crate) fn store_reply_of_a_listing() -> StoreReply {
         pinned: false,
         evictable: true,
         ttl_ms: Some(1500),
+        image: None,
     };
     StoreReply {
         failure: None,
@@ -270,6 +277,39 @@ pub(crate) fn store_reply_of_a_listing() -> StoreReply {
         version: 0,
         entries: vec![entry],
         more: true,
+        payload: 0,
+    }
+}
+
+pub(crate) fn store_reply_of_an_image() -> StoreReply {
+    let image = ImageInfo {
+        id: image(),
+        module: module(),
+        init: "build".into(),
+        hash: ModuleHash::from_bytes([0x2e; 32]),
+        snapshot: 64 << 20,
+        memory: 65 << 20,
+        origin: Origin::Built,
+        init_us: 2_000_000,
+    };
+    let entry = EntryInfo {
+        key: key("index"),
+        kind: EntryKind::Image,
+        bytes: image.memory,
+        version: 9,
+        idle_s: 60,
+        owner: Principal(peer("m")),
+        pinned: false,
+        evictable: true,
+        ttl_ms: None,
+        image: Some(Box::new(image)),
+    };
+    StoreReply {
+        failure: None,
+        hit: true,
+        version: 9,
+        entries: vec![entry],
+        more: false,
         payload: 0,
     }
 }

@@ -3,6 +3,7 @@
 use super::Problem;
 use super::scan::Scan;
 use crate::module::facts::Kind;
+use dpfw_protocol::image::INIT_PREFIX;
 use dpfw_protocol::signature::{EXPORT_PREFIX, SECTION, TableError, TaskTable};
 use std::collections::BTreeSet;
 
@@ -34,8 +35,34 @@ pub(super) fn problems(kind: Kind, scan: &Scan) -> Vec<Problem> {
     // Names that are missing would only follow from lines that cannot be read.
     if found.is_empty() && kind == Kind::Task {
         found.extend(differences(scan, &described));
+        // A name that is described twice was found above.
+        let table = TaskTable::parse(description).unwrap_or_default();
+        found.extend(wrong_images(scan, &table));
     }
     found
+}
+
+/// Inits that are described and are not there, and tasks that need an image of one that is not.
+fn wrong_images(scan: &Scan, table: &TaskTable) -> Vec<Problem> {
+    let names = scan.exported_functions().filter_map(|name| name.strip_prefix(INIT_PREFIX));
+    let exported: BTreeSet<_> = names.collect();
+    let missing = table.inits().filter(|init| !exported.contains(init.name.as_str())).map(|init| {
+        Problem::new(
+            format!(
+                "the section `{SECTION}` describes the init `{}`, which is not exported",
+                init.name
+            ),
+            format!("export it as `{INIT_PREFIX}{}`, or take the line out", init.name),
+        )
+    });
+    let needed = table.tasks().filter_map(|task| Some((&task.name, task.needs()?)));
+    let unmet = needed.filter(|(_, init)| !exported.contains(init)).map(|(task, init)| {
+        Problem::new(
+            format!("the task `{task}` needs an image of `{init}`, and there is no such init"),
+            format!("export it as `{INIT_PREFIX}{init}`, or name another: no image would do"),
+        )
+    });
+    missing.chain(unmet).collect()
 }
 
 fn malformed(line: usize, error: TableError) -> Problem {

@@ -61,7 +61,8 @@ impl Asked {
                     session.outbox.message(ConversationId::LINK, &need)
                 }
                 Some(Wanted { id, .. }) => {
-                    session.outbox.message(ConversationId::LINK, &NeedImage { image: *id })
+                    let need = NeedImage { image: *id, refused: job.refused.is_some() };
+                    session.outbox.message(ConversationId::LINK, &need)
                 }
             };
             session.outbox.flush();

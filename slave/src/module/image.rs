@@ -1,23 +1,25 @@
 //! Images: what they are made of, and what is told of them.
 //!
-//! Owns: an image's own facts, the words to masters, its place in the store. Does not: build
-//! one; `build` does. Invariant: what was sent serves nobody but its sender.
+//! Owns: an image's own facts, the words to masters, what its end brings. Does not: build one;
+//! `build` does, or name it; `names` does. Invariant: what was sent serves nobody but its sender.
 
 pub(super) mod build;
 pub(crate) mod fetch;
+pub(crate) mod names;
 
+use super::code::Wanted;
 use super::load::Loaded;
 use crate::core::Core;
-use crate::job::Bound;
 use crate::session::Session;
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::{ConversationId, ImageId, ModuleHash};
 use dpfw_protocol::message::{ImageGone, ImageReady, Origin};
-use dpfw_protocol::store::{FullKey, Key};
+use dpfw_protocol::store::{FullKey, ImageInfo, Key};
+use names::Name;
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 /// What is known of an image beyond what is known of a module.
@@ -41,6 +43,14 @@ pub(crate) struct ImageFacts {
     pub(crate) init_us: u64,
 }
 
+impl ImageFacts {
+    /// What a listing shows of it, which came to be here like this.
+    fn info(&self, origin: Origin) -> ImageInfo {
+        let Self { id, module, hash, snapshot, memory, init_us, .. } = *self;
+        ImageInfo { id, module, init: self.init.clone(), hash, snapshot, memory, origin, init_us }
+    }
+}
+
 /// Of what code is made.
 #[derive(Debug)]
 pub(crate) enum Source {
@@ -49,7 +59,7 @@ pub(crate) enum Source {
     /// A module, one of its inits, and what that is called with.
     Recipe { id: ImageId, init: String, wasm: Bytes, args: Bytes },
     /// An image, made elsewhere.
-    Snapshot { id: ImageId, module: ModuleHash, wasm: Bytes, init_us: u64 },
+    Snapshot { id: ImageId, module: ModuleHash, init: String, wasm: Bytes, init_us: u64 },
 }
 
 impl Source {
@@ -104,10 +114,10 @@ impl Source {
     }
 }
 
-/// Where an image is in the store, and who was told that it is ready.
+/// What an image is called in the store, and who was told that it is ready.
 #[derive(Debug, Default)]
 pub(crate) struct Standing {
-    key: OnceLock<FullKey>,
+    names: Mutex<Vec<Name>>,
     /// Bounded by the links there are.
     told: Mutex<Vec<Weak<Session>>>,
     /// When the store was told last that it is used, in milliseconds of its life.
@@ -121,21 +131,26 @@ impl Standing {
     fn told(&self) -> MutexGuard<'_, Vec<Weak<Session>>> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn names(&self) -> MutexGuard<'_, Vec<Name>> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// An image as an entry of the store.
-struct Kept(Arc<Loaded>);
+/// An image as an entry of the store; the same under each of its names.
+struct Kept {
+    loaded: Arc<Loaded>,
+    info: ImageInfo,
+}
 
 impl Drop for Kept {
     /// It was evicted, removed or replaced: who comes next makes it again.
     fn drop(&mut self) {
-        self.0.let_go();
-        let Some(image) = &self.0.artifact.image else {
-            return;
-        };
-        for session in self.0.standing.told().drain(..).filter_map(|told| told.upgrade()) {
+        self.loaded.let_go();
+        for session in self.loaded.standing.told().drain(..).filter_map(|told| told.upgrade()) {
+            let gone = ImageGone { image: self.info.id };
             // It always fits a frame.
-            let _ = session.outbox.message(ConversationId::LINK, &ImageGone { image: image.id });
+            let _ = session.outbox.message(ConversationId::LINK, &gone);
             session.outbox.flush();
         }
     }
@@ -143,15 +158,23 @@ impl Drop for Kept {
 
 /// An image is used: the store learns of it now and then.
 pub(crate) fn used(core: &Core, loaded: &Loaded) {
-    let Some(key) = loaded.standing.key.get() else {
-        return;
-    };
     let now = u64::try_from(core.started.elapsed().as_millis()).unwrap_or(u64::MAX);
     let last = loaded.standing.used.load(Ordering::Relaxed);
     if now.saturating_sub(last) >= USED.as_millis() as u64 {
         loaded.standing.used.store(now, Ordering::Relaxed);
-        // That it is asked for is its use.
-        drop(core.store.image(key));
+        names::touch(core, loaded);
+    }
+}
+
+/// A master has looked at a key. If there is an image that its tasks may start from, it is told
+/// so, and will be told when that is gone.
+pub(crate) fn looked_at(core: &Core, session: &Arc<Session>, key: &Key) {
+    let key = FullKey { namespace: session.namespace.clone(), key: key.clone() };
+    let Some(kept) = names::kept(core, &key) else {
+        return;
+    };
+    if let Some((_, loaded)) = core.image(&Wanted::new(kept.info.id, None, session)) {
+        tell_ready(&loaded, [session], Origin::There, Duration::ZERO);
     }
 }
 
@@ -173,6 +196,7 @@ pub(super) fn tell_ready<'a>(
         memory: image.memory,
         init_us: image.init_us,
         took_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+        own: image.origin != Origin::Sent,
     };
     let mut told = loaded.standing.told();
     told.retain(|session| session.strong_count() > 0);
@@ -184,30 +208,4 @@ pub(super) fn tell_ready<'a>(
             told.push(Arc::downgrade(session));
         }
     }
-}
-
-/// Makes an image an entry of the store, under the key that its master chose, or under one that
-/// says what it is.
-///
-/// # Errors
-/// What the store says of it: that there is no room, for instance.
-pub(super) fn keep(
-    core: &Core,
-    session: &Session,
-    bound: &Bound,
-    loaded: Arc<Loaded>,
-) -> Result<Arc<Loaded>, Cause> {
-    let (Some(image), Some(wanted)) = (&loaded.artifact.image, &bound.image) else {
-        return Ok(loaded);
-    };
-    let key = match &wanted.key {
-        Some(key) => key.clone(),
-        None => Key::new(format!("{} {}", image.init, &image.id.to_hex()[..16]))?,
-    };
-    let key = FullKey { namespace: session.namespace.clone(), key };
-    let kept = Arc::new(Kept(Arc::clone(&loaded)));
-    core.store.put_image(&key, &session.principal, image.memory, kept)?;
-    // It is made once.
-    let _ = loaded.standing.key.set(key);
-    Ok(loaded)
 }

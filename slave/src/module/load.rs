@@ -104,6 +104,9 @@ const QUEUE: usize = 2048;
 /// Stack for the compiler: what threads have by default.
 const COMPILER_STACK: usize = 2 << 20;
 
+/// A job whose module is decided.
+type Decided = (Job, Result<Arc<Loaded>, Cause>);
+
 /// Takes jobs whose module is decided.
 pub(crate) type Release = Arc<dyn Fn(Job, Result<Arc<Loaded>, Cause>) + Send + Sync>;
 
@@ -155,7 +158,12 @@ impl Modules {
     }
 
     /// An image becomes an entry of the store, in the name of the first that waits for it.
-    fn keep(&self, code: CodeId, loaded: Arc<Loaded>) -> Result<Arc<Loaded>, Cause> {
+    fn keep(
+        &self,
+        code: CodeId,
+        loaded: Arc<Loaded>,
+        origin: Origin,
+    ) -> Result<Arc<Loaded>, Cause> {
         if loaded.artifact.image.is_none() {
             return Ok(loaded);
         }
@@ -164,7 +172,9 @@ impl Modules {
             Some((Arc::clone(&job.session), Arc::clone(&job.bound)))
         });
         match (first, self.core()) {
-            (Some((session, bound)), Some(core)) => image::keep(&core, &session, &bound, loaded),
+            (Some((session, bound)), Some(core)) => {
+                image::names::keep(&core, &session, &bound, loaded, origin)
+            }
             _ => Ok(loaded),
         }
     }
@@ -250,26 +260,34 @@ impl Modules {
     /// The code if it is ready. Otherwise the job waits, or fails.
     pub(crate) fn find(&self, job: Job, release: &Release) {
         let mut cells = self.lock();
-        let code = choose(&mut cells, &job);
+        let decided = self.find_in(&mut cells, job);
+        drop(cells);
+        if let Some((job, decided)) = decided {
+            release(job, decided);
+        }
+    }
+
+    /// A job back, with what it runs on or why it does not run; nothing if it waits.
+    fn find_in(&self, cells: &mut HashMap<CodeId, State>, job: Job) -> Option<Decided> {
+        let code = choose(cells, &job);
         let decided = match cells.get(&code) {
             Some(State::Ready(loaded)) => {
                 image::tell_ready(loaded, [&job.session], Origin::There, Duration::ZERO);
                 Ok(Arc::clone(loaded))
             }
             Some(State::Refused(cause)) => Err(cause.clone()),
-            Some(_) | None => match self.wait(&mut cells, code, &job.session) {
+            Some(_) | None => match self.wait(cells, code, &job.session) {
                 Ok(waiting) => {
                     waiting.push(job);
                     if let Some(state) = cells.get(&code) {
                         state.tell_of_last();
                     }
-                    return;
+                    return None;
                 }
                 Err(cause) => Err(cause),
             },
         };
-        drop(cells);
-        release(job, decided);
+        Some((job, decided))
     }
 
     /// Forgets that what this job needs was refused.
@@ -342,8 +360,63 @@ impl Modules {
         if asked.whom.is_empty() && !asked.ask() {
             cells.remove(&code);
         }
+        let failed = failed.into_iter().map(|job| {
+            // What was wrong with a snapshot says more than that there is nothing else.
+            let cause = job.refused.as_deref().unwrap_or(&cause).clone();
+            if job.refused.is_some() {
+                refuse_sent(&mut cells, &job, &cause);
+            }
+            (job, cause)
+        });
+        let failed: Vec<_> = failed.collect();
         drop(cells);
-        failed.into_iter().for_each(|job| release(job, Err(cause.clone())));
+        failed.into_iter().for_each(|(job, cause)| release(job, Err(cause)));
+    }
+
+    /// A master sent an image whole that this slave does not take as it is: too large, for
+    /// instance. What it is made of is asked for instead.
+    pub(crate) fn snapshot_refused(
+        &self,
+        from: &Arc<Session>,
+        code: CodeId,
+        cause: &Cause,
+        release: &Release,
+    ) {
+        let mut cells = self.lock();
+        let Some(State::Asked(asked)) = cells.get_mut(&code) else {
+            return;
+        };
+        if !asked.has_asked(from) {
+            return;
+        }
+        let jobs = asked.without(from);
+        if asked.whom.is_empty() && !asked.ask() {
+            cells.remove(&code);
+        }
+        let decided = self.want_recipe(&mut cells, jobs, cause);
+        drop(cells);
+        decided.into_iter().for_each(|(job, outcome)| release(job, outcome));
+    }
+
+    /// Jobs that were sent an image which was refused wait for what it is made of: once, or two
+    /// sides that differ would go on for ever. Those that do not wait.
+    fn want_recipe(
+        &self,
+        cells: &mut HashMap<CodeId, State>,
+        jobs: Vec<Job>,
+        cause: &Cause,
+    ) -> Vec<Decided> {
+        let mut decided = Vec::new();
+        for mut job in jobs {
+            if job.refused.is_some() {
+                refuse_sent(cells, &job, cause);
+                decided.push((job, Err(cause.clone())));
+                continue;
+            }
+            job.refused = Some(Box::new(cause.clone()));
+            decided.extend(self.find_in(cells, job));
+        }
+        decided
     }
 
     /// A master sent an image whole: it is for its own tasks alone. Others go on waiting for
@@ -458,10 +531,15 @@ impl Modules {
             let number = self.ready.fetch_add(1, Ordering::Relaxed);
             Arc::new(Loaded::new(number, artifact))
         });
+        let origin = match (load, &loaded) {
+            (Some(_), Ok(it)) => it.artifact.image.as_ref().map_or(Origin::Built, |i| i.origin),
+            _ => Origin::Kept,
+        };
         // Not under the lock: the store may let others go for it.
-        let kept = loaded.map(|loaded| self.keep(code, loaded));
+        let kept = loaded.map(|loaded| self.keep(code, loaded, origin));
         // What the store says of it does not follow from the module.
         let lasts = matches!(&kept, Err(cause) if is_lasting(cause));
+        let refused = kept.as_ref().err().filter(|cause| !cause.is_recoverable()).cloned();
         let outcome = kept.flatten();
         let mut cells = self.lock();
         let waiting = match (cells.get_mut(&code), load) {
@@ -475,13 +553,16 @@ impl Modules {
             }
             _ => return,
         };
+        if let (Some(cause), true) = (refused, was_sent(code, &waiting)) {
+            cells.remove(&code);
+            tracing::warn!(%code, %cause, "a snapshot is refused; what it is made of is asked for");
+            let decided = self.want_recipe(&mut cells, waiting, &cause);
+            decided.into_iter().for_each(|(job, outcome)| release(job, outcome));
+            return;
+        }
         if let Ok(loaded) = &outcome {
             let since = waiting.iter().map(|job| job.arrived).min();
             let took = since.map_or(Duration::ZERO, |since| since.elapsed());
-            let origin = match load {
-                Some(_) => loaded.artifact.image.as_ref().map_or(Origin::Built, |i| i.origin),
-                None => Origin::Kept,
-            };
             image::tell_ready(loaded, waiting.iter().map(|job| &job.session), origin, took);
         }
         let state = match &outcome {
@@ -489,8 +570,10 @@ impl Modules {
             Err(cause) => State::Refused(cause.clone()),
         };
         cells.insert(code, state);
-        // What does not follow from the module itself may go better next time.
-        if outcome.is_err() && !lasts {
+        // What does not follow from the module itself may go better next time; and of an image
+        // that nobody waits for it is not known whether it was sent.
+        let is_nobodys = waiting.is_empty() && matches!(code, CodeId::Image(_));
+        if outcome.is_err() && (!lasts || is_nobodys) {
             cells.remove(&code);
         }
         // Under the lock: an attempt is here until it is in the queue, so that whoever looks
@@ -539,6 +622,20 @@ fn make_room(cells: &mut HashMap<CodeId, State>) -> bool {
         return false;
     };
     cells.remove(&code).is_some()
+}
+
+/// Remembers that an image is not taken as its master sends it, when there is nothing else to
+/// make it of.
+fn refuse_sent(cells: &mut HashMap<CodeId, State>, job: &Job, cause: &Cause) {
+    if let Some(wanted) = &job.bound.image {
+        cells.entry(CodeId::Image(wanted.sent)).or_insert(State::Refused(cause.clone()));
+    }
+}
+
+/// Whether this code was sent by the master of those who wait for it.
+fn was_sent(code: CodeId, waiting: &[Job]) -> bool {
+    let wanted = waiting.first().and_then(|job| job.bound.image.as_ref());
+    wanted.is_some_and(|wanted| CodeId::Image(wanted.sent) == code)
 }
 
 fn is_lasting(cause: &Cause) -> bool {

@@ -23,6 +23,7 @@ fn job(session: &Arc<Session>, attempt: u64) -> Job {
         flags: TaskFlags::default(),
         limits: None,
         keys: None,
+        refused: None,
         arrived: Instant::now(),
         deadline: None,
     }

@@ -7,7 +7,7 @@
 use super::Reader;
 use crate::job::Job;
 use crate::module::code::{CodeId, Wanted};
-use crate::module::image::Source;
+use crate::module::image::{self, Source};
 use crate::session::Session;
 use dpfw_link::LinkError;
 use dpfw_protocol::Bytes;
@@ -15,6 +15,7 @@ use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::ConversationId;
 use dpfw_protocol::message::{ImageBytes, ModuleBytes, Offer, StoreReply, StoreRequest};
 use dpfw_protocol::receive::{ArrivalError, Step};
+use dpfw_protocol::store::StoreOp;
 
 /// What a payload belongs to that is arriving.
 #[derive(Debug)]
@@ -60,6 +61,9 @@ impl Reader {
             Ok(Step::Complete(Arriving::Value(request), value)) => {
                 let Session { namespace, principal, .. } = &*self.session;
                 let StoreRequest { op, terms, .. } = request;
+                if let StoreOp::Look { key } = &op {
+                    image::looked_at(&self.core, &self.session, key);
+                }
                 let answer =
                     self.core.store.apply_on(terms, namespace, principal, op, value, &|| true);
                 self.reply(conversation, answer);
@@ -92,7 +96,13 @@ impl Reader {
             Arriving::Module(offer) => {
                 self.core.offered(&self.session, CodeId::Module(offer.module), Err(cause));
             }
-            Arriving::Image(offer) => self.offered(&offer, |_| Err(cause)),
+            Arriving::Image(offer) => match offer.offer {
+                Offer::Snapshot { .. } if !cause.is_recoverable() => {
+                    let wanted = Wanted::new(offer.image, None, &self.session);
+                    self.core.snapshot_refused(&self.session, CodeId::Image(wanted.built), &cause);
+                }
+                _ => self.offered(&offer, |_| Err(cause)),
+            },
         }
     }
 
@@ -131,18 +141,19 @@ impl Reader {
 fn source_of(offer: &ImageBytes, bytes: Bytes) -> Result<Source, Cause> {
     let ImageBytes { image: id, .. } = *offer;
     match &offer.offer {
-        Offer::Nothing => {
-            let reason = "neither this slave nor the master has what the image is made of".into();
-            Err(Cause::Rejected { reason })
-        }
+        Offer::Nothing => Err(Cause::ImageGone { image: id.to_string() }),
         Offer::Recipe { init, module } => {
             // It is no longer than the payload, or the message would not have been taken.
             let (mut wasm, at) = (bytes, usize::try_from(*module).unwrap_or(usize::MAX));
             let args = wasm.split_off(at.min(wasm.len()));
             Source::recipe(id, init.clone(), wasm, args)
         }
-        Offer::Snapshot { module, init_us } => {
-            Ok(Source::Snapshot { id, module: *module, wasm: bytes, init_us: *init_us })
-        }
+        Offer::Snapshot { module, init, init_us } => Ok(Source::Snapshot {
+            id,
+            module: *module,
+            init: init.clone(),
+            wasm: bytes,
+            init_us: *init_us,
+        }),
     }
 }

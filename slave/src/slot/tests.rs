@@ -50,6 +50,7 @@ impl Alone {
             flags: TaskFlags::default(),
             limits: None,
             keys: None,
+            refused: None,
             arrived: started,
             deadline: None,
         };

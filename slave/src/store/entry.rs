@@ -7,7 +7,7 @@ use super::clock::MILLISECOND;
 use super::ledger::Account;
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
-use dpfw_protocol::store::{EntryInfo, EntryKind, FullKey, Terms, Version};
+use dpfw_protocol::store::{EntryInfo, EntryKind, FullKey, ImageInfo, Terms, Version};
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
@@ -19,8 +19,8 @@ pub(crate) type Held = Arc<dyn Any + Send + Sync>;
 /// What an entry is.
 pub(super) enum Content {
     Value(Bytes),
-    /// The memory of a module, and the bytes that it takes.
-    Image(Held, u64),
+    /// The memory of a module, and what is told of it.
+    Image(Held, Box<ImageInfo>),
 }
 
 impl Content {
@@ -34,7 +34,14 @@ impl Content {
     pub(super) fn bytes(&self) -> u64 {
         match self {
             Self::Value(value) => value.len() as u64,
-            Self::Image(_, bytes) => *bytes,
+            Self::Image(_, info) => info.memory,
+        }
+    }
+
+    fn image(&self) -> Option<Box<ImageInfo>> {
+        match self {
+            Self::Value(_) => None,
+            Self::Image(_, info) => Some(info.clone()),
         }
     }
 }
@@ -169,6 +176,14 @@ impl Entry {
         }
     }
 
+    /// What it holds, if it is an image whose time is not over.
+    pub(super) fn as_image(&self, now: u64) -> Option<Held> {
+        match &self.content {
+            Content::Image(held, _) if !self.is_gone(now) => Some(Arc::clone(held)),
+            _ => None,
+        }
+    }
+
     pub(super) fn wrong_kind(&self, key: &FullKey) -> Cause {
         Cause::WrongKind { key: key.key.to_string(), kind: self.content.kind() }
     }
@@ -184,6 +199,7 @@ impl Entry {
             pinned: self.pinned,
             evictable: self.evictable,
             ttl_ms: self.gone_at.map(|at| at.saturating_sub(now).div_ceil(MILLISECOND)),
+            image: self.content.image(),
         }
     }
 }

@@ -33,6 +33,17 @@ impl Store {
         Answer { hit: !entries.is_empty(), is_listing: true, entries, more, ..Answer::default() }
     }
 
+    /// What is under a key, as a listing shows it.
+    pub(super) fn look(&self, key: &FullKey) -> Answer {
+        let info = self.info(&key.namespace, &key.key, self.clock.now());
+        info.map_or_else(Answer::default, |info| Answer {
+            hit: true,
+            version: info.version,
+            entries: vec![info],
+            ..Answer::default()
+        })
+    }
+
     /// An entry as a listing shows it, if it is still there.
     fn info(&self, namespace: &Namespace, key: &Key, now: u64) -> Option<EntryInfo> {
         let full = FullKey { namespace: namespace.clone(), key: key.clone() };
@@ -58,6 +69,9 @@ impl Page {
     fn take(&mut self, entry: EntryInfo) {
         // The owner's name and the numbers: see `PeerId`, and 10 bytes a number.
         let size = entry.key.as_str().len() + entry.owner.0.as_str().len() + 96;
+        // Three hashes and as many numbers.
+        let image = entry.image.as_ref().map_or(0, |image| image.init.len() + 160);
+        let size = size + image;
         if self.more || self.left == 0 || size > self.room {
             self.more = true;
             return;

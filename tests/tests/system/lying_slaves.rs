@@ -235,6 +235,7 @@ async fn a_listing_without_end_ends() -> Result<()> {
         pinned: false,
         evictable: false,
         ttl_ms: None,
+        image: None,
     };
     for _ in 0..2 {
         let (id, ..) = scene.liar.expect::<StoreRequest>().await?;

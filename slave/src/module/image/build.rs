@@ -59,8 +59,18 @@ impl Builder<'_> {
                 return Err(Cause::Internal { message: "a module is no image".into() });
             }
             Source::Recipe { id, init, wasm, args } => self.build(code, *id, init, wasm, args),
-            Source::Snapshot { id, module, wasm, init_us } => {
-                self.take(code, *id, *module, wasm, *init_us)
+            Source::Snapshot { id, module, init, wasm, init_us } => {
+                let image = ImageFacts {
+                    id: *id,
+                    module: *module,
+                    init: init.clone(),
+                    origin: Origin::Sent,
+                    hash: ModuleHash::of(wasm),
+                    snapshot: wasm.len() as u64,
+                    memory: 0,
+                    init_us: *init_us,
+                };
+                self.take(code, image, wasm)
             }
         };
         if let Ok(Artifact { image: Some(image), .. }) = &made {
@@ -104,27 +114,10 @@ impl Builder<'_> {
 
     /// Takes an image that was made elsewhere. It is a module like any other, and held against
     /// what an image may be.
-    fn take(
-        &self,
-        code: CodeId,
-        id: ImageId,
-        module: ModuleHash,
-        wasm: &[u8],
-        init_us: u64,
-    ) -> Result<Artifact, Cause> {
+    fn take(&self, code: CodeId, image: ImageFacts, wasm: &[u8]) -> Result<Artifact, Cause> {
         let facts = Facts::of(wasm, &self.limits.of_images())?;
         imports::check(&facts)?;
-        let init = facts.needs.first().map(|(_, init)| init.clone()).unwrap_or_default();
-        let image = ImageFacts {
-            id,
-            module,
-            init,
-            origin: Origin::Sent,
-            hash: ModuleHash::of(wasm),
-            snapshot: wasm.len() as u64,
-            memory: facts.memory,
-            init_us,
-        };
+        let image = ImageFacts { memory: facts.memory, ..image };
         self.compile(code, facts, image, wasm)
     }
 

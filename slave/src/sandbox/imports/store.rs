@@ -223,7 +223,9 @@ fn tell(host: &mut Host, answer: Result<Answer, Cause>) -> Result<u32> {
         go_on(host)?;
     }
     Ok(match answer {
-        Ok(answer) => {
+        Ok(mut answer) => {
+            // To guests an image is an entry like any other.
+            answer.entries.iter_mut().for_each(|entry| entry.image = None);
             let bytes = match answer.entries.is_empty() && !answer.is_listing {
                 true => answer.value,
                 // A list of plain values always encodes.

@@ -304,7 +304,12 @@ impl Both {
             }
             Op::PutImage { key, bytes } => {
                 let (full, by) = (self.store.full(KEYS[key]), principal(OWNERS[owner]));
-                let real = self.store.store.put_image(&full, &by, bytes, Arc::new(bytes));
+                let real = self.store.store.put_image(
+                    &full,
+                    &by,
+                    super::images::info(bytes),
+                    Arc::new(bytes),
+                );
                 let real = real.map(|version| Answer { hit: true, version, ..Answer::default() });
                 self.write((key, owner), EntryKind::Image, bytes, (MAY_GO, false), real, |_| true);
             }

@@ -1,0 +1,115 @@
+//! D9, F50: what masters and slaves say of images that no honest one would.
+
+use super::scene::{Scene, dispatch};
+use anyhow::{Context, Result, bail};
+use dpfw::{ByteStream, CallExt, Master, ModuleHash, Origin, Transfer};
+use dpfw_protocol::hello::Role;
+use dpfw_protocol::ids::{BindId, ImageId};
+use dpfw_protocol::message::{
+    Bind, BindImage, Dispatch, Done, Failed, FetchImage, ImageBytes, ImageReady, NeedImage, Offer,
+    Snapshot, Timing, kind,
+};
+use dpfw_test_tasks::{add, word, words};
+use dpfw_tests::fleet::{arrival, slave};
+use dpfw_tests::peer::{Wire, hello};
+use dpfw_tests::wait::within;
+
+/// What a slave gives as the snapshot that it announced.
+const NONSENSE: &[u8] = b"no module at all";
+
+/// Says that an image is ready whose snapshot is nonsense, and that the task is done that needs
+/// it.
+async fn pretend(liar: &mut Wire) -> Result<ImageId> {
+    let mut image = None;
+    loop {
+        let said = liar.next().await?.context("the master is gone")?;
+        match said.header.kind {
+            kind::BIND_IMAGE => image = Some(said.read::<BindImage>()?.0.image),
+            kind::DISPATCH => {
+                said.read::<Dispatch>()?;
+                let image = image.context("the task needs no image")?;
+                let ready = ImageReady {
+                    image,
+                    origin: Origin::Built,
+                    hash: ModuleHash::of(NONSENSE),
+                    snapshot: NONSENSE.len() as u64,
+                    memory: 1 << 20,
+                    init_us: 1,
+                    took_us: 1,
+                    own: true,
+                };
+                liar.send(0, &ready, &[]).await?;
+                let done = Done { timing: Timing::default(), payload: 1, kept: None };
+                liar.send(said.header.conversation.0, &done, &[0xc0]).await?;
+                return Ok(image);
+            }
+            kind::HEARTBEAT => {}
+            other => bail!("kind {other} came"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_snapshot_that_is_refused_is_replaced_by_what_the_image_is_made_of() -> Result<()> {
+    let (stream, mut liar) = Wire::memory();
+    let master = Master::builder().attach(stream).background().build().await?;
+    liar.greet(&hello(Role::Slave, "liar")?).await?;
+    arrival(&master, "liar").await?;
+    let init = words::call("built after all".into());
+    let making = master.init(init).transfer(Transfer::Always).into_future();
+    let (image, pretended) = tokio::join!(within("the image", making), pretend(&mut liar));
+    let (image, pretended) = (image??, pretended?);
+    assert_eq!(image.id(), pretended);
+    let home = tempfile::tempdir()?;
+    let own = slave("s1", 1)?.cache(home.path().join("cache")).build()?;
+    let (ours, theirs) = ByteStream::pair(1 << 16);
+    own.attach(theirs);
+    master.attach(ours);
+    let honest = arrival(&master, "s1").await?;
+    let mut handle = image.dispatch(word::call(0).on(&honest));
+    let give = async {
+        let (conversation, fetch, _) = liar.expect::<FetchImage>().await?;
+        assert_eq!(fetch.image, image.id());
+        let snapshot = Snapshot { failure: None, payload: NONSENSE.len() as u64 };
+        liar.send(conversation, &snapshot, NONSENSE).await
+    };
+    let (word, given) = tokio::join!(within("the word", &mut handle), give);
+    given?;
+    assert_eq!(word??.as_deref(), Some("built"));
+    let used = handle.receipt().and_then(|receipt| receipt.image).context("no image")?;
+    assert_eq!(used.origin, Origin::Built);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_snapshot_that_is_refused_twice_ends_its_tasks_and_nothing_else() -> Result<()> {
+    let scene = Scene::start().await?;
+    let mut wire = scene.liar().await?;
+    let image = ImageId::from_bytes([7; 32]);
+    let (module, task) = (add::task().module().hash(), "add".to_owned());
+    let bind = BindImage { bind: BindId(1), image, module, key: None, task, expects: None };
+    wire.send(0, &bind, &[]).await?;
+    wire.send(1, &dispatch(1, 3), &[0x92, 2, 3]).await?;
+    let offer = Offer::Snapshot { module, init: "words".into(), init_us: 1 };
+    let sent = ImageBytes { image, offer, payload: NONSENSE.len() as u64 };
+    for (refused, conversation) in [(false, 1 << 62), (true, 1 << 62 | 1)] {
+        let (_, need, _) = wire.expect::<NeedImage>().await?;
+        assert_eq!(need, NeedImage { image, refused });
+        wire.send(conversation, &sent, NONSENSE).await?;
+    }
+    let (attempt, failed, _) = wire.expect::<Failed>().await?;
+    assert_eq!(attempt, 1);
+    assert!(failed.failure.message.contains("not WebAssembly"), "{failed:?}");
+    // It is remembered, and costs no further transfer.
+    wire.send(2, &dispatch(1, 3), &[0x92, 2, 3]).await?;
+    assert_eq!(wire.expect::<Failed>().await?.0, 2);
+    // A number may stand for another task from here on.
+    let (task, module) = ("add".to_owned(), add::task().module().hash());
+    let bind = Bind { bind: BindId(1), module, task, expects: None };
+    wire.send(0, &bind, &[]).await?;
+    wire.send(3, &dispatch(1, 3), &[0x92, 2, 3]).await?;
+    let (attempt, _, result) = wire.expect::<Done>().await?;
+    assert_eq!((attempt, &result[..]), (3, &[5][..]));
+    drop(wire);
+    scene.end().await
+}
