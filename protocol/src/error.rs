@@ -166,6 +166,50 @@ pub enum Cause {
         /// The entry's key.
         key: String,
     },
+    /// There is an entry under the key of a resident that was to be spawned.
+    #[error("`{key}` is taken: there is a {kind} under it")]
+    KeyTaken {
+        /// The key.
+        key: String,
+        /// What its entry is.
+        kind: EntryKind,
+    },
+    /// There is no resident under the key.
+    #[error("there is no resident under `{key}`")]
+    NoResident {
+        /// The key.
+        key: String,
+    },
+    /// The resident is gone with its slave, or its slave is: what it had in memory is lost.
+    #[error("the resident `{key}` was lost, and the call {}", if *may_have_run { "may have run" } else { "did not run" })]
+    ResidentLost {
+        /// Its key.
+        key: String,
+        /// Whether the call may have begun.
+        may_have_run: bool,
+    },
+    /// The resident ended before the call was begun.
+    #[error("the resident `{key}` has ended: {why}")]
+    ResidentEnded {
+        /// Its key.
+        key: String,
+        /// How it ended.
+        why: String,
+    },
+    /// The resident failed and is begun again; the call was in its mailbox, and has not run.
+    #[error("the resident `{key}` was begun again before the call was")]
+    ResidentRestarted {
+        /// Its key.
+        key: String,
+    },
+    /// The resident is on another slave now; the call has not run.
+    #[error("the resident `{key}` has moved to {to}")]
+    ResidentMoved {
+        /// Its key.
+        key: String,
+        /// The slave that has it.
+        to: String,
+    },
     /// The master was shut down.
     #[error("the master was shut down")]
     Shutdown,
@@ -408,6 +452,12 @@ impl Cause {
             Self::WrongKind { .. } => 24,
             Self::Ring { .. } => 26,
             Self::KeyGone { .. } => 25,
+            Self::KeyTaken { .. } => 40,
+            Self::NoResident { .. } => 41,
+            Self::ResidentLost { .. } => 42,
+            Self::ResidentEnded { .. } => 43,
+            Self::ResidentRestarted { .. } => 44,
+            Self::ResidentMoved { .. } => 45,
             Self::Unknown { code, .. } => *code,
         }
     }
@@ -480,10 +530,19 @@ impl From<Cause> for Failure {
             | Cause::NeedsImage { init: name, message } => {
                 Self { name, message, ..Self::default() }
             }
-            Cause::WrongKind { key, kind } => {
+            Cause::WrongKind { key, kind } | Cause::KeyTaken { key, kind } => {
                 Self { message: key, name: kind.as_str().into(), ..Self::default() }
             }
-            Cause::KeyGone { key: name } => Self { name, ..Self::default() },
+            Cause::KeyGone { key: name }
+            | Cause::NoResident { key: name }
+            | Cause::ResidentRestarted { key: name } => Self { name, ..Self::default() },
+            Cause::ResidentLost { key: name, may_have_run } => {
+                Self { name, number: u64::from(may_have_run), ..Self::default() }
+            }
+            Cause::ResidentEnded { key: name, why: message }
+            | Cause::ResidentMoved { key: name, to: message } => {
+                Self { name, message, ..Self::default() }
+            }
             Cause::MissingTask { name, known } => Self { name, list: known, ..Self::default() },
             Cause::Ring { keys } => Self { list: keys, ..Self::default() },
             Cause::SlaveLost { may_have_run } => {
@@ -557,6 +616,15 @@ impl From<Failure> for Cause {
             },
             26 => Self::Ring { keys: list },
             25 => Self::KeyGone { key: name },
+            40 => match EntryKind::of(&name) {
+                Some(kind) => Self::KeyTaken { key: message, kind },
+                None => Self::Unknown { code, message },
+            },
+            41 => Self::NoResident { key: name },
+            42 => Self::ResidentLost { key: name, may_have_run: number != 0 },
+            43 => Self::ResidentEnded { key: name, why: message },
+            44 => Self::ResidentRestarted { key: name },
+            45 => Self::ResidentMoved { key: name, to: message },
             code => Self::Unknown { code, message },
         }
     }
@@ -599,6 +667,12 @@ mod tests {
             Cause::InitFailed { init: "build".into(), message: text() },
             Cause::NeedsImage { init: "build".into(), message: text() },
             Cause::WrongKind { key: "k".into(), kind: EntryKind::Image },
+            Cause::KeyTaken { key: "k".into(), kind: EntryKind::Value },
+            Cause::NoResident { key: "k".into() },
+            Cause::ResidentLost { key: "k".into(), may_have_run: true },
+            Cause::ResidentEnded { key: "k".into(), why: text() },
+            Cause::ResidentRestarted { key: "k".into() },
+            Cause::ResidentMoved { key: "k".into(), to: "slave-2".into() },
             Cause::Ring { keys: vec!["x".into(), "y".into()] },
             Cause::KeyGone { key: "part/1".into() },
             Cause::Unknown { code: 999, message: text() },

@@ -94,6 +94,14 @@ number! {
     /// A task of a module as this session calls it, declared once by `Bind`.
     BindId(u32)
 }
+number! {
+    /// A method of a resident as this session calls it, declared once by `BindMethod`.
+    MethodId(u32)
+}
+number! {
+    /// A resident at its slave: counted from 1 in each incarnation, never used again.
+    ResidentId(u64)
+}
 
 /// One end of an attempt's input or output, through which bytes flow while it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

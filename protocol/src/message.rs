@@ -16,11 +16,16 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 mod image;
 mod keys;
+mod resident;
 
 pub use image::{
     BindImage, FetchImage, ImageBytes, ImageGone, ImageReady, NeedImage, Offer, Origin, Snapshot,
 };
 pub use keys::{Extras, KeptAs, Locate, Located};
+pub use resident::{
+    BindMethod, BindResident, CallFlags, CallResident, ResidentOp, ResidentReply, ResidentRequest,
+    SpawnAs, Spawned, There, Withdraw,
+};
 
 /// Properties of a task that change how it may be tried.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -460,6 +465,18 @@ pub mod kind {
     pub const CHANGED: u8 = 49;
     /// A message of this module, to a master.
     pub const LOCATED: u8 = 50;
+    /// A message of this module, to a slave.
+    pub const BIND_RESIDENT: u8 = 64;
+    /// A message of this module, to a slave.
+    pub const BIND_METHOD: u8 = 65;
+    /// A message of this module, to a slave.
+    pub const CALL_RESIDENT: u8 = 66;
+    /// A message of this module, to a slave.
+    pub const RESIDENT_REQUEST: u8 = 67;
+    /// A message of this module, to a slave.
+    pub const WITHDRAW: u8 = 68;
+    /// A message of this module, to a master.
+    pub const RESIDENT_REPLY: u8 = 80;
 }
 
 /// A struct that is a frame's message.

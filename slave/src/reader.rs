@@ -272,7 +272,7 @@ impl Reader {
         let mut held = self.session.hold(&self.core.held).ok_or_else(busy)?;
         let has_room = held.take(dispatch.payload, most_arriving(&self.core));
         let deadline = dispatch.budget_us.and_then(|us| now.checked_add(Duration::from_micros(us)));
-        let Extras { limits, keep, needs } = dispatch.extras.map_or_else(Extras::default, |it| *it);
+        let Extras { limits, keep, needs, .. } = dispatch.extras.map_or_else(Extras::default, |it| *it);
         let job = Job {
             session: Arc::clone(&self.session),
             _held: held,

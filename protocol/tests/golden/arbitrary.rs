@@ -111,7 +111,7 @@ fn dispatch() -> impl Strategy<Value = Dispatch> {
 
 fn extras() -> impl Strategy<Value = Extras> {
     (option::of(task_limits()), option::of(key()), vec(key(), 0..=MAX_NEEDS))
-        .prop_map(|(limits, keep, needs)| Extras { limits, keep, needs })
+        .prop_map(|(limits, keep, needs)| Extras { limits, keep, needs, ..Extras::default() })
 }
 
 fn task_limits() -> impl Strategy<Value = TaskLimits> {

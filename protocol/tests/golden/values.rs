@@ -160,7 +160,7 @@ pub(crate) fn dispatch_with_limits() -> Dispatch {
 /// Whose result stays at its slave, and that needs two entries there.
 pub(crate) fn dispatch_with_keys() -> Dispatch {
     let needs = vec![key("a"), key("b")];
-    let extras = Extras { limits: None, keep: Some(key("c")), needs };
+    let extras = Extras { keep: Some(key("c")), needs, ..Extras::default() };
     Dispatch { extras: Some(Box::new(extras)), ..dispatch() }
 }
 
