@@ -8,10 +8,17 @@
 //!
 //! Use these through `dpfw_guest`, which exports them.
 
+mod check;
+mod function;
+mod mistakes;
+mod options;
 mod record;
+mod returns;
+mod role;
 mod shape;
 mod task;
 mod text;
+mod visibility;
 
 use proc_macro::TokenStream;
 
@@ -61,7 +68,7 @@ use proc_macro::TokenStream;
 /// that name) returns an error with `Display`, whose text reaches the caller.
 #[proc_macro_attribute]
 pub fn task(options: TokenStream, item: TokenStream) -> TokenStream {
-    task::expand(task::Role::Task, options.into(), item.into()).into()
+    task::expand(role::Role::Task, options.into(), item.into()).into()
 }
 
 /// Makes a function an init: what has to be done once on a slave, and not once for each task.
@@ -101,7 +108,7 @@ pub fn task(options: TokenStream, item: TokenStream) -> TokenStream {
 /// ```
 #[proc_macro_attribute]
 pub fn init(options: TokenStream, item: TokenStream) -> TokenStream {
-    task::expand(task::Role::Init, options.into(), item.into()).into()
+    task::expand(role::Role::Init, options.into(), item.into()).into()
 }
 
 /// Tells the fields of a type, so that a caller and a module built from different
