@@ -45,6 +45,9 @@ mod bytes;
 mod export;
 mod module;
 mod progress;
+#[cfg(any(target_family = "wasm", test))]
+#[cfg_attr(not(target_family = "wasm"), expect(unreachable_pub, reason = "macros use it on wasm"))]
+mod resident;
 mod shape;
 pub mod store;
 mod wire;
@@ -55,7 +58,7 @@ mod abi;
 mod warm;
 
 pub use bytes::Bytes;
-pub use dpfw_guest_macros::{Shape, init, task};
+pub use dpfw_guest_macros::{Shape, init, resident, task};
 pub use progress::progress;
 pub use shape::Shape;
 
@@ -64,6 +67,7 @@ pub use dpfw_protocol::{
     call::{Call, Task},
     image::Init,
     module::Module,
+    resident::{Class, MethodCall, Spawn},
 };
 
 /// What the macros' code needs; no part of the interface.
@@ -76,6 +80,7 @@ pub mod __private {
     pub use crate::{
         abi::run,
         export::{Arguments, BadArguments, Reply, fallible, infallible},
+        resident::{construct, method, try_construct},
     };
 
     #[cfg(not(target_family = "wasm"))]
