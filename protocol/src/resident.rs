@@ -22,6 +22,10 @@ pub const SAVE: &str = "save";
 /// The constructor that is given what [`SAVE`] gave.
 pub const LOAD: &str = "load";
 
+/// What the description of a constructor says that it returns: it gives nil, and what it made
+/// stays where it is.
+pub const MAKES: &str = "Self";
+
 /// A type whose instances can be residents. The guest SDK's `#[resident]` implements it.
 pub trait Class: 'static {
     /// Its name in the module.
@@ -225,4 +229,3 @@ pub enum End {
     /// Its slave ended.
     Drained,
 }
-

@@ -48,7 +48,8 @@ fn implementation(class: &Class) -> TokenStream {
     }
 }
 
-/// The module with the calls, as visible as the first constructor.
+/// The module with the calls, as visible as the first constructor. It is there on wasm as well,
+/// with nothing in it, so that whoever exports it again need not know where it is compiled for.
 fn module(class: &Class, described: &[Described<'_>]) -> TokenStream {
     let (ident, host) = (&class.ident, host());
     let constructor = class.parts.iter().find(|part| part.kind == Kind::Constructor);
@@ -56,14 +57,13 @@ fn module(class: &Class, described: &[Described<'_>]) -> TokenStream {
     let calls = described.iter().filter(|part| part.is_called()).map(|part| {
         let (conditions, inner) = (part.conditions(), one_deeper(part.visibility()));
         let (call, name) = (part.hidden("call"), part.ident());
-        quote!(#conditions #[doc(inline)] #inner use super::#call as #name;)
+        quote!(#conditions #host #[doc(inline)] #inner use super::#call as #name;)
     });
     let doc = match class.docs.as_str() {
         "" => format!("Calls of the resident `{}`.", class.name()),
         docs => docs.to_owned(),
     };
     quote! {
-        #host
         #[doc = #doc]
         #[allow(unused_imports, non_snake_case, unreachable_pub)]
         #visibility mod #ident {
@@ -101,8 +101,8 @@ impl<'a> Described<'a> {
         let function = &part.function;
         let mut returns = Returns::of(function.returned());
         if part.kind.makes() {
-            // The resident stays where it is.
-            (returns.value, returns.written) = (parse_quote!(()), "()".to_owned());
+            // The resident stays where it is; `dpfw_protocol::resident::MAKES`.
+            (returns.value, returns.written) = (parse_quote!(()), "Self".to_owned());
         }
         let name = format!("{}.{}", class.name(), function.signature.ident.unraw());
         Self { class, part, name, types: function.types(), returns }

@@ -60,10 +60,10 @@ pub mod shop {
             Self::LIMIT
         }
 
-        /// Private to the tests of this crate.
+        /// Not there, and so is its call.
         #[cfg(any())]
-        pub fn peek(&self) -> &Nowhere {
-            unreachable!()
+        pub fn peek(&self, how: Nowhere) -> Nowhere {
+            how
         }
 
         /// What there is.
