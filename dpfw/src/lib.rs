@@ -52,6 +52,6 @@ pub use dpfw_slave::{
 };
 /// What an inspection finds.
 pub mod inspection {
-    pub use dpfw_slave::{Function, Import, Need, Problem, Report, Warming};
+    pub use dpfw_slave::{Function, Import, Method, Need, Problem, Report, Resident, Warming};
 }
 pub use embedded::{BuildError, Master, MasterBuilder, Running};

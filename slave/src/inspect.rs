@@ -6,6 +6,7 @@
 
 mod exports;
 mod imports;
+mod residents;
 mod scan;
 mod section;
 mod trial;
@@ -22,6 +23,7 @@ use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::ModuleHash;
 use dpfw_protocol::program::START;
 use dpfw_protocol::signature::{EXPORT_PREFIX, TaskTable};
+pub use residents::{Method, Resident};
 use scan::{Item, PAGE, Scan};
 use serde::Serialize;
 use wasmtime::Module;
@@ -38,6 +40,8 @@ pub struct Report {
     pub kind: Option<Kind>,
     /// What can be called, in the order of the names.
     pub functions: Vec<Function>,
+    /// The classes of its residents, in the order of the names.
+    pub residents: Vec<Resident>,
     /// What it imports, in its own order.
     pub imports: Vec<Import>,
     /// What it needs of what is limited.
@@ -163,6 +167,7 @@ pub fn inspect(wasm: &[u8], limits: &Limits, depth: Depth) -> Report {
         bytes: wasm.len() as u64,
         kind: None,
         functions: Vec::new(),
+        residents: Vec::new(),
         imports: Vec::new(),
         needs: Vec::new(),
         memory_maximum: None,
@@ -204,8 +209,10 @@ impl Report {
     fn fill(&mut self, wasm: &[u8], scan: &Scan, alone: &Alone, limits: &Limits, depth: Depth) {
         let kind = Kind::of(scan.exported_functions());
         let table = TaskTable::parse(scan.description.as_deref().unwrap_or_default());
+        let table = table.unwrap_or_default();
         self.kind = Some(kind);
-        self.functions = functions(kind, scan, &table.unwrap_or_default());
+        self.functions = functions(kind, scan, &table);
+        self.residents = residents::of(scan, &table);
         self.imports = scan
             .imports
             .iter()

@@ -53,7 +53,9 @@ pub use dpfw_link::dial::{Dial, DialError};
 pub use dpfw_link::listen::ListenError;
 pub use dpfw_link::{LinkError, Stream};
 pub use drain::{Drained, Unfinished};
-pub use inspect::{Depth, Function, Import, Need, Problem, Report, Warming, inspect};
+pub use inspect::{
+    Depth, Function, Import, Method, Need, Problem, Report, Resident, Warming, inspect,
+};
 pub use limits::{Limits, LimitsError};
 pub use local::{Local, LocalTask};
 pub use module::facts::{Facts, Kind};
