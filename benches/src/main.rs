@@ -12,6 +12,7 @@ mod process;
 mod programs;
 mod queued;
 mod report;
+mod residents;
 mod tcp;
 
 use anyhow::Result;

@@ -4,7 +4,7 @@ use crate::apart::Apart;
 use crate::process::Process;
 use crate::report::{percentile, print};
 use crate::tcp::{self, BULK};
-use crate::{images, pipeline, programs, queued};
+use crate::{images, pipeline, programs, queued, residents};
 use anyhow::{Context, Result, bail, ensure};
 use dpfw::{Limits, Master};
 use dpfw_bench_tasks::{fresh_add, give, take};
@@ -59,6 +59,15 @@ pub(crate) fn all(rounds: usize, only: Option<&str>) -> Result<()> {
         }
         if bench.wants("image") {
             images::all(&bench.slave()?, bench.rounds).await?;
+        }
+        if bench.wants("resident_calls_per_s") {
+            residents::throughput(&bench.slave()?, bench.rounds).await?;
+        }
+        if bench.wants("resident_rtt_us_p50") {
+            residents::round_trips(|| bench.slave(), bench.rounds).await?;
+        }
+        if bench.wants("resident_bytes") {
+            residents::bytes(|| bench.slave(), bench.rounds).await?;
         }
         if bench.wants("program_start_us") {
             programs::start(&bench.slave()?, bench.rounds).await?;

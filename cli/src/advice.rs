@@ -10,6 +10,13 @@ pub(crate) fn on(cause: &Cause) -> Option<String> {
         Cause::Limit { limit, .. } => return on_limit(limit),
         Cause::DeadlineExceeded => "--timeout gives it more time",
         Cause::Busy { .. } => "try it again later, or with more slaves (--slave)",
+        Cause::NoResident { .. } | Cause::ResidentEnded { .. } => {
+            "`dpfw resident list` shows which residents there are"
+        }
+        Cause::ResidentTwice { .. } => "name the one slave that is meant (--slave)",
+        Cause::ResidentMoved { .. } => "name that slave as well (--slave)",
+        Cause::KeyTaken { .. } => "--get takes a resident that is there already",
+        Cause::ResidentRestarted { .. } => "the call has not run: try it again",
         Cause::KeyGone { .. } => "`dpfw store list` shows which keys a slave has",
         Cause::NeedsImage { .. } => {
             "`dpfw image build MODULE INIT --name KEY` makes one, `--image KEY` starts from it"
@@ -17,9 +24,10 @@ pub(crate) fn on(cause: &Cause) -> Option<String> {
         Cause::InitFailed { .. } => "`dpfw image build --afresh` runs the init again",
         Cause::ImageGone { .. } => "`dpfw image list` shows which images a slave has",
         Cause::Draining => "try it with another slave (--slave)",
-        Cause::NoSlaves | Cause::SlaveLost { .. } | Cause::AttemptsExhausted { .. } => {
-            "`dpfw slaves --slave ADDR` shows which slaves answer"
-        }
+        Cause::NoSlaves
+        | Cause::SlaveLost { .. }
+        | Cause::ResidentLost { .. }
+        | Cause::AttemptsExhausted { .. } => "`dpfw slaves --slave ADDR` shows which slaves answer",
         Cause::Rejected { .. } => "`dpfw inspect MODULE` shows what it asks for",
         Cause::Mismatch { .. } => "`dpfw inspect MODULE` shows its tasks",
         Cause::Internal { .. } => "this is a fault of dpfw, not of the task; -vv logs more of it",

@@ -32,9 +32,9 @@ pub(crate) enum Exit {
     Deadline = 7,
     /// The drain's time was over and tasks still ran.
     Drain = 8,
-    /// The store has no such entry.
+    /// The store has no such entry; there is no such resident.
     Absent = 9,
-    /// The store's entry is there already, or has another version.
+    /// The store's entry is there already, or has another version; a resident's key is taken.
     Conflict = 10,
     /// A crate of tasks does not compile.
     Build = 11,
@@ -76,6 +76,10 @@ impl Exit {
             | Cause::NoSlaves
             | Cause::SlaveLost { .. }
             | Cause::AttemptsExhausted { .. } => Self::Link,
+            Cause::ResidentLost { .. } | Cause::ResidentMoved { .. } => Self::Link,
+            Cause::NoResident { .. } | Cause::ResidentEnded { .. } => Self::Absent,
+            Cause::KeyTaken { .. } => Self::Conflict,
+            Cause::ResidentTwice { .. } => Self::Usage,
             Cause::DeadlineExceeded => Self::Deadline,
             Cause::Cancelled => Self::Interrupted,
             Cause::Internal { .. } | Cause::Shutdown | Cause::Unknown { .. } => Self::Internal,
@@ -262,6 +266,10 @@ mod tests {
         assert_eq!(of(Cause::Rejected { reason: text() }), Exit::Module);
         assert_eq!(of(Cause::BadArguments { message: text() }), Exit::Call);
         assert_eq!(of(Cause::SlaveLost { may_have_run: true }), Exit::Link);
+        assert_eq!(of(Cause::NoResident { key: text() }), Exit::Absent);
+        assert_eq!(of(Cause::ResidentLost { key: text(), may_have_run: true }), Exit::Link);
+        let slaves = vec![text(), text()];
+        assert_eq!(of(Cause::ResidentTwice { key: text(), slaves }), Exit::Usage);
         assert_eq!(of(Cause::DeadlineExceeded), Exit::Deadline);
         assert_eq!(of(Cause::Internal { message: text() }), Exit::Internal);
     }

@@ -23,8 +23,8 @@ Exit codes:
   6    some lines of a map, or of `exec --each`, failed
   7    the deadline passed
   8    the drain's time was over and tasks still ran
-  9    the store has no such entry
-  10   the store's entry is there already, or has another version
+  9    the store has no such entry; there is no such resident
+  10   the store's entry is there already, or has another version; the key is taken
   11   a crate of tasks does not compile
   70   a fault of dpfw itself or of the system
   74   standard output cannot be written
@@ -94,6 +94,14 @@ pub(crate) const IMAGE: &str = after![
     "dpfw image list --slave 127.0.0.1:10000",
     "dpfw image drop words --slave 127.0.0.1:10000",
 ];
+pub(crate) const RESIDENT: &str = after![
+    "dpfw resident spawn tasks.wasm counter.new hits '[0]' --slave 127.0.0.1:10000",
+    "dpfw resident spawn tasks.wasm counter.new hits '[0]' --restart-every 1s --retries 3 --slave 127.0.0.1:10000",
+    "dpfw resident call hits bump --slave 127.0.0.1:10000",
+    "dpfw resident cast hits skip '[10]' --slave 127.0.0.1:10000",
+    "dpfw resident list --slave 127.0.0.1:10000 --slave 127.0.0.1:10001",
+    "dpfw resident stop hits --slave 127.0.0.1:10000",
+];
 pub(crate) const SLAVES: &str = after![
     "dpfw slaves --slave 127.0.0.1:10000 --slave 127.0.0.1:10001",
     "dpfw slaves --slave 127.0.0.1:10000 --watch",
@@ -141,6 +149,7 @@ mod tests {
             BUILD,
             STORE,
             IMAGE,
+            RESIDENT,
             SLAVES,
             DRAIN,
             COMPLETIONS,

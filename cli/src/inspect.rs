@@ -11,7 +11,7 @@ use crate::screen::Screen;
 use crate::settings::LimitOptions;
 use crate::units::Size;
 use clap::Args;
-use dpfw::inspection::{Function, Need, Problem, Report, Warming};
+use dpfw::inspection::{Function, Method, Need, Problem, Report, Warming};
 use dpfw::{Depth, Kind, inspect};
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -19,7 +19,7 @@ use std::path::PathBuf;
 
 /// Tells what a module is, and what a slave would refuse.
 ///
-/// Its kind, hash and size, its tasks with their signatures, what it imports, whether it can be
+/// Its kind, hash and size, its tasks and residents with their signatures, what it imports, whether it can be
 /// warmed, and what a slave with these limits would refuse.
 ///
 /// With --check it is tried as well, as a slave would run it: it is loaded, asked for room, and
@@ -107,6 +107,7 @@ fn description(name: &str, report: &Report) -> String {
         let _ = writeln!(text, "names    {}", names(report));
         functions(&mut text, report);
         inits(&mut text, report);
+        residents(&mut text, report);
         imports(&mut text, report);
         needs(&mut text, report);
     }
@@ -159,6 +160,24 @@ fn inits(text: &mut String, report: &Report) {
     for init in &report.inits {
         let flags = if init.described { "" } else { "  [not described]" };
         let _ = writeln!(text, "  {}{flags}", escape::line(&init.signature));
+    }
+}
+
+/// Nothing of a module that has none.
+fn residents(text: &mut String, report: &Report) {
+    if report.residents.is_empty() {
+        return;
+    }
+    text.push_str("residents\n");
+    for resident in &report.residents {
+        let saves = if resident.saves { "  [saves]" } else { "" };
+        let _ = writeln!(text, "  {}{saves}", escape::line(&resident.class));
+        for Method { signature, described, .. } in
+            resident.constructors.iter().chain(&resident.methods)
+        {
+            let flag = if *described { "" } else { "  [not described]" };
+            let _ = writeln!(text, "    {}{flag}", escape::line(signature));
+        }
     }
 }
 

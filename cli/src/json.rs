@@ -13,7 +13,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use serde_json::ser::{CompactFormatter, Formatter};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 
 /// Reads the arguments of a call: a JSON array with an element for each.
 ///
@@ -28,6 +28,27 @@ pub(crate) fn arguments(text: &[u8]) -> Result<Vec<Value>, String> {
         Ok(Value::Array(arguments)) => Ok(arguments),
         Ok(other) => Err(format!("it is {}, not an array; {hint}", noun(&other))),
         Err(error) => Err(format!("it is no JSON: {error}; {hint}")),
+    }
+}
+
+/// The arguments as they are given on the command line: none, `-` for standard input, or the
+/// text itself.
+///
+/// # Errors
+/// A [`Failure`] that says what the text is instead.
+pub(crate) fn given(text: Option<&str>) -> Result<Vec<Value>, Failure> {
+    let usable = |from: &str, text: &[u8]| {
+        arguments(text).map_err(|why| Failure::usage(format!("{from} cannot be used: {why}")))
+    };
+    match text {
+        None => Ok(Vec::new()),
+        Some("-") => {
+            let mut text = Vec::new();
+            let read = io::stdin().lock().read_to_end(&mut text);
+            read.map_err(|e| Failure::usage(format!("standard input cannot be read: {e}")))?;
+            usable("standard input", &text)
+        }
+        Some(text) => usable("ARGS", text.as_bytes()),
     }
 }
 

@@ -28,6 +28,7 @@ mod module;
 mod new;
 mod progress;
 mod report;
+mod resident;
 mod run;
 mod screen;
 mod settings;
@@ -67,6 +68,7 @@ enum Command {
     Build(build::BuildCommand),
     Store(Box<store::StoreCommand>),
     Image(Box<image::ImageCommand>),
+    Resident(Box<resident::ResidentCommand>),
     Slaves(slaves::Slaves),
     Drain(drain::DrainCommand),
     Completions(complete::Completions),
@@ -122,6 +124,7 @@ fn dispatch(command: &Command, screen: &Screen) -> Result<u8, Failure> {
             Command::Build(build) => build.run(screen),
             Command::Store(store) => store.run(screen).await,
             Command::Image(image) => image.run(screen).await,
+            Command::Resident(resident) => resident.run(screen).await,
             Command::Slaves(slaves) => slaves.run(screen).await,
             Command::Drain(drain) => drain.run(screen).await,
             Command::Completions(completions) => completions.run(),

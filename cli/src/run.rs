@@ -11,8 +11,7 @@ use crate::units::Span;
 use clap::Args;
 use dpfw::{CallExt, Kept, Master, Placed, Receipt, TaskError, TaskResult};
 use serde::Serialize;
-use serde_json::Value;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -105,7 +104,7 @@ impl Run {
     }
 
     fn call(&self, function: &Function) -> Result<Placed<Json>, Failure> {
-        let arguments = arguments_of(self.args.as_deref())?;
+        let arguments = json::given(self.args.as_deref())?;
         let call = function.call(&arguments).map_err(|text| Failure::new(Exit::Call, text))?;
         let mut call = Placed::from(call);
         if let Some(timeout) = self.timeout {
@@ -119,26 +118,6 @@ impl Run {
         }
         Ok(call)
     }
-}
-
-/// The arguments that ARGS are, or that it says where to read.
-pub(crate) fn arguments_of(args: Option<&str>) -> Result<Vec<Value>, Failure> {
-    match args {
-        None => Ok(Vec::new()),
-        Some("-") => {
-            let mut text = Vec::new();
-            io::stdin()
-                .lock()
-                .read_to_end(&mut text)
-                .map_err(|e| Failure::usage(format!("standard input cannot be read: {e}")))?;
-            arguments("standard input", &text)
-        }
-        Some(text) => arguments("ARGS", text.as_bytes()),
-    }
-}
-
-fn arguments(from: &str, text: &[u8]) -> Result<Vec<Value>, Failure> {
-    json::arguments(text).map_err(|why| Failure::usage(format!("{from} cannot be used: {why}")))
 }
 
 fn failure(function: &Function, error: &TaskError) -> Failure {

@@ -97,6 +97,9 @@ pub(crate) struct LimitOptions {
     /// Sandboxes that may wait without a slot, at once: of programs, and of tasks that wait
     #[arg(long, value_name = "N", default_value_t = DEFAULTS.sandboxes)]
     sandboxes: usize,
+    /// Residents at once; fewer where the system has not the mappings (vm.max_map_count)
+    #[arg(long, value_name = "N", default_value_t = DEFAULTS.residents)]
+    residents: usize,
     /// Modules in memory at once
     #[arg(long, value_name = "N", default_value_t = DEFAULTS.modules)]
     modules: usize,
@@ -131,6 +134,7 @@ impl LimitOptions {
         limits.store_entries = self.store_entries;
         limits.queued = self.queued;
         limits.sandboxes = self.sandboxes;
+        limits.residents = self.residents;
         limits.modules = self.modules;
         limits.links = self.links;
         limits

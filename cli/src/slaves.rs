@@ -163,16 +163,30 @@ impl Watched<'_> {
     }
 }
 
-const HEAD: [&str; 15] = [
-    "SLAVE", "NAME", "STATE", "SLOTS", "RUNNING", "WAITING", "QUEUED", "LOAD", "MEMORY", "STORE",
-    "ENTRIES", "EVICTED", "MODULES", "UPTIME", "VERSION",
+const HEAD: [&str; 16] = [
+    "SLAVE",
+    "NAME",
+    "STATE",
+    "SLOTS",
+    "RUNNING",
+    "WAITING",
+    "QUEUED",
+    "LOAD",
+    "MEMORY",
+    "STORE",
+    "ENTRIES",
+    "EVICTED",
+    "RESIDENTS",
+    "MODULES",
+    "UPTIME",
+    "VERSION",
 ];
 
-const COLUMNS: [Align; 15] = {
+const COLUMNS: [Align; 16] = {
     use Align::{Left, Right};
     [
         Left, Left, Left, Right, Right, Right, Right, Right, Right, Right, Right, Right, Right,
-        Right, Left,
+        Right, Right, Left,
     ]
 };
 
@@ -197,6 +211,7 @@ fn row(address: &Address, seen: &Result<Seen, Failure>) -> Vec<String> {
         size(now.store_bytes),
         now.store_entries.to_string(),
         now.store_evicted.to_string(),
+        now.residents.to_string(),
         now.modules.to_string(),
         humantime::format_duration(now.uptime).to_string(),
         escape::line(&now.agent).to_string(),
@@ -223,7 +238,7 @@ fn object(address: &Address, seen: &Result<Seen, Failure>) -> Value {
         "running": now.running, "waiting": now.waiting, "queued": now.queued,
         "sandboxes": now.sandboxes, "load": now.load, "memory_bytes": now.memory_bytes,
         "store_bytes": now.store_bytes, "store_entries": now.store_entries,
-        "store_evicted": now.store_evicted,
+        "store_evicted": now.store_evicted, "residents": now.residents,
         "modules": now.modules, "links": now.links, "uptime_s": now.uptime.as_secs(),
         "version": now.agent,
     })

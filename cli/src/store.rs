@@ -162,6 +162,7 @@ struct Place {
     namespace: Namespace,
 }
 
+/// A namespace as it is given.
 pub(crate) fn namespace(text: &str) -> Result<Namespace, String> {
     Namespace::new(text).map_err(|e| e.to_string())
 }

@@ -28,13 +28,14 @@
 mod embedded;
 
 pub use dpfw_master::{
-    AddressError, BuildError as LinkBuildError, ByteStream, Call, CallExt, Calls, Cause,
-    Conditional, Description, Dial, DialError, EncodeError, ExitStatus, FirstError, Image, ImageAt,
-    ImageId, ImageUse, Init, Initialise, Kept, Keys, Limit, LinkLost, Listed, ListedImage,
-    ListenError, Location, Lookup, LookupError, Map, Module, Named, Network, Origin, Output,
-    Placed, Policy, Program, ProgramHandle, Progress, Receipt, ReserveError, Reserved,
-    Slave as LinkedSlave, Stats, Stdout, Store, StoreError, Stored, Task, TaskError, TaskHandle,
-    TaskLimits, TaskResult, Transfer, Trap, Unended,
+    AddressError, Asked, BuildError as LinkBuildError, ByteStream, Call, CallExt, CallHandle,
+    Calls, Cast, Cause, Class, Conditional, Description, Dial, DialError, EncodeError, End,
+    ExitStatus, FirstError, Image, ImageAt, ImageId, ImageUse, Init, Initialise, Kept, Keys, Limit,
+    LinkLost, Listed, ListedImage, ListenError, Location, Lookup, LookupError, Map, MethodCall,
+    MethodExt, Module, Named, Network, Origin, Output, Placed, Policy, Program, ProgramHandle,
+    Progress, Receipt, ReserveError, Reserved, Resident, ResidentInfo, Restart, Saving,
+    Slave as LinkedSlave, Spawn, Spawning, Stage, Stats, Stdout, Store, StoreError, Stored, Task,
+    TaskError, TaskHandle, TaskLimits, TaskResult, Transfer, Trap, Unended, Untyped,
 };
 /// What watching, writing and listing a keyed store tell and take.
 pub mod store {
@@ -52,6 +53,6 @@ pub use dpfw_slave::{
 };
 /// What an inspection finds.
 pub mod inspection {
-    pub use dpfw_slave::{Function, Import, Need, Problem, Report, Warming};
+    pub use dpfw_slave::{Function, Import, Method, Need, Problem, Report, Resident, Warming};
 }
 pub use embedded::{BuildError, Master, MasterBuilder, Running};

@@ -97,7 +97,8 @@ extern "C" fn dpfw_warm() {
     crate::warm::up();
 }
 
-/// The body of every export `dpfw:NAME`.
+/// The body of every export that is called with arguments: `dpfw:NAME`, `dpfw-init:NAME` and
+/// `dpfw-resident:CLASS.NAME`.
 ///
 /// # Panics
 /// If `dpfw_alloc` did not give that room: whoever calls does not keep to the ABI.

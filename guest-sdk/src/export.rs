@@ -9,9 +9,13 @@ mod reply;
 #[cfg(target_family = "wasm")]
 pub(crate) use reply::PIECES;
 #[cfg(target_family = "wasm")]
-pub use reply::{Arguments, BadArguments, Reply};
-#[cfg(target_family = "wasm")]
-pub use reply::{fallible, infallible};
+pub use reply::{Arguments, BadArguments, fallible};
+#[cfg(any(target_family = "wasm", test))]
+#[cfg_attr(
+    not(target_family = "wasm"),
+    expect(unreachable_pub, reason = "macros use it on wasm")
+)]
+pub use reply::{Reply, infallible};
 
 use std::fmt::Display;
 

@@ -30,13 +30,43 @@
 //! }
 //! ```
 //!
+//! [`macro@init`] makes a function that fills memory from which tasks then start, and
+//! [`macro@resident`] a type whose instances stay alive on one slave and keep their state from call
+//! to call:
+//!
+//! ```standalone_crate
+//! use dpfw_guest::resident;
+//! # dpfw_guest::module!(b"\0asm\x01\0\0\0");
+//!
+//! pub struct Counter {
+//!     n: u64,
+//! }
+//!
+//! #[resident]
+//! impl Counter {
+//!     pub fn new(start: u64) -> Self {
+//!         Self { n: start }
+//!     }
+//!
+//!     pub fn bump(&mut self) -> u64 {
+//!         self.n += 1;
+//!         self.n
+//!     }
+//! }
+//!
+//! fn main() {
+//!     assert_eq!(Counter::new(7).bump(), 8); // a plain type
+//!     assert_eq!(counter::bump().to_string(), "counter.bump()"); // what it is called by
+//! }
+//! ```
+//!
 //! Within a task the [`log`] crate logs to the master (up to `Debug`), [`progress`]
 //! reports how far it is, and [`store`] is the slave's keyed store. All of them work on
 //! the host as well, so that tasks have ordinary unit tests.
 //!
 //! Owns: the guest's side of the ABI, version 1. Does not: compile anything, or run it.
 //! Invariant: every task starts from the same memory, so nothing here draws randomness,
-//! reads clocks or the environment.
+//! reads clocks or the environment; an instance has at most one resident.
 
 #![deny(unsafe_code)]
 #![expect(clippy::needless_doctest_main, reason = "a build script has a `main`")]
@@ -45,6 +75,9 @@ mod bytes;
 mod export;
 mod module;
 mod progress;
+#[cfg(any(target_family = "wasm", test))]
+#[cfg_attr(not(target_family = "wasm"), expect(unreachable_pub, reason = "macros use it on wasm"))]
+mod resident;
 mod shape;
 pub mod store;
 mod wire;
@@ -55,7 +88,7 @@ mod abi;
 mod warm;
 
 pub use bytes::Bytes;
-pub use dpfw_guest_macros::{Shape, init, task};
+pub use dpfw_guest_macros::{Shape, init, resident, task};
 pub use progress::progress;
 pub use shape::Shape;
 
@@ -64,6 +97,7 @@ pub use dpfw_protocol::{
     call::{Call, Task},
     image::Init,
     module::Module,
+    resident::{Class, MethodCall, Spawn},
 };
 
 /// What the macros' code needs; no part of the interface.
@@ -76,6 +110,7 @@ pub mod __private {
     pub use crate::{
         abi::run,
         export::{Arguments, BadArguments, Reply, fallible, infallible},
+        resident::{construct, method, try_construct},
     };
 
     #[cfg(not(target_family = "wasm"))]

@@ -64,8 +64,14 @@ fn look(wasm: &[u8]) -> Seen {
     seen
 }
 
-const EXPORTS: [&str; 10] = [
+const EXPORTS: [&str; 16] = [
     "_initialize",
+    "dpfw-resident:tally.add",
+    "dpfw-resident:tally.all",
+    "dpfw-resident:tally.load",
+    "dpfw-resident:tally.new",
+    "dpfw-resident:tally.of",
+    "dpfw-resident:tally.save",
     "dpfw:add",
     "dpfw:any",
     "dpfw:bad",
@@ -105,6 +111,21 @@ fn a_module_for_wasip1() {
     let add = table.task("add").expect("there");
     assert_eq!(add.doc, "Adds \"two\" numbers \\ and more.\n\nSecond paragraph.");
     assert!(table.task("boom").expect("there").once);
+
+    let methods: Vec<_> = table.residents().map(|method| method.line()).collect();
+    assert_eq!(
+        methods,
+        [
+            "tally.add(number: i64, as: Option<String>) -> usize",
+            "tally.all() -> Vec<i64>",
+            "tally.load(all: Vec<i64>) -> Self",
+            "tally.new() -> Self",
+            "tally.of(first: i64) -> Result<Self, _>",
+            "tally.save() -> Vec<i64>",
+        ]
+    );
+    let add = &table.method("tally.add").expect("there").task;
+    assert_eq!(add.doc, "Adds a number; gives how many there are.");
 }
 
 #[test]

@@ -24,5 +24,5 @@ mod stream;
 pub use error::LinkError;
 pub use inbox::Inbox;
 pub use link::{Link, identity};
-pub use outbox::{Outbox, Overrun};
+pub use outbox::{Leaves, Outbox, Overrun};
 pub use stream::Stream;

@@ -36,6 +36,19 @@ const STUCK: u32 = (STALL.as_secs() / HEARTBEAT.as_secs()) as u32;
 #[derive(Clone)]
 pub struct Outbox(Arc<Mutex<Inner>>);
 
+/// When what was appended is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaves {
+    /// At once: nobody expects more.
+    Now,
+    /// When the runtime gets to the pump, with what is appended until then.
+    Soon,
+}
+
+/// Bytes of control frames that do not wait for the pump any more: more of them would make no
+/// system call cheaper.
+const FULL: usize = 64 * 1024;
+
 /// The link has ended, or its peer does not read: nothing more can be said to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the link has ended")]
@@ -53,6 +66,7 @@ impl Outbox {
             unflushed: false,
             written: 0,
             pumped: false,
+            soon: false,
             stuck: 0,
             failure: None,
         })))
@@ -81,6 +95,32 @@ impl Outbox {
         let appended = append(&mut inner.queue);
         if inner.writer.is_none() {
             inner.queue.clear();
+        }
+        appended
+    }
+
+    /// Appends to the queue, and has it written.
+    ///
+    /// # Errors
+    /// What the closure returns; appending to an ended link is accepted and forgotten.
+    pub fn say<T>(
+        &self,
+        leaves: Leaves,
+        append: impl FnOnce(&mut SendQueue) -> Result<T, MessageError>,
+    ) -> Result<T, MessageError> {
+        let mut inner = self.lock();
+        let appended = append(&mut inner.queue);
+        if inner.writer.is_none() {
+            inner.queue.clear();
+            return appended;
+        }
+        if leaves == Leaves::Now || inner.queue.uncommitted_control() > FULL {
+            inner.write_now();
+        } else if !inner.soon {
+            inner.soon = true;
+            let pump = inner.pump.clone();
+            drop(inner);
+            pump.wake();
         }
         appended
     }
@@ -238,12 +278,7 @@ impl Outbox {
 
     /// Writes what the stream takes now. Never waits; the pump does the rest.
     pub fn flush(&self) {
-        let mut inner = self.lock();
-        let pump = inner.pump.clone();
-        inner.write(&mut Context::from_waker(&pump));
-        if inner.failure.is_some() {
-            pump.wake();
-        }
+        self.lock().write_now();
     }
 
     /// Lets the pump write, when the runtime gets to it: for a batch that may still grow.
@@ -257,6 +292,7 @@ impl Outbox {
         std::future::poll_fn(|cx| {
             let mut inner = self.lock();
             inner.pump.clone_from(cx.waker());
+            inner.soon = false;
             inner.write(cx);
             inner.pumped = true;
             match inner.failure.take() {

@@ -2,6 +2,7 @@
 
 use crate::crew::Crew;
 use crate::driver::{Driver, Registry};
+use crate::home::Home;
 use crate::inbox::Inbox;
 use crate::master::{Master, Shared};
 use crate::source::{FirstError, Sources};
@@ -221,8 +222,9 @@ impl Builder {
         let registry = Registry::default();
         let hello = self.hello();
         let peer = hello.peer.clone();
-        let sources = Sources::new(Arc::clone(&inbox), hello);
         let (crew, runtime) = (Arc::new(Crew::new()), Handle::current());
+        let home = Home::new(inbox.clone(), &registry, crew.clone(), runtime.clone());
+        let sources = Sources::new(Arc::clone(&home), hello);
         let mut listening = Vec::new();
         for address in &self.ports {
             let listener = Listener::bind(address, self.network).await?;
@@ -252,6 +254,7 @@ impl Builder {
         });
         let shared = Shared {
             inbox,
+            home,
             registry,
             peer,
             sources,

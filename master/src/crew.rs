@@ -1,6 +1,7 @@
-//! The tasks that bring links.
+//! The tasks that bring links, and those that look after residents.
 //!
-//! Owns: the sources of a master, and whoever serves their links. Does not: end by itself;
+//! Owns: the sources of a master, whoever serves their links, whoever waits for the end of a
+//! resident or moves it. Does not: end by itself;
 //! the driver ends it as its last act. Invariant: after the end nothing of it runs, and
 //! nothing is taken on.
 
@@ -8,7 +9,8 @@ use std::sync::{Mutex, PoisonError};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
-/// See the module's page. Bounded by the addresses, ports and streams that the program gave.
+/// See the module's page. Bounded by the addresses, ports and streams that the program gave, and
+/// by the residents that it holds.
 #[derive(Debug)]
 pub(crate) struct Crew(Mutex<Option<JoinSet<()>>>);
 

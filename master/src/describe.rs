@@ -5,6 +5,7 @@ use dpfw_dispatch::Loss;
 use dpfw_protocol::ids::{ConversationId, PeerId};
 use dpfw_protocol::limits::MAX_NAME;
 use dpfw_protocol::message::{self, Describe, Drain};
+use dpfw_protocol::payload::Payload;
 use dpfw_protocol::text::printable;
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ pub struct Description {
     pub store_entries: u64,
     /// Entries that were evicted from its store since it started.
     pub store_evicted: u64,
+    /// Residents that are alive.
+    pub residents: u32,
     /// Modules that are loaded.
     pub modules: u32,
     /// Masters that are linked.
@@ -80,15 +83,9 @@ impl Slave {
     /// # Errors
     /// [`LinkLost`].
     pub async fn describe(&self) -> Result<Description, LinkLost> {
-        let conversation = self.0.conversation();
-        let answer = self.0.descriptions.expect(conversation);
         // It always fits a frame.
-        let _ = self.0.outbox.message(conversation, &Describe {});
-        self.0.outbox.flush();
-        if !self.is_linked() {
-            return Err(self.lost());
-        }
-        answer.await.map(Description::from).map_err(|_| self.lost())
+        let answer = self.0.ask(&self.0.descriptions, &Describe {}, Payload::default()).await;
+        answer.map(Description::from).map_err(|_| self.lost())
     }
 
     /// Has the slave drain: it admits nothing new, what runs comes to its end within the
@@ -148,6 +145,7 @@ impl From<message::Description> for Description {
             store_bytes: told.store_bytes,
             store_entries: told.store_entries,
             store_evicted: told.store_evicted,
+            residents: told.residents,
             modules: told.modules,
             links: told.links,
             uptime: Duration::from_secs(told.uptime_s),

@@ -11,11 +11,12 @@ use crate::image::Plan;
 use crate::images::Images;
 use crate::inbox::{Change, Command, Inbox, ReserveOutcome, Room, Submission};
 use crate::keys::Keys;
-use crate::kinds::{Kind, KindImage, Kinds};
+use crate::kinds::{Kind, KindImage, KindOf, Kinds};
 use crate::link::{FromSlave, Standing};
+use crate::log::say;
 use crate::program::ports::Ports;
 use crate::receipt::Receipt;
-use crate::slave::Linked;
+use crate::slave::{Linked, Slave};
 use crate::ticket::Ticket;
 use crate::told::{Told, unsendable};
 use dpfw_dispatch::hash::IdMap;
@@ -26,12 +27,10 @@ use dpfw_dispatch::{
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::{AttemptId, ConversationId, ImageId, ModuleHash};
-use dpfw_protocol::limits::{MAX_NAME, MAX_TEXT};
 use dpfw_protocol::message::{
     Cancel, Dispatch, Extras, KeptAs, Log, ModuleBytes, Recall, Release, Reserve, TaskFlags, Timing,
 };
 use dpfw_protocol::payload::Payload;
-use dpfw_protocol::text::printable;
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -62,6 +61,17 @@ struct Entry {
     may_move: bool,
     room: Room,
     sent: Option<Instant>,
+}
+
+impl Entry {
+    /// Whether it is at a constructor of a resident.
+    fn spawns(&self) -> bool {
+        spawns(self.extras.as_deref())
+    }
+}
+
+fn spawns(extras: Option<&Extras>) -> bool {
+    extras.is_some_and(|extras| extras.spawn.is_some())
 }
 
 /// What the event being handled says of an attempt's end.
@@ -272,11 +282,15 @@ impl Driver {
         let Submission { room, ticket, module, name, expects, flags, args, .. } = submission;
         let Submission { calls, deadline, extras, placement, ports, image, .. } = submission;
         let placement = self.place(placement, extras.as_deref(), image.as_deref());
-        let of_kind = image.as_ref().map(|plan| {
-            self.images.learn(plan);
-            KindImage { id: plan.id, key: plan.key.clone() }
-        });
-        let kind = self.kinds.take(Kind { module, name, expects, image: of_kind });
+        let of = match &image {
+            None if spawns(extras.as_deref()) => KindOf::Constructor,
+            None => KindOf::Plain,
+            Some(plan) => {
+                self.images.learn(plan);
+                KindOf::Image(KindImage { id: plan.id, key: plan.key.clone() })
+            }
+        };
+        let kind = self.kinds.take(Kind { module, name, expects, of });
         let may_move = !matches!(placement, Placement::On(_) | Placement::Reserved(_));
         let sent = None;
         let entry = Entry { ticket, kind, flags, args, extras, ports, image, may_move, room, sent };
@@ -391,23 +405,7 @@ impl Driver {
             return;
         };
         let task = self.name_of(entry);
-        let slave = &told.linked.hello.peer;
-        // A slave of ours has escaped them; this one may not be.
-        let (target, text) = (printable(&log.target, MAX_NAME), printable(&log.text, MAX_TEXT));
-        macro_rules! say {
-            ($level:ident) => {
-                tracing::event!(
-                    target: "dpfw::task", tracing::Level::$level, %slave, task, target, "{text}"
-                )
-            };
-        }
-        match log.level {
-            1 => say!(ERROR),
-            2 => say!(WARN),
-            3 => say!(INFO),
-            4 => say!(DEBUG),
-            _ => say!(TRACE),
-        }
+        say(&told.linked.hello.peer, task, log);
     }
 
     fn carry_out(&mut self, effect: Effect) {
@@ -522,12 +520,14 @@ impl Driver {
             Outcome::Failed { slave, .. } | Outcome::KeyGone { slave, .. } => *slave,
         };
         let image = at.and_then(|at| self.image_use(&entry, at));
+        let spawned_at = entry.spawns().then(|| self.slaves.get(&at?)).flatten();
+        let spawned_at = spawned_at.map(|told| Slave(Arc::clone(&told.linked)));
         let receipt = carried.as_ref().zip(slave).map(|(carried, slave)| {
             let dispatched = entry.ticket.dispatched;
             let sent = entry.sent.unwrap_or(dispatched);
-            let mut receipt =
-                Receipt::new(slave, attempts.max(1), dispatched, sent, &carried.timing);
-            (receipt.image, receipt.kept) = (image, kept);
+            let times = (dispatched, sent, Instant::now());
+            let mut receipt = Receipt::new(slave, attempts.max(1), times, &carried.timing);
+            (receipt.image, receipt.kept, receipt.at) = (image, kept, spawned_at);
             Box::new(receipt)
         });
         let result = match (outcome, carried) {

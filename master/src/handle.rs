@@ -171,20 +171,7 @@ impl<T: TaskResult> TaskHandle<T> {
     /// # Errors
     /// [`TaskError`] if the task ended without a result, or it does not decode.
     pub fn join(mut self) -> Result<T, TaskError> {
-        struct Unpark(std::thread::Thread);
-        impl Wake for Unpark {
-            fn wake(self: Arc<Self>) {
-                self.0.unpark();
-            }
-        }
-        let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-        let mut cx = Context::from_waker(&waker);
-        loop {
-            match Pin::new(&mut self).poll(&mut cx) {
-                Poll::Ready(result) => return result,
-                Poll::Pending => std::thread::park(),
-            }
-        }
+        parked(&mut self)
     }
 
     fn decode(&self, bytes: Bytes) -> Result<T, TaskError> {
@@ -193,6 +180,24 @@ impl<T: TaskResult> TaskHandle<T> {
             let slave = self.receipt().map(|receipt| receipt.slave);
             TaskError::new(&self.name, slave, 1, cause)
         })
+    }
+}
+
+/// Waits for something in blocking code.
+pub(crate) fn parked<F: Future + Unpin>(future: &mut F) -> F::Output {
+    struct Unpark(std::thread::Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut cx = Context::from_waker(&waker);
+    loop {
+        match Pin::new(&mut *future).poll(&mut cx) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => std::thread::park(),
+        }
     }
 }
 

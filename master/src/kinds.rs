@@ -24,7 +24,18 @@ pub(crate) struct Kind {
     pub(crate) module: Module,
     pub(crate) name: Arc<str>,
     pub(crate) expects: Option<Signature>,
-    pub(crate) image: Option<KindImage>,
+    pub(crate) of: KindOf,
+}
+
+/// What a task function is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum KindOf {
+    /// A task that starts from its module.
+    Plain,
+    /// One that starts from an image.
+    Image(KindImage),
+    /// A constructor of a resident.
+    Constructor,
 }
 
 /// The image that a task starts from, as slaves are told of it.
@@ -71,7 +82,7 @@ impl Kinds {
         let now = self.last + 1;
         let Some(known) = self.known_mut(id) else { return };
         known.users = known.users.saturating_sub(1);
-        if known.users == 0 && known.idle.is_none() && known.kind.image.is_some() {
+        if known.users == 0 && known.idle.is_none() && matches!(known.kind.of, KindOf::Image(_)) {
             known.idle = Some(now);
             self.last = now;
             self.idle.insert(now, id);
@@ -116,7 +127,7 @@ impl Kinds {
         let known = &mut self.known;
         same.iter().copied().find(|id| {
             let Some(Some(known)) = known.get_mut(id.0 as usize) else { return false };
-            let is_same = known.kind.expects == kind.expects && known.kind.image == kind.image;
+            let is_same = known.kind.expects == kind.expects && known.kind.of == kind.of;
             // A later call may carry the bytes that an earlier one lacked.
             if is_same && known.kind.module.bytes().is_none() {
                 known.kind.module = kind.module.clone();
@@ -146,12 +157,12 @@ mod tests {
     use super::*;
 
     fn kind(image: Option<u32>) -> Kind {
-        let image = image.map(|n| {
+        let of = image.map_or(KindOf::Plain, |n| {
             let mut id = [0; 32];
             id[..4].copy_from_slice(&n.to_le_bytes());
-            KindImage { id: ImageId::from_bytes(id), key: None }
+            KindOf::Image(KindImage { id: ImageId::from_bytes(id), key: None })
         });
-        Kind { module: Module::new(&b"m"[..]), name: "task".into(), expects: None, image }
+        Kind { module: Module::new(&b"m"[..]), name: "task".into(), expects: None, of }
     }
 
     #[test]

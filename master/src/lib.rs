@@ -15,6 +15,7 @@ mod entries;
 mod error;
 mod gather;
 mod handle;
+mod home;
 mod image;
 mod images;
 mod inbox;
@@ -22,6 +23,7 @@ mod kept;
 mod keys;
 mod kinds;
 mod link;
+mod log;
 mod lookup;
 mod map;
 mod master;
@@ -33,9 +35,11 @@ mod placed;
 mod program;
 mod receipt;
 mod reserve;
+mod resident;
 mod slave;
 mod source;
 mod store;
+mod submit;
 mod ticket;
 mod told;
 
@@ -53,6 +57,8 @@ pub use dpfw_protocol::ids::ImageId;
 pub use dpfw_protocol::image::Init;
 pub use dpfw_protocol::message::Origin;
 pub use dpfw_protocol::module::Module;
+pub use dpfw_protocol::resident::{Class, MethodCall, Saving, Spawn, Stage};
+pub use dpfw_protocol::restart::Restart;
 pub use dpfw_protocol::store::EntryKind;
 pub use dpfw_protocol::task_limits::TaskLimits;
 pub use drain::{Named, Unended};
@@ -68,6 +74,9 @@ pub use placed::{CallExt, Placed};
 pub use program::{ExitStatus, Output, Program, ProgramHandle, Stdout};
 pub use receipt::{Progress, Receipt};
 pub use reserve::Reserved;
+pub use resident::{
+    Asked, CallHandle, Cast, End, MethodExt, Resident, ResidentInfo, Spawning, Untyped,
+};
 pub use slave::Slave;
 pub use source::FirstError;
 pub use store::{

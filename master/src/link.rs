@@ -18,13 +18,18 @@ use dpfw_protocol::limits::{MAX_MODULE, MAX_PAYLOAD, WINDOW};
 use dpfw_protocol::message::{
     self, Abandon, Close, Credit, Description, Done, Draining, Failed, Heartbeat, ImageGone,
     ImageReady, KeptAs, Loading, Located, Log, MessageError, NeedImage, NeedModule, Queued,
-    Reserved, Returned, Snapshot, Started, Status, StoreReply, Timing, Waiting, decode, kind,
+    Reserved, ResidentReply, Returned, Snapshot, Started, Status, StoreReply, Timing, Waiting,
+    decode, kind,
 };
 use dpfw_protocol::receive::{ArrivalError, Arrivals, Step};
 use dpfw_protocol::recycle::Recycler;
 use dpfw_protocol::store::Key;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
+
+mod residents;
+
+use residents::Taken;
 
 /// What a slave said that the driver has to know.
 #[derive(Debug)]
@@ -71,6 +76,10 @@ pub(crate) struct Standing {
 #[derive(Debug)]
 enum Arriving {
     Result(Timing),
+    /// Of a call of a resident.
+    Called(Timing),
+    /// What was asked of residents.
+    Residents(ResidentReply),
     Value(StoreReply),
     Snapshot(Snapshot),
 }
@@ -157,6 +166,11 @@ impl Reader {
         let attempt = conversation.attempt();
         let last = frame.header.flags & END != 0;
         self.bytes += frame.body.len();
+        if conversation.is_other() && self.called(frame, last)? == Taken::Yes {
+            // Its caller hears of it, and the driver does not.
+            self.bytes -= frame.body.len();
+            return Ok(());
+        }
         match frame.header.kind {
             kind::DONE => {
                 let (Done { timing, payload, kept }, inline) = decode(frame)?;
@@ -342,6 +356,12 @@ impl Reader {
                 self.bytes += bytes.len();
                 self.said.push(FromSlave::Done(conversation.attempt(), timing, bytes));
             }
+            Ok(Step::Complete(Arriving::Called(timing), bytes)) => {
+                self.linked.residents.answered(conversation, timing, Ok(bytes));
+            }
+            Ok(Step::Complete(Arriving::Residents(reply), bytes)) => {
+                self.linked.residents.replies.answer(conversation, (reply, bytes));
+            }
             Ok(Step::Complete(Arriving::Value(reply), bytes)) => {
                 self.linked.replies.answer(conversation, (reply, bytes));
             }
@@ -380,6 +400,13 @@ impl Reader {
         match arriving {
             Arriving::Result(timing) => {
                 self.said.push(FromSlave::Failed(conversation.attempt(), timing, cause));
+            }
+            Arriving::Called(timing) => {
+                self.linked.residents.answered(conversation, timing, Err(cause));
+            }
+            Arriving::Residents(mut reply) => {
+                reply.failure = Some(cause.into());
+                self.linked.residents.replies.answer(conversation, (reply, Bytes::new()));
             }
             Arriving::Snapshot(_) => {
                 self.said.push(FromSlave::Snapshot(conversation, Err(cause)));

@@ -5,36 +5,34 @@ use crate::crew::Crew;
 use crate::driver::Registry;
 use crate::error::TaskError;
 use crate::handle::{Raw, TaskHandle};
-use crate::image::{self, Plan};
-use crate::inbox::{Command, Inbox, Room, Submission};
+use crate::home::Home;
+use crate::inbox::{Command, Inbox, Room};
 use crate::map::Map;
 use crate::parallel::Calls;
 use crate::placed::Placed;
-use crate::program::ports::Ports;
 use crate::reserve::{Reserved, Wish};
 use crate::slave::Slave;
 use crate::source::Sources;
-use crate::ticket::Ticket;
-use dpfw_dispatch::{Placement, ReserveError, Stats, TaskId, Wait};
+use crate::submit::{Terms, submit};
+use dpfw_dispatch::{ReserveError, Stats, Wait};
 use dpfw_link::Stream as ByteStream;
 use dpfw_protocol::call::{Call, Task};
-use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::PeerId;
-use dpfw_protocol::message::{Extras, TaskFlags};
+use dpfw_protocol::message::TaskFlags;
 use dpfw_protocol::payload::Payload;
 use futures_core::Stream;
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// Dispatches tasks to slaves. Cloning shares it.
 ///
 /// When the last clone is dropped, or at [`shutdown`](Self::shutdown), every task that has
-/// not ended is cancelled and its handle resolves with [`Cause::Shutdown`]; links are closed,
-/// and nothing is dialled or listened for any more.
+/// not ended is cancelled and its handle resolves with
+/// [`Cause::Shutdown`](crate::Cause::Shutdown); links are closed, and nothing is dialled or
+/// listened for any more.
 ///
 /// Users have it from the crate `dpfw`, whose `Master` can have slaves within the process:
 ///
@@ -55,6 +53,7 @@ pub struct Master(pub(crate) Arc<Shared>);
 /// What all clones share. Its drop ends the master.
 pub(crate) struct Shared {
     pub(crate) inbox: Arc<Inbox>,
+    pub(crate) home: Arc<Home>,
     pub(crate) registry: Registry,
     /// What slaves call it.
     pub(crate) peer: PeerId,
@@ -85,7 +84,7 @@ impl Master {
 
     /// Dispatches a call. Never waits: the task is queued, and its handle returned.
     ///
-    /// When the queue is full, the handle resolves with [`Cause::Busy`];
+    /// When the queue is full, the handle resolves with [`Cause::Busy`](crate::Cause::Busy);
     /// [`ready`](Self::ready) waits for room instead.
     ///
     /// ```
@@ -132,56 +131,11 @@ impl Master {
         terms: Terms,
         room: Option<Room>,
     ) -> Raw {
-        let inbox = &self.0.inbox;
-        let ticket = Arc::new(Ticket::new());
-        let ports = terms.ports.clone();
-        let refuse = |cause| {
-            let name = ports.as_ref().map_or(task.name(), |ports| &*ports.name);
-            let error = TaskError::new(name, None, 0, cause);
-            if let Some(ports) = &ports {
-                ports.end(Some(&error));
-            }
-            ticket.complete(Err(error), None);
-            Raw::new(Arc::clone(&ticket), None, inbox)
-        };
-        if let Some(cause) = terms.refused {
-            return refuse(cause);
-        }
-        let args = match args {
-            Ok(args) => args,
-            Err(message) => return refuse(Cause::BadArguments { message }),
-        };
-        if let Err(cause) = image::check(task, terms.image.as_deref()) {
-            return refuse(cause);
-        }
-        let Some(room) = room else {
-            let what = format!("{} tasks are queued in the master", inbox.most());
-            return refuse(Cause::Busy { what });
-        };
-        let Terms { flags, calls, timeout, extras, placement, ports, image, .. } = terms;
-        let submission = Submission {
-            room,
-            ticket: Arc::clone(&ticket),
-            module: task.module().clone(),
-            name: task.shared_name(),
-            expects: task.expects().cloned(),
-            flags,
-            args,
-            calls,
-            deadline: deadline(timeout),
-            extras: extras.filter(|extras| !extras.is_nothing()),
-            placement,
-            ports,
-            image,
-        };
-        match inbox.submit(Box::new(submission)) {
-            Ok(id) => Raw::new(ticket, Some::<TaskId>(id), inbox),
-            Err(_) => refuse(Cause::Shutdown),
-        }
+        submit(&self.0.inbox, task, args, terms, room)
     }
 
     /// Waits until the queue has room for a task. Others may be quicker to take it; then
-    /// the next handle resolves with [`Cause::Busy`]. Cancel safe.
+    /// the next handle resolves with [`Cause::Busy`](crate::Cause::Busy). Cancel safe.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -400,26 +354,6 @@ impl Master {
         // The driver's end drops the sender.
         while driver.changed().await.is_ok() {}
     }
-}
-
-/// How a task is to be run.
-pub(crate) struct Terms {
-    pub(crate) flags: TaskFlags,
-    /// In its batch; 1 if it is none.
-    pub(crate) calls: u32,
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) extras: Option<Box<Extras>>,
-    pub(crate) placement: Placement,
-    /// Of a program.
-    pub(crate) ports: Option<Arc<Ports>>,
-    pub(crate) image: Option<Arc<Plan>>,
-    /// Why it cannot be dispatched.
-    pub(crate) refused: Option<Cause>,
-}
-
-/// When a task has to have ended that is dispatched now.
-fn deadline(timeout: Option<Duration>) -> Option<Instant> {
-    Instant::now().checked_add(timeout?)
 }
 
 impl fmt::Debug for Master {

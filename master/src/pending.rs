@@ -30,6 +30,11 @@ impl<T> Pending<T> {
         receiver
     }
 
+    /// Whoever waited does not any more.
+    pub(crate) fn forget(&self, conversation: ConversationId) {
+        self.lock().remove(&conversation);
+    }
+
     /// The slave has answered; a caller that does not wait any more is passed over.
     pub(crate) fn answer(&self, conversation: ConversationId, answer: T) {
         let waiting = self.lock().remove(&conversation);

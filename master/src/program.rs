@@ -8,10 +8,11 @@ pub(crate) mod ports;
 
 use crate::error::TaskError;
 use crate::handle::Raw;
-use crate::master::{Master, Terms};
+use crate::master::Master;
 use crate::placed::limited;
 use crate::reserve::Reserved;
 use crate::slave::Slave;
+use crate::submit::Terms;
 use dpfw_dispatch::Placement;
 use dpfw_protocol::Bytes;
 use dpfw_protocol::call::Task;

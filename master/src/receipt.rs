@@ -2,6 +2,7 @@
 
 use crate::image::ImageUse;
 use crate::kept::KeptAt;
+use crate::slave::Slave;
 use dpfw_protocol::ids::PeerId;
 use dpfw_protocol::message::Timing;
 use std::time::{Duration, Instant};
@@ -33,14 +34,15 @@ pub struct Receipt {
     pub image: Option<ImageUse>,
     /// The result, if it stays at its slave.
     pub(crate) kept: Option<KeptAt>,
+    /// The slave, of an attempt that spawned a resident there.
+    pub(crate) at: Option<Slave>,
 }
 
 impl Receipt {
     pub(crate) fn new(
         slave: PeerId,
         attempts: u32,
-        dispatched: Instant,
-        sent: Instant,
+        (dispatched, sent, ended): (Instant, Instant, Instant),
         timing: &Timing,
     ) -> Self {
         let there = Duration::from_micros(timing.queued_us)
@@ -51,13 +53,14 @@ impl Receipt {
             attempts,
             dispatched,
             queued_here: sent.saturating_duration_since(dispatched),
-            travelled: sent.elapsed().saturating_sub(there),
+            travelled: ended.saturating_duration_since(sent).saturating_sub(there),
             queued_there: Duration::from_micros(timing.queued_us),
             initialised: Duration::from_micros(timing.init_us),
             executed: Duration::from_micros(timing.run_us),
             memory_bytes: timing.memory,
             image: None,
             kept: None,
+            at: None,
         }
     }
 

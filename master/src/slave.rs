@@ -1,15 +1,17 @@
 //! A slave as its masters see it.
 
-use crate::inbox::Inbox;
+use crate::home::Home;
 use crate::pending::Pending;
 use crate::program::ports::PortTable;
+use crate::resident::table::{Over, Residents};
 use crate::store::changes::Feeds;
 use crate::store::{Reply, Store};
 use dpfw_dispatch::{Loss, SlaveId};
 use dpfw_link::{LinkError, Outbox};
 use dpfw_protocol::hello::Hello;
 use dpfw_protocol::ids::{ConversationId, PeerId};
-use dpfw_protocol::message::{Description, close};
+use dpfw_protocol::message::{Description, Message, MessageError, close};
+use dpfw_protocol::payload::Payload;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,15 +26,22 @@ pub(crate) struct Linked {
     pub(crate) hello: Hello,
     pub(crate) address: String,
     pub(crate) outbox: Outbox,
-    /// The driver's.
-    pub(crate) driver: Arc<Inbox>,
     pub(crate) replies: Pending<Reply>,
     pub(crate) descriptions: Pending<Description>,
     /// Of the store's watches.
     pub(crate) feeds: Feeds,
+    pub(crate) residents: Residents,
+    pub(crate) home: Arc<Home>,
     /// How far the link's end is.
     ending: watch::Sender<Ending>,
     next_conversation: AtomicU64,
+}
+
+/// Why a question has no answer.
+#[derive(Debug)]
+pub(crate) enum Unanswered {
+    Lost,
+    Unsendable(MessageError),
 }
 
 /// How far the end of a link is.
@@ -44,17 +53,13 @@ pub(crate) struct Ending {
     pub(crate) gone: Option<Loss>,
 }
 
-/// Conversations that are no attempts are counted from here: attempts count from 1, and
-/// the slave's own from twice this.
-const OTHERS: u64 = 1 << 62;
-
 impl Linked {
     pub(crate) fn new(
         id: SlaveId,
         hello: Hello,
         address: String,
         outbox: Outbox,
-        driver: &Arc<Inbox>,
+        home: Arc<Home>,
     ) -> Self {
         Self {
             ports: PortTable::default(),
@@ -62,12 +67,13 @@ impl Linked {
             hello,
             address,
             outbox,
-            driver: Arc::clone(driver),
             replies: Pending::default(),
             descriptions: Pending::default(),
             feeds: Feeds::default(),
+            residents: Residents::default(),
+            home,
             ending: watch::Sender::default(),
-            next_conversation: AtomicU64::new(OTHERS),
+            next_conversation: AtomicU64::new(ConversationId::OTHERS.0),
         }
     }
 
@@ -76,9 +82,38 @@ impl Linked {
         ConversationId(self.next_conversation.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// Asks, and waits for the answer; whoever does not wait any more is forgotten.
+    ///
+    /// # Errors
+    /// [`Unanswered`] if the link is lost, or the question does not fit a frame.
+    pub(crate) async fn ask<M: Message, A>(
+        &self,
+        pending: &Pending<A>,
+        message: &M,
+        payload: Payload,
+    ) -> Result<A, Unanswered> {
+        struct Waits<'a, A>(&'a Pending<A>, ConversationId);
+        impl<A> Drop for Waits<'_, A> {
+            fn drop(&mut self) {
+                self.0.forget(self.1);
+            }
+        }
+        let conversation = self.conversation();
+        let answer = pending.expect(conversation);
+        let _waits = Waits(pending, conversation);
+        let told = self.outbox.message_with(conversation, message, payload);
+        told.map_err(Unanswered::Unsendable)?;
+        self.outbox.flush();
+        if self.outbox.is_closed() {
+            return Err(Unanswered::Lost);
+        }
+        answer.await.map_err(|_| Unanswered::Lost)
+    }
+
     /// Says goodbye: the master has ended.
     pub(crate) fn part(&self) {
         self.outbox.close(close::DONE, "the master has ended");
+        self.residents.fail(self.id, Over::Shutdown);
         self.set_gone(Loss::Unreachable);
     }
 
@@ -98,6 +133,7 @@ impl Linked {
         self.replies.fail();
         self.descriptions.fail();
         self.feeds.fail();
+        self.residents.fail(self.id, Over::Lost);
     }
 
     /// Waits until the end of the link is so far.

@@ -1,6 +1,7 @@
 //! Where links come from: addresses that are dialled, ports that are listened on, streams
 //! that somebody else made.
 
+use crate::home::Home;
 use crate::inbox::{Change, Command, Heard, Inbox};
 use crate::link::read;
 use crate::peers::{Entered, Peers};
@@ -33,6 +34,7 @@ pub(crate) struct Sources {
     peers: Arc<Peers>,
     /// For results that arrive.
     buffers: Recycler,
+    home: Arc<Home>,
 }
 
 /// How the first try of a source went.
@@ -72,9 +74,10 @@ impl Drop for Counted {
 }
 
 impl Sources {
-    pub(crate) fn new(inbox: Arc<Inbox>, hello: Hello) -> Self {
+    pub(crate) fn new(home: Arc<Home>, hello: Hello) -> Self {
         Self {
-            inbox,
+            inbox: Arc::clone(&home.inbox),
+            home,
             hello: Arc::new(hello),
             next: Arc::new(AtomicU64::new(1)),
             peers: Arc::default(),
@@ -222,7 +225,7 @@ impl Sources {
         let (mut hello, peer) = (link.theirs.clone(), link.peer.clone());
         hello.agent = printable(&hello.agent, MAX_NAME);
         tracing::info!(slave = %hello.peer, %peer, slots = hello.slots, "a slave is linked");
-        let linked = Arc::new(Linked::new(id, hello, peer, link.outbox.clone(), &self.inbox));
+        let linked = Arc::new(Linked::new(id, hello, peer, link.outbox.clone(), self.home.clone()));
         let mut stays = Ok(());
         self.peers.enter(&linked, |entered| {
             match entered {

@@ -1,6 +1,6 @@
 //! A slave's keyed store, from the master.
 
-use crate::slave::Linked;
+use crate::slave::{Linked, Unanswered};
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::PeerId;
@@ -127,16 +127,12 @@ impl Store {
         value: Payload,
         terms: Terms,
     ) -> Result<Reply, StoreError> {
-        let conversation = self.0.conversation();
-        let answer = self.0.replies.expect(conversation);
         let request = StoreRequest { op, payload: value.len() as u64, terms };
-        let told = self.0.outbox.message_with(conversation, &request, value);
-        told.map_err(|e| self.error(Cause::BadArguments { message: e.to_string() }))?;
-        self.0.outbox.flush();
-        if self.0.outbox.is_closed() {
-            return Err(self.lost());
-        }
-        let (reply, value) = answer.await.map_err(|_| self.lost())?;
+        let answer = self.0.ask(&self.0.replies, &request, value).await;
+        let (reply, value) = answer.map_err(|unanswered| match unanswered {
+            Unanswered::Lost => self.lost(),
+            Unanswered::Unsendable(e) => self.error(Cause::BadArguments { message: e.to_string() }),
+        })?;
         match reply.failure {
             Some(failure) => Err(self.error(failure.into())),
             None => {
@@ -161,7 +157,7 @@ impl Store {
             | StoreOp::Look { .. }
             | StoreOp::List { .. } => return,
         };
-        self.0.driver.key(key, (self.0.id, there));
+        self.0.home.inbox.key(key, (self.0.id, there));
     }
 
     fn encode<V: Serialize + ?Sized>(&self, value: &V) -> Result<Payload, StoreError> {

@@ -3,13 +3,13 @@
 //! Owns: the numbers that a link's tasks were given, how often the slave asked for a module,
 //! the wish for its slots, whether anything waits to be flushed. Does not: decide what a slave is told.
 
-use crate::kinds::{KindImage, Kinds};
+use crate::kinds::{KindImage, KindOf, Kinds};
 use crate::slave::Linked;
 use dpfw_dispatch::{KeyId, KindId, ReservationId, SlaveId};
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::{BindId, ConversationId};
 use dpfw_protocol::limits::{HEARTBEAT, MAX_BINDS};
-use dpfw_protocol::message::{Bind, BindImage, MessageError};
+use dpfw_protocol::message::{Bind, BindImage, BindResident, MessageError};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
@@ -131,12 +131,16 @@ impl Told {
         let bind = self.free.last().copied().unwrap_or(BindId(self.bound));
         let (module, task) = (function.module.hash(), function.name.to_string());
         let (expects, outbox) = (function.expects.clone(), &self.linked.outbox);
-        let said = match &function.image {
-            None => {
+        let said = match &function.of {
+            KindOf::Plain => {
                 let message = Bind { bind, module, task, expects };
                 outbox.message(ConversationId::LINK, &message)
             }
-            Some(KindImage { id, key }) => {
+            KindOf::Constructor => {
+                let message = BindResident { bind, module, constructor: task, expects };
+                outbox.message(ConversationId::LINK, &message)
+            }
+            KindOf::Image(KindImage { id, key }) => {
                 let (image, key) = (*id, key.clone());
                 let message = BindImage { bind, image, module, key, task, expects };
                 outbox.message(ConversationId::LINK, &message)

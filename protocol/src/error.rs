@@ -177,6 +177,58 @@ pub enum Cause {
         /// The key by which the master looked it up, or what it is called.
         image: String,
     },
+    /// There is an entry under the key of a resident that was to be spawned.
+    #[error("`{key}` is taken: there is a {kind} under it")]
+    KeyTaken {
+        /// The key.
+        key: String,
+        /// What its entry is.
+        kind: EntryKind,
+    },
+    /// There is no resident under the key.
+    #[error("there is no resident under `{key}`")]
+    NoResident {
+        /// The key.
+        key: String,
+    },
+    /// The resident is gone with its slave, or its slave is: what it had in memory is lost.
+    #[error("the resident `{key}` was lost, and the call {}", if *may_have_run { "may have run" } else { "did not run" })]
+    ResidentLost {
+        /// Its key.
+        key: String,
+        /// Whether the call may have begun.
+        may_have_run: bool,
+    },
+    /// The resident ended before the call was begun.
+    #[error("the resident `{key}` has ended: {why}")]
+    ResidentEnded {
+        /// Its key.
+        key: String,
+        /// How it ended.
+        why: String,
+    },
+    /// The resident failed and is begun again; the call was in its mailbox, and has not run.
+    #[error("the resident `{key}` was begun again before the call was")]
+    ResidentRestarted {
+        /// Its key.
+        key: String,
+    },
+    /// The resident is on another slave now; the call has not run.
+    #[error("the resident `{key}` has moved to {to}")]
+    ResidentMoved {
+        /// Its key.
+        key: String,
+        /// The slave that has it.
+        to: String,
+    },
+    /// There are residents under the key on more than one slave.
+    #[error("the resident `{key}` is on more than one slave: {}", slaves.join(", "))]
+    ResidentTwice {
+        /// The key.
+        key: String,
+        /// The slaves, in the order of their names.
+        slaves: Vec<String>,
+    },
     /// The master was shut down.
     #[error("the master was shut down")]
     Shutdown,
@@ -308,6 +360,13 @@ impl Cause {
             Self::Ring { .. } => 26,
             Self::KeyGone { .. } => 25,
             Self::ImageGone { .. } => 28,
+            Self::KeyTaken { .. } => 40,
+            Self::NoResident { .. } => 41,
+            Self::ResidentLost { .. } => 42,
+            Self::ResidentEnded { .. } => 43,
+            Self::ResidentRestarted { .. } => 44,
+            Self::ResidentMoved { .. } => 45,
+            Self::ResidentTwice { .. } => 46,
             Self::Unknown { code, .. } => *code,
         }
     }

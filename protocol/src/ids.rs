@@ -94,6 +94,14 @@ number! {
     /// A task of a module as this session calls it, declared once by `Bind`.
     BindId(u32)
 }
+number! {
+    /// A method of a resident as this session calls it, declared once by `BindMethod`.
+    MethodId(u32)
+}
+number! {
+    /// A resident at its slave: counted from 1 in each incarnation, never used again.
+    ResidentId(u64)
+}
 
 /// One end of an attempt's input or output, through which bytes flow while it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -106,6 +114,9 @@ pub enum Port {
 
 /// Conversations of ports begin here: two for each attempt.
 const PORTS: u64 = 1 << 63;
+
+/// A master's conversations that are no attempts begin here.
+const OTHERS: u64 = 1 << 62;
 
 impl AttemptId {
     /// The conversation that the attempt's frames carry.
@@ -122,6 +133,16 @@ impl AttemptId {
 impl ConversationId {
     /// The link's own frames: hello, heartbeats, closing.
     pub const LINK: Self = Self(0);
+
+    /// The first of a master's conversations that are no attempts: they are counted from here,
+    /// attempts from 1.
+    pub const OTHERS: Self = Self(OTHERS);
+
+    /// Whether it is one that a master began, and no attempt: a call of a resident, or a
+    /// question.
+    pub fn is_other(self) -> bool {
+        (OTHERS..PORTS).contains(&self.0)
+    }
 
     /// The attempt whose conversation this is.
     pub fn attempt(self) -> AttemptId {

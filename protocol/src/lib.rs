@@ -26,6 +26,8 @@ pub mod payload;
 pub mod program;
 pub mod receive;
 pub mod recycle;
+pub mod resident;
+pub mod restart;
 pub mod send;
 pub mod signature;
 pub mod store;

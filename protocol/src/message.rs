@@ -16,6 +16,7 @@ mod image;
 mod keys;
 pub mod kind;
 mod link;
+mod resident;
 mod to_master;
 mod to_slave;
 
@@ -24,6 +25,10 @@ pub use image::{
 };
 pub use keys::{Extras, KeptAs, Locate, Located};
 pub use link::{Abandon, Chunk, Close, Credit, Heartbeat, close};
+pub use resident::{
+    BindMethod, BindResident, CallFlags, CallResident, ResidentOp, ResidentReply, ResidentRequest,
+    SpawnAs, Spawned, There, Withdraw,
+};
 pub use to_master::{
     Description, Done, Draining, Failed, Loading, Log, NeedModule, Progress, Queued, Reserved,
     Returned, Started, Status, StoreReply, Timing, Waiting,

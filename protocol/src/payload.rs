@@ -36,6 +36,11 @@ impl Payload {
         std::iter::once(&self.first).chain(&self.rest).filter(|piece| !piece.is_empty())
     }
 
+    /// The bytes, if they lie in one piece.
+    pub fn as_slice(&self) -> Option<&[u8]> {
+        self.rest.is_empty().then_some(&self.first)
+    }
+
     /// The same bytes in one piece; copies only if there are several.
     pub fn into_bytes(self) -> Bytes {
         if self.rest.is_empty() {
@@ -178,6 +183,9 @@ thread_local! {
     static SOURCE: RefCell<Option<Bytes>> = const { RefCell::new(None) };
 }
 
+/// Byte strings of smaller payloads are copied.
+const BORROW: usize = 1024;
+
 /// Decodes a value; byte strings in it can [`borrow`] from the payload without a copy.
 ///
 /// # Errors
@@ -185,7 +193,9 @@ thread_local! {
 pub fn decode<T: serde::de::DeserializeOwned>(
     payload: Bytes,
 ) -> Result<T, rmp_serde::decode::Error> {
-    let outer = SOURCE.replace(Some(payload.clone()));
+    // To share a small one costs more than to copy a part of it.
+    let source = (payload.len() >= BORROW).then(|| payload.clone());
+    let outer = SOURCE.replace(source);
     let outcome = whole(&payload, MAX_VALUE_DEPTH);
     SOURCE.set(outer);
     outcome

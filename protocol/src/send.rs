@@ -250,6 +250,11 @@ impl SendQueue {
         self.control.len() + committed
     }
 
+    /// Bytes of control frames that no write has been tried for.
+    pub fn uncommitted_control(&self) -> usize {
+        self.control.len()
+    }
+
     /// Bytes of payloads that are not committed yet.
     pub fn bulk_bytes(&self) -> usize {
         self.bulk_bytes

@@ -101,6 +101,8 @@ pub struct TypeRecord {
 enum Record {
     Task(TaskRecord),
     Init(TaskRecord),
+    /// A constructor or a method of a resident, named `class.name`.
+    Resident(TaskRecord),
     Type(TypeRecord),
 }
 
@@ -118,6 +120,7 @@ pub struct Signature {
 pub struct TaskTable {
     tasks: BTreeMap<String, TaskRecord>,
     inits: BTreeMap<String, TaskRecord>,
+    residents: BTreeMap<String, TaskRecord>,
     types: BTreeMap<String, TypeRecord>,
 }
 
@@ -152,6 +155,9 @@ pub enum TableError {
     /// Two inits have the same name.
     #[error("two inits are named `{0}`; give one of them another name")]
     InitTwice(String),
+    /// Two methods of residents have the same name.
+    #[error("two methods of residents are named `{0}`; give one of the types another name")]
+    MethodTwice(String),
 }
 
 impl TaskTable {
@@ -174,7 +180,7 @@ impl TaskTable {
 
     fn add(&mut self, record: Record, line: usize) -> Result<(), TableError> {
         let name = match &record {
-            Record::Task(task) | Record::Init(task) => task.name.clone(),
+            Record::Task(task) | Record::Init(task) | Record::Resident(task) => task.name.clone(),
             Record::Type(ty) => ty.name.clone(),
         };
         if name.is_empty() || name.len() > MAX_NAME {
@@ -188,6 +194,10 @@ impl TaskTable {
             Record::Init(init) => match self.inits.insert(name.clone(), init) {
                 None => Ok(()),
                 Some(_) => Err(TableError::InitTwice(name)),
+            },
+            Record::Resident(method) => match self.residents.insert(name.clone(), method) {
+                None => Ok(()),
+                Some(_) => Err(TableError::MethodTwice(name)),
             },
             Record::Type(ty) => {
                 self.types.insert(name, ty);
@@ -204,6 +214,11 @@ impl TaskTable {
     /// The inits in the order of their names.
     pub fn inits(&self) -> impl Iterator<Item = &TaskRecord> {
         self.inits.values()
+    }
+
+    /// The constructors and methods of residents in the order of their names.
+    pub fn residents(&self) -> impl Iterator<Item = &TaskRecord> {
+        self.residents.values()
     }
 
     /// The task of that name.
@@ -229,6 +244,11 @@ impl TaskTable {
     /// An init with the types that it mentions.
     pub fn init_signature(&self, name: &str) -> Option<Signature> {
         Some(self.with_types(self.inits.get(name)?.clone()))
+    }
+
+    /// A constructor or a method of a resident with the types that it mentions.
+    pub fn method(&self, name: &str) -> Option<Signature> {
+        Some(self.with_types(self.residents.get(name)?.clone()))
     }
 
     fn with_types(&self, task: TaskRecord) -> Signature {

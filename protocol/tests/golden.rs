@@ -23,7 +23,7 @@ use dpfw_protocol::ids::ConversationId;
 use dpfw_protocol::limits::{MAX_BODY, PROTOCOL};
 use dpfw_protocol::message::{
     Cancel, Credit, Describe, Drain, Draining, Heartbeat, Progress, Release, Reserve, Reserved,
-    kind,
+    Withdraw, kind,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -136,6 +136,12 @@ fn to_slaves() -> Vec<Golden> {
             b"\x92\x02\x03",
             v1!("dispatch_with_keys"),
         ),
+        golden("bind resident", 0, values::bind_resident(), b"", v1!("bind_resident")),
+        golden("bind method", 0, values::bind_method(), b"", v1!("bind_method")),
+        golden("spawn", 5, values::dispatch_of_a_spawn(), b"\x91\x06", v1!("dispatch_of_a_spawn")),
+        golden("call", OTHERS + 10, values::call_resident(), b"\x90", v1!("call_resident")),
+        golden("cast", OTHERS + 11, values::cast_resident(), b"\x90", v1!("cast_resident")),
+        golden("withdraw", OTHERS + 11, Withdraw {}, b"", v1!("withdraw")),
         golden("locate", OTHERS + 4, values::locate(), b"", v1!("locate")),
         golden("cancel", 1, Cancel {}, b"", v1!("cancel")),
         golden("recall", 0, values::recall(), b"", v1!("recall")),
@@ -169,6 +175,19 @@ fn to_slaves() -> Vec<Golden> {
     for ((request, value), file) in values::store_requests().into_iter().zip(files) {
         all.push(golden("store request", OTHERS + 1, request, value, file));
     }
+    let files = [
+        v1!("resident_find"),
+        v1!("resident_list"),
+        v1!("resident_stop"),
+        v1!("resident_await"),
+        v1!("resident_hand_over"),
+        v1!("resident_take_back"),
+        v1!("resident_moved"),
+        v1!("resident_let_go"),
+    ];
+    for (request, file) in values::resident_requests().into_iter().zip(files) {
+        all.push(golden("resident request", OTHERS + 12, request, b"", file));
+    }
     all
 }
 
@@ -176,6 +195,8 @@ fn to_masters() -> Vec<Golden> {
     let listing = values::store_reply_of_a_listing();
     let found = values::store_reply_of_an_image();
     let refusal = values::store_reply_of_a_failure();
+    let (end, leaves) =
+        (values::resident_reply_of_an_end(), values::resident_reply_of_a_hand_over());
     vec![
         golden("need module", 0, values::need_module(), b"", v1!("need_module")),
         golden("started", 0, values::started(), b"", v1!("started")),
@@ -199,6 +220,15 @@ fn to_masters() -> Vec<Golden> {
         golden("listing", OTHERS + 1, listing, b"", v1!("store_reply_of_a_listing")),
         golden("image found", OTHERS + 1, found, b"", v1!("store_reply_of_an_image")),
         golden("refusal", OTHERS + 1, refusal, b"", v1!("store_reply_of_a_failure")),
+        golden("residents", OTHERS + 12, values::resident_reply(), b"", v1!("resident_reply")),
+        golden("end of a resident", OTHERS + 12, end, b"", v1!("resident_reply_of_an_end")),
+        golden(
+            "hand over",
+            OTHERS + 12,
+            leaves,
+            b"\x91\x06\x09",
+            v1!("resident_reply_of_a_hand_over"),
+        ),
         golden("reserved", OTHERS + 2, Reserved { granted: true }, b"", v1!("reserved")),
         golden("status", 0, values::status(), b"", v1!("status")),
         golden("draining", 0, Draining {}, b"", v1!("draining")),

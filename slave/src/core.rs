@@ -13,6 +13,7 @@ use crate::module::load::{Loaded, Modules, Release};
 use crate::pacer::{Pacer, TICK};
 use crate::queue::{Queue, Released, Reservation, Wished};
 use crate::relief::Relief;
+use crate::residents::Residents;
 use crate::session::{Session, give_back, refuse, tell_reserved};
 use crate::store::Store;
 use crate::watch::{Seen, Watch};
@@ -41,6 +42,7 @@ pub(crate) struct Core {
     pub(crate) claims: Claims,
     pub(crate) fibers: Fibers,
     pub(crate) relief: Relief,
+    pub(crate) residents: Residents,
     pub(crate) started: Instant,
     pub(crate) drain: Drain,
     /// Bytes of arguments of the attempts that are not over.
@@ -79,6 +81,7 @@ impl Core {
             claims: Claims::default(),
             fibers: Fibers::default(),
             relief: Relief::default(),
+            residents: Residents::new(&limits),
             started: Instant::now(),
             drain: Drain::default(),
             held: Arc::default(),
@@ -217,14 +220,16 @@ impl Core {
     }
 
     /// Stops an attempt: one that waits is dropped, one that runs is interrupted.
-    pub(crate) fn cancel(&self, session: &Arc<Session>, attempt: AttemptId) {
+    pub(crate) fn cancel(self: &Arc<Self>, session: &Arc<Session>, attempt: AttemptId) {
         let waiting = self.take(session, &[attempt]);
         if waiting.is_empty() {
             // One that is over has sent its answer. One that waited may be in a slot
             // by now, or may not: it knows itself.
             let is_running = self.watches.iter().any(|watch| watch.cancel(session, attempt));
-            if !is_running && let Some(fiber) = self.fibers.find(session, attempt) {
-                fiber.stop_aside(Cause::Cancelled);
+            match self.fibers.find(session, attempt) {
+                _ if is_running => {}
+                Some(fiber) => fiber.stop_aside(Cause::Cancelled),
+                None => self.residents.stop_spawning(self, session, Some(attempt)),
             }
         }
         waiting.iter().for_each(|job| self.refuse(job, Cause::Cancelled));
@@ -249,6 +254,9 @@ impl Core {
         };
         if jobs.len() < attempts.len() {
             jobs.extend(self.queue.take(session, attempts));
+        }
+        if jobs.len() < attempts.len() {
+            jobs.extend(self.residents.take(session, |attempt| attempts.contains(&attempt)));
         }
         jobs
     }
@@ -320,6 +328,7 @@ impl Core {
         let in_slots: AttemptSet = self.watches.iter().filter_map(|w| w.running(session)).collect();
         // Those that gave their slot back since are here still.
         others.extend(self.fibers.attempts(session));
+        others.extend(self.residents.attempts(session));
         others.retain(|attempt| in_slots.as_slice().binary_search(attempt).is_err());
         (upto, in_slots, others.into_iter().collect())
     }
@@ -358,7 +367,7 @@ impl Core {
     }
 
     /// Admits nothing new and gives back what waits.
-    pub(crate) fn begin_drain(&self) {
+    pub(crate) fn begin_drain(self: &Arc<Self>) {
         if self.phase.fetch_max(Phase::Draining as u8, Ordering::AcqRel) >= Phase::Draining as u8 {
             return;
         }
@@ -377,6 +386,7 @@ impl Core {
                 give_back(&job.session, vec![job.attempt]);
             }
         }
+        self.residents.drain(self);
     }
 
     /// Waits until nothing runs.
@@ -384,7 +394,7 @@ impl Core {
         loop {
             let mut ended = pin!(self.ended.notified());
             ended.as_mut().enable();
-            if self.queue.counts().1 == 0 && self.fibers.is_empty() {
+            if self.queue.counts().1 == 0 && self.fibers.is_empty() && self.residents.is_quiet() {
                 return;
             }
             ended.await;
@@ -399,13 +409,13 @@ impl Core {
     }
 
     /// Stops the guests that run or wait; how many there are.
-    pub(crate) fn interrupt(&self) -> usize {
-        let waiting = self.fibers.stop(&Cause::Draining);
+    pub(crate) fn interrupt(self: &Arc<Self>) -> usize {
+        let waiting = self.fibers.stop(&Cause::Draining) + self.residents.interrupt(self);
         waiting + self.watches.iter().filter(|watch| watch.shut_down()).count()
     }
 
     /// Ends everything: guests are interrupted, links closed, threads let go.
-    pub(crate) fn end(&self, code: u16, reason: &str) {
+    pub(crate) fn end(self: &Arc<Self>, code: u16, reason: &str) {
         self.phase.fetch_max(Phase::Ended as u8, Ordering::AcqRel);
         // First, so that nothing starts after what runs was interrupted.
         let never_started = self.queue.stop();
@@ -415,6 +425,7 @@ impl Core {
         }
         drop(never_started);
         self.fibers.clear();
+        self.residents.clear();
         if let Some((modules, _)) = self.modules() {
             modules.stop();
         }

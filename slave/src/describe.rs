@@ -27,6 +27,7 @@ impl Core {
             store_bytes,
             store_entries,
             store_evicted: self.store.evicted(),
+            residents: u32::try_from(self.residents.len()).unwrap_or(u32::MAX),
             modules: u32::try_from(self.loaded()).unwrap_or(u32::MAX),
             links: u32::try_from(self.linked().len()).unwrap_or(u32::MAX),
             uptime_s: self.started.elapsed().as_secs(),

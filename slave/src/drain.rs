@@ -91,6 +91,11 @@ impl Drain {
         self.add(job.bound.task.clone(), &job.session, ran, true);
     }
 
+    /// The same of a call of a resident.
+    pub(crate) fn interrupted_call(&self, method: &str, session: &Session, ran: Duration) {
+        self.add(method.to_owned(), session, ran, true);
+    }
+
     fn add(&self, task: String, session: &Session, ran: Duration, stopped: bool) {
         let unfinished = Unfinished { task, master: session.principal.0.clone(), ran, stopped };
         self.unfinished.lock().unwrap_or_else(PoisonError::into_inner).push(unfinished);
@@ -123,7 +128,7 @@ pub(crate) fn begin(core: &Arc<Core>) {
 }
 
 /// Drains and ends the slave.
-pub(crate) async fn drain(core: &Core, limit: Duration) -> Drained {
+pub(crate) async fn drain(core: &Arc<Core>, limit: Duration) -> Drained {
     core.begin_drain();
     let in_time = tokio::time::timeout(limit, core.idle()).await.is_ok();
     if !in_time && core.interrupt() > 0 {

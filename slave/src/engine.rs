@@ -114,6 +114,14 @@ impl Engines {
         self.engine(Allocation::Pooled(most))
     }
 
+    /// An engine of residents, with a pool for so many. If their calls may wait, as many may at
+    /// once as there may be sandboxes that wait.
+    pub(crate) fn residents(&self, most: u32, waits: bool) -> Result<Engine, Cause> {
+        let sandboxes = u32::try_from(self.limits.sandboxes).unwrap_or(u32::MAX);
+        let waiting = if waits { sandboxes } else { 1 };
+        self.engine(Allocation::Lasting { most, waiting })
+    }
+
     /// An engine for modules that do not fit a pool.
     pub(crate) fn on_demand(&self) -> Result<Engine, Cause> {
         self.engine(Allocation::OnDemand)
@@ -168,6 +176,15 @@ impl Engines {
             Allocation::Pooled(most) => {
                 config.allocation_strategy(InstanceAllocationStrategy::Pooling(self.pool(most)))
             }
+            Allocation::Lasting { most, waiting } => {
+                let mut pool = self.pool(most);
+                pool.total_stacks(waiting);
+                // Whoever ends leaves nothing behind that stays resident: its place may be
+                // needed by nobody for long.
+                pool.linear_memory_keep_resident(0);
+                pool.table_keep_resident(0);
+                config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
+            }
         };
         config
     }
@@ -206,6 +223,11 @@ pub(crate) const HOST_STACK: usize = 512 << 10;
 enum Allocation {
     /// For so many sandboxes at once.
     Pooled(u32),
+    /// For so many that stay, of which so many may be on a stack of their own at once.
+    Lasting {
+        most: u32,
+        waiting: u32,
+    },
     OnDemand,
 }
 

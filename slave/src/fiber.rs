@@ -16,6 +16,7 @@ use crate::core::Core;
 use crate::job::{Job, Target};
 use crate::kept;
 use crate::program::{self, Ports};
+use crate::queue::Woken;
 use crate::sandbox::journal::tell_dropped;
 use crate::slot::{fail, internal, micros, tell};
 use crate::watch::{Left, Stop, Watch};
@@ -164,7 +165,7 @@ impl Fiber {
         match polled {
             Ok(Poll::Pending) => match self.end_turn(running, ran, &left) {
                 After::Waits => self.core.pacer.arm(),
-                After::Woken => self.core.queue.resume(self),
+                After::Woken => self.core.queue.resume(Woken::Fiber(Arc::clone(self))),
                 After::Ends(cause) => self.stopped(cause),
             },
             Ok(Poll::Ready(ended)) => {
@@ -366,7 +367,7 @@ impl Wake for Fiber {
             Stage::Waiting(running, _) => {
                 inner.stage = Stage::Woken(running);
                 drop(inner);
-                self.core.queue.resume(self);
+                self.core.queue.resume(Woken::Fiber(Arc::clone(self)));
             }
             Stage::Polled { .. } => inner.stage = Stage::Polled { woken: true },
             other => inner.stage = other,

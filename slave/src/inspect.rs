@@ -6,6 +6,7 @@
 
 mod exports;
 mod imports;
+mod residents;
 mod scan;
 mod section;
 mod trial;
@@ -23,6 +24,7 @@ use dpfw_protocol::ids::ModuleHash;
 use dpfw_protocol::image::INIT_PREFIX;
 use dpfw_protocol::program::START;
 use dpfw_protocol::signature::{EXPORT_PREFIX, TaskTable};
+pub use residents::{Method, Resident};
 use scan::{Item, PAGE, Scan};
 use serde::Serialize;
 use wasmtime::Module;
@@ -41,6 +43,8 @@ pub struct Report {
     pub functions: Vec<Function>,
     /// What images are made by, in the order of the names.
     pub inits: Vec<Function>,
+    /// The classes of its residents, in the order of the names.
+    pub residents: Vec<Resident>,
     /// What it imports, in its own order.
     pub imports: Vec<Import>,
     /// What it needs of what is limited.
@@ -169,6 +173,7 @@ pub fn inspect(wasm: &[u8], limits: &Limits, depth: Depth) -> Report {
         kind: None,
         functions: Vec::new(),
         inits: Vec::new(),
+        residents: Vec::new(),
         imports: Vec::new(),
         needs: Vec::new(),
         memory_maximum: None,
@@ -210,10 +215,11 @@ impl Report {
     fn fill(&mut self, wasm: &[u8], scan: &Scan, alone: &Alone, limits: &Limits, depth: Depth) {
         let kind = Kind::of(scan.exported_functions());
         let table = TaskTable::parse(scan.description.as_deref().unwrap_or_default());
-        self.kind = Some(kind);
         let table = table.unwrap_or_default();
+        self.kind = Some(kind);
         self.functions = functions(kind, scan, &table);
         self.inits = inits(scan, &table);
+        self.residents = residents::of(scan, &table);
         self.imports = scan
             .imports
             .iter()

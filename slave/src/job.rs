@@ -4,11 +4,13 @@ use crate::kept::Keys;
 use crate::module::code::Wanted;
 use crate::module::facts::Kind;
 use crate::module::load::Loaded;
+use crate::residents::Spawning;
 use crate::session::{Held, Session};
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::{AttemptId, ModuleHash};
-use dpfw_protocol::message::{Bind, BindImage, TaskFlags};
+use dpfw_protocol::message::{Bind, BindImage, BindResident, TaskFlags};
+use dpfw_protocol::resident::class_of;
 use dpfw_protocol::signature::Signature;
 use dpfw_protocol::store::Key;
 use dpfw_protocol::task_limits::TaskLimits;
@@ -27,6 +29,8 @@ pub(crate) struct Job {
     pub(crate) flags: TaskFlags,
     /// What its caller allows, where that is less than the operator does.
     pub(crate) limits: Option<Box<TaskLimits>>,
+    /// As what it spawns a resident, if its task is a constructor.
+    pub(crate) spawn: Option<Box<Spawning>>,
     /// The keys that it names.
     pub(crate) keys: Option<Box<Keys>>,
     /// Why the image that was sent for it was not taken.
@@ -49,6 +53,8 @@ pub(crate) struct Bound {
     /// The image that it runs on, if it does.
     pub(crate) image: Option<Wanted>,
     pub(crate) task: String,
+    /// Whether it is a constructor of residents.
+    pub(crate) is_constructor: bool,
     expects: Option<Signature>,
     target: OnceLock<Result<Target, Cause>>,
     /// A running mean of what a run takes, in microseconds.
@@ -71,6 +77,7 @@ impl Bound {
         Self {
             module: bind.module,
             image: None,
+            is_constructor: false,
             task: bind.task,
             expects: bind.expects,
             target: OnceLock::new(),
@@ -85,12 +92,19 @@ impl Bound {
         Self { image, ..Self::new(Bind { bind, module, task, expects }) }
     }
 
+    /// A constructor, as a session declared it.
+    pub(crate) fn of_resident(bind: BindResident) -> Self {
+        let BindResident { bind, module, constructor: task, expects } = bind;
+        Self { is_constructor: true, ..Self::new(Bind { bind, module, task, expects }) }
+    }
+
     /// The same, as if it had never been called.
     pub(crate) fn afresh(&self) -> Self {
         Self {
             module: self.module,
             image: self.image.clone(),
             task: self.task.clone(),
+            is_constructor: self.is_constructor,
             expects: self.expects.clone(),
             target: OnceLock::new(),
             cost_us: AtomicU32::new(self.cost_us.load(Ordering::Relaxed)),
@@ -116,6 +130,9 @@ impl Bound {
     }
 
     fn function_in(&self, module: &Loaded) -> Result<usize, Cause> {
+        if self.is_constructor {
+            return module.method(&self.task, self.expects.as_ref());
+        }
         let facts = module.facts();
         if let Some(needed) = facts.needs(&self.task) {
             self.check_image(module, needed)?;
@@ -160,6 +177,29 @@ impl Bound {
         if next != mean {
             self.cost_us.store(next, Ordering::Relaxed);
         }
+    }
+}
+
+impl Loaded {
+    /// The place of a constructor or a method of a resident in the module's list, if it is what
+    /// its caller believes it to be.
+    ///
+    /// # Errors
+    /// [`Cause::MissingTask`] if there is none; [`Cause::Mismatch`] with what differs.
+    pub(crate) fn method(&self, name: &str, expects: Option<&Signature>) -> Result<usize, Cause> {
+        let facts = self.facts();
+        let Ok(place) = facts.residents.binary_search_by(|known| known.as_str().cmp(name)) else {
+            let class = class_of(name);
+            let its = facts.residents.iter().filter(|known| class_of(known) == class);
+            return Err(Cause::MissingTask {
+                name: name.into(),
+                known: its.take(KNOWN).cloned().collect(),
+            });
+        };
+        if let (Some(expects), Some(actual)) = (expects, facts.table().method(name)) {
+            expects.check(&actual)?;
+        }
+        Ok(place)
     }
 }
 

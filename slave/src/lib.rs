@@ -38,6 +38,7 @@ mod queue;
 mod raw;
 mod reader;
 mod relief;
+mod residents;
 mod sandbox;
 mod scarce;
 mod session;
@@ -54,8 +55,10 @@ pub use dpfw_link::dial::{Dial, DialError};
 pub use dpfw_link::listen::ListenError;
 pub use dpfw_link::{LinkError, Stream};
 pub use drain::{Drained, Unfinished};
-pub use inspect::{Depth, Function, Import, Need, Problem, Report, Warming, inspect};
+pub use inspect::{
+    Depth, Function, Import, Method, Need, Problem, Report, Resident, Warming, inspect,
+};
 pub use limits::{Limits, LimitsError};
-pub use local::{Local, LocalTask};
+pub use local::{Local, LocalResident, LocalTask};
 pub use module::facts::{Facts, Kind};
 pub use slave::Slave;

@@ -57,6 +57,9 @@ pub struct Limits {
     /// tasks whose module imports a call that waits. Those beyond them begin when one is given
     /// back.
     pub sandboxes: usize,
+    /// `residents`: residents at once. There are fewer where the system has no mappings for so
+    /// many.
+    pub residents: usize,
     /// Modules in memory at once.
     pub modules: usize,
     /// Links at once.
@@ -102,6 +105,8 @@ impl Default for Limits {
             queued: 64 * 1024,
             // Each has some tens of mappings, and the memory that it touches.
             sandboxes: 256,
+            // What the mappings that a Linux process may have unless told otherwise are enough for.
+            residents: 10_000,
             modules: 1024,
             links: 1024,
         }
@@ -178,7 +183,10 @@ const STACKS: RangeInclusive<u64> = 64 << 10..=1 << 30;
 const MOST_ELEMENTS: u64 = 10_000_000;
 
 /// Each has 6 GiB of addresses, of the 128 TiB that a process has.
-const MOST_SANDBOXES: u64 = 8 << 10;
+const MOST_SANDBOXES: u64 = 4 << 10;
+
+/// The same, beside those that wait.
+const MOST_RESIDENTS: u64 = 16 << 10;
 
 /// What a wasm module can hold.
 const MOST_IMAGE: u64 = 1 << 30;
@@ -211,6 +219,7 @@ impl Limits {
             ("image memory", self.image_memory, 1..=MOST_IMAGE),
             ("queued attempts", self.queued as u64, some.clone()),
             ("sandboxes", self.sandboxes as u64, 1..=MOST_SANDBOXES),
+            ("residents", self.residents as u64, 0..=MOST_RESIDENTS),
             ("modules", self.modules as u64, some),
             ("links", self.links as u64, 1..=MOST_LINKS),
         ];

@@ -21,6 +21,10 @@ use dpfw_protocol::message::Bind;
 use std::sync::Arc;
 use std::time::Instant;
 
+mod resident;
+
+pub use resident::LocalResident;
+
 /// A module whose tasks run on the calling thread, each in a fresh sandbox.
 ///
 /// There is no deadline and nobody to cancel: a guest that does not return does not return.

@@ -9,6 +9,7 @@
 
 use crate::fiber::Fiber;
 use crate::job::Job;
+use crate::residents::Resident;
 use crate::session::Session;
 use dpfw_protocol::ids::AttemptId;
 use lane::Lane;
@@ -58,9 +59,35 @@ pub(crate) struct Freed {
 pub(crate) enum Next<P> {
     /// With what it was admitted with.
     Run(Job, P),
-    Resume(Arc<Fiber>),
+    Resume(Woken),
     Nothing,
     Stop,
+}
+
+/// What is there already, and wants a slot.
+#[derive(Clone, Debug)]
+pub(crate) enum Woken {
+    /// An attempt that waited.
+    Fiber(Arc<Fiber>),
+    /// A resident, for the sake of this session.
+    Resident(Arc<Resident>, Arc<Session>),
+}
+
+impl Woken {
+    fn session(&self) -> &Arc<Session> {
+        match self {
+            Self::Fiber(fiber) => &fiber.job.session,
+            Self::Resident(_, session) => session,
+        }
+    }
+
+    /// Whether it builds an entry for which others may wait.
+    fn is_building(&self) -> bool {
+        match self {
+            Self::Fiber(fiber) => fiber.is_building(),
+            Self::Resident(resident, _) => resident.is_building(),
+        }
+    }
 }
 
 /// What a slot is given.
@@ -99,12 +126,13 @@ impl Queue {
         Ok(())
     }
 
-    /// One that waited wants a slot again. There is always room for it: it was let in.
-    pub(crate) fn resume(&self, fiber: &Arc<Fiber>) {
+    /// One that is there wants a slot. There is always room for it: it was let in.
+    pub(crate) fn resume(&self, woken: Woken) {
         let mut inner = self.lock();
         if !inner.stopped {
             inner.woken += 1;
-            inner.lane_of(&fiber.job.session).resume(fiber);
+            let session = Arc::clone(woken.session());
+            inner.lane_of(&session).resume(woken);
             self.wake(inner);
         }
     }
@@ -138,8 +166,9 @@ impl Queue {
         let next = inner.next(&mut admit, held);
         match &next {
             Next::Run(job, _) => enter(Entering::Job(job)),
-            Next::Resume(fiber) => enter(Entering::Fiber(fiber)),
-            Next::Nothing | Next::Stop => {}
+            Next::Resume(Woken::Fiber(fiber)) => enter(Entering::Fiber(fiber)),
+            // Its calls are announced one by one.
+            Next::Resume(Woken::Resident(..)) | Next::Nothing | Next::Stop => {}
         }
         next
     }
@@ -285,7 +314,8 @@ impl Inner {
         &mut self.lanes[at]
     }
 
-    /// Where the session's jobs wait. There are no more lanes than links.
+    /// Where the session's jobs wait. There are no more lanes than links, and one for residents
+    /// that nobody calls.
     fn lane(&self, session: &Arc<Session>) -> Option<usize> {
         self.lanes.iter().position(|lane| Arc::ptr_eq(&lane.session, session))
     }

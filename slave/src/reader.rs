@@ -11,6 +11,7 @@ use crate::job::{Bound, Job};
 use crate::kept::{self, Keys};
 use crate::module::image::fetch;
 use crate::queue::Reservation;
+use crate::residents::{self, Method, Resident, Spawning};
 use crate::session::{MOST_HELD, Session};
 use arriving::Arriving;
 use dpfw_link::{Inbox, LinkError};
@@ -21,9 +22,10 @@ use dpfw_protocol::frame::{END, Frame};
 use dpfw_protocol::ids::{AttemptId, BindId, ConversationId, Port};
 use dpfw_protocol::limits::{MAX_BINDS, WINDOW};
 use dpfw_protocol::message::{
-    Abandon, Bind, BindImage, Cancel, Close, Credit, Describe, Dispatch, Drain, Extras, FetchImage,
-    Heartbeat, ImageBytes, Locate, Located, MessageError, ModuleBytes, Offer, Recall, Release,
-    Reserve, StoreRequest, TaskFlags, decode, kind,
+    Abandon, Bind, BindImage, BindMethod, BindResident, CallResident, Cancel, Close, Credit,
+    Describe, Dispatch, Drain, Extras, FetchImage, Heartbeat, ImageBytes, Locate, Located,
+    MessageError, ModuleBytes, Offer, Recall, Release, Reserve, ResidentRequest, StoreRequest,
+    TaskFlags, Withdraw, decode, kind,
 };
 use dpfw_protocol::receive::Arrivals;
 use dpfw_protocol::store::Key;
@@ -31,6 +33,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 mod arriving;
+mod calls;
 
 /// Bytes that may be arriving at once in one session, and bytes of arguments that the slave
 /// holds for all: the largest arguments, twice.
@@ -43,6 +46,9 @@ pub(crate) struct Reader {
     core: Arc<Core>,
     session: Arc<Session>,
     binds: Vec<Arc<Bound>>,
+    methods: Vec<Method>,
+    /// The resident that was called last; calls of one mostly follow each other.
+    called: Option<Arc<Resident>>,
     last: AttemptId,
     arrivals: Arrivals<Arriving>,
     /// Attempts that came with the last bytes.
@@ -54,8 +60,17 @@ pub(crate) struct Reader {
 impl Reader {
     pub(crate) fn new(core: Arc<Core>, session: Arc<Session>) -> Self {
         let arrivals = Arrivals::new(WINDOW, most_arriving(&core), core.buffers.clone());
-        let (binds, batch) = (Vec::new(), Vec::new());
-        Self { core, session, binds, last: AttemptId(0), arrivals, batch, waits: false }
+        Self {
+            core,
+            session,
+            binds: Vec::new(),
+            methods: Vec::new(),
+            called: None,
+            last: AttemptId(0),
+            arrivals,
+            batch: Vec::new(),
+            waits: false,
+        }
     }
 
     pub(crate) async fn read(&mut self, inbox: &mut Inbox) -> LinkError {
@@ -120,6 +135,25 @@ impl Reader {
             kind::BIND_IMAGE => {
                 let bind = decode::<BindImage>(frame)?.0;
                 self.bind(bind.bind, Bound::on_image(bind, &self.session))
+            }
+            kind::CALL_RESIDENT => {
+                let (call, inline) = decode::<CallResident>(frame)?;
+                self.call(conversation, call, inline, last, now)
+            }
+            kind::BIND_RESIDENT => {
+                let bind = decode::<BindResident>(frame)?.0;
+                self.bind(bind.bind, Bound::of_resident(bind))
+            }
+            kind::BIND_METHOD => self.bind_method(decode::<BindMethod>(frame)?.0),
+            kind::WITHDRAW => {
+                decode::<Withdraw>(frame)?;
+                self.core.residents.withdraw(&self.session, conversation);
+                Ok(())
+            }
+            kind::RESIDENT_REQUEST => {
+                let op = decode::<ResidentRequest>(frame)?.0.op;
+                residents::ask(&self.core, &self.session, conversation, op);
+                Ok(())
             }
             kind::CANCEL => {
                 decode::<Cancel>(frame)?;
@@ -256,6 +290,12 @@ impl Reader {
         let Some(bound) = self.binds.get_mut(dispatch.bind.0 as usize) else {
             return Err(LinkError::Broken(format!("task {} is not bound", dispatch.bind)));
         };
+        let spawns = dispatch.extras.as_ref().is_some_and(|extras| extras.spawn.is_some());
+        if spawns != bound.is_constructor {
+            let what = if spawns { "is no constructor" } else { "spawns nothing" };
+            let why = format!("attempt {attempt} at task {} {what}", dispatch.bind);
+            return Err(LinkError::Broken(why));
+        }
         let afresh = dispatch.flags.has(TaskFlags::AFRESH);
         if afresh || bound.is_stale() {
             *bound = Arc::new(bound.afresh());
@@ -264,7 +304,8 @@ impl Reader {
         let mut held = self.session.hold(&self.core.held).ok_or_else(busy)?;
         let has_room = held.take(dispatch.payload, most_arriving(&self.core));
         let deadline = dispatch.budget_us.and_then(|us| now.checked_add(Duration::from_micros(us)));
-        let Extras { limits, keep, needs } = dispatch.extras.map_or_else(Extras::default, |it| *it);
+        let Extras { limits, keep, needs, spawn } =
+            dispatch.extras.map_or_else(Extras::default, |it| *it);
         let job = Job {
             session: Arc::clone(&self.session),
             _held: held,
@@ -273,6 +314,7 @@ impl Reader {
             args: Bytes::new(),
             flags: dispatch.flags,
             limits: limits.map(Box::new),
+            spawn: spawn.map(|terms| Box::new(Spawning::new(*terms))),
             keys: Keys::of(keep, needs),
             refused: None,
             arrived: now,
@@ -374,10 +416,14 @@ impl Reader {
     fn cancel(&mut self, attempt: AttemptId) {
         self.core.admit(&mut self.batch);
         let conversation = attempt.conversation();
-        if let Some(Arriving::Args(job)) = self.arrivals.abandon(conversation) {
-            self.core.refuse(&job, Cause::Cancelled);
-        } else {
-            self.core.cancel(&self.session, attempt);
+        match self.arrivals.abandon(conversation) {
+            Some(arriving @ (Arriving::Args(_) | Arriving::Call(..))) => {
+                self.fail(conversation, arriving, Cause::Cancelled);
+            }
+            _ if conversation.is_other() => {
+                self.core.residents.cancel(&self.core, &self.session, conversation);
+            }
+            _ => self.core.cancel(&self.session, attempt),
         }
         // A result that is being sent is not wanted any more. The attempt ends all the same.
         if self.session.outbox.forget(conversation) {

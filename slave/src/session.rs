@@ -14,11 +14,11 @@ use crate::watches::Watches;
 use dpfw_link::{Link, LinkError, Outbox};
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::hello::{Hello, Identity, Namespace};
-use dpfw_protocol::ids::{AttemptId, ConversationId, PeerId, SessionId};
+use dpfw_protocol::ids::{AttemptId, ConversationId, PeerId, ResidentId, SessionId};
 use dpfw_protocol::limits::{MAX_ATTEMPTS, MAX_LISTED};
 use dpfw_protocol::message::{Message, Reserved, Returned, Timing, close};
 use dpfw_protocol::store::Principal;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -47,6 +47,8 @@ pub(crate) struct Session {
     /// Set while the master does not take what it asked for.
     clogged: AtomicBool,
     clog: Notify,
+    /// Calls of residents that are not over, and whose they are. As many as are held.
+    calls: Mutex<HashMap<ConversationId, ResidentId>>,
     /// Held while a snapshot is read for it.
     fetching: Arc<()>,
     pub(crate) watches: Watches,
@@ -70,6 +72,11 @@ pub(crate) struct Held {
 }
 
 impl Held {
+    /// Whose it is.
+    pub(crate) fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+
     /// Counts the attempt's arguments; whether there is room for them below `most`.
     pub(crate) fn take(&mut self, bytes: u64, most: u64) -> bool {
         // What is over any limit need not be counted to the byte.
@@ -114,6 +121,7 @@ impl Session {
             arriving: Mutex::default(),
             clogged: AtomicBool::new(false),
             clog: Notify::new(),
+            calls: Mutex::default(),
             fetching: Arc::default(),
             watches: Watches::default(),
         }
@@ -123,6 +131,25 @@ impl Session {
     pub(crate) fn hold(self: &Arc<Self>, total: &Arc<AtomicU64>) -> Option<Held> {
         let held = Held { session: Arc::clone(self), total: Arc::clone(total), bytes: 0 };
         (self.held.fetch_add(1, Ordering::Relaxed) < MOST_HELD).then_some(held)
+    }
+
+    fn calls(&self) -> MutexGuard<'_, HashMap<ConversationId, ResidentId>> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A call of a resident begins; whether there is no other of its number.
+    pub(crate) fn begin_call(&self, call: ConversationId, resident: ResidentId) -> bool {
+        self.calls().insert(call, resident).is_none()
+    }
+
+    /// A call of a resident is over.
+    pub(crate) fn end_call(&self, call: ConversationId) {
+        self.calls().remove(&call);
+    }
+
+    /// Whose a call is that is not over.
+    pub(crate) fn call(&self, call: ConversationId) -> Option<ResidentId> {
+        self.calls().get(&call).copied()
     }
 
     /// The attempts whose arguments are still coming.

@@ -1,5 +1,6 @@
 //! A slot: a thread that runs one attempt at a time, and leads while it has none.
 
+mod answers;
 mod batch;
 #[cfg(test)]
 mod tests;
@@ -9,7 +10,8 @@ use crate::fiber::place::Place;
 use crate::job::{Job, NOTHING, Target};
 use crate::kept;
 use crate::limits::Granted;
-use crate::queue::{Entering, Freed, Next};
+use crate::queue::{Entering, Freed, Next, Woken};
+use crate::residents::{self, Hands};
 use crate::sandbox::abi::Given;
 use crate::sandbox::host::{Allowance, Holder, Host, Lent};
 use crate::sandbox::journal::tell_dropped;
@@ -25,14 +27,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Results of short tasks wait for one another this long, to leave in one system call.
-const BATCH: Duration = Duration::from_micros(100);
+pub(crate) use answers::Answers;
 
-/// Before a task that is expected to take longer, what waits is written.
-const SHORT: Duration = Duration::from_micros(50);
+/// Before what is expected to take longer, what waits is written.
+pub(crate) const SHORT: Duration = Duration::from_micros(50);
 
 /// A slot that has work looks at the network this often.
-const TURN: Duration = Duration::from_micros(200);
+pub(crate) const TURN: Duration = Duration::from_micros(200);
 
 /// A result of this size is sent from the memory of its sandbox. Below it a copy costs less
 /// than a sandbox that is cleared up on another thread.
@@ -61,9 +62,7 @@ pub(crate) struct Slot {
     lent: Arc<Lent>,
     watch: Arc<Watch>,
     engines: SlotEngines,
-    /// Sessions with results that are not written yet.
-    dirty: Vec<Arc<Session>>,
-    dirty_since: Instant,
+    answers: Answers,
     turned: Instant,
     /// Shared with the sandboxes whose memory holds a result that is being sent.
     kept: Arc<()>,
@@ -84,8 +83,7 @@ impl Slot {
             }),
             watch: Arc::clone(watch),
             engines: SlotEngines::new(core.engines)?,
-            dirty: Vec::new(),
-            dirty_since: now,
+            answers: Answers::new(now),
             turned: now,
             kept: Arc::default(),
         })
@@ -103,6 +101,12 @@ impl Slot {
                     self.start_fiber(job, place, started);
                     self.after(session);
                 }
+                Next::Run(job, Admitted::Plainly) if job.spawn.is_some() => {
+                    let session = Arc::clone(&job.session);
+                    self.before(&job);
+                    residents::spawn(&mut self.hands(), job, started);
+                    self.after(session);
+                }
                 Next::Run(job, Admitted::Plainly) => {
                     self.before(&job);
                     let spent = self.run(&job, started);
@@ -110,7 +114,11 @@ impl Slot {
                     // Nobody waits for it to be cleared up.
                     drop(spent);
                 }
-                Next::Resume(fiber) => {
+                Next::Resume(Woken::Resident(resident, session)) => {
+                    resident.take_turn(&mut self.hands(), &session, started);
+                    self.after(session);
+                }
+                Next::Resume(Woken::Fiber(fiber)) => {
                     self.before(&fiber.job);
                     fiber.take_turn(&self.watch);
                     self.after(Arc::clone(&fiber.job.session));
@@ -139,13 +147,20 @@ impl Slot {
     fn next(&self, core: &Arc<Core>, started: Instant) -> Next<Admitted> {
         let mut held = Vec::new();
         let admit = |job: &Job| match may_wait(job) {
-            Some(_) => Place::take(core, &job.session).map(Admitted::Waiting),
-            None => Some(Admitted::Plainly),
+            Some(_) if job.spawn.is_none() => {
+                Place::take(core, &job.session).map(Admitted::Waiting)
+            }
+            _ => Some(Admitted::Plainly),
         };
         let next = core.queue.next(|entering| self.enter(entering, started), admit, &mut held);
         let its = held.iter().map(|(session, attempt)| (session, *attempt));
         tell_of(its, |attempts| Loading { attempts });
         next
+    }
+
+    /// What a resident works with that has a turn here.
+    fn hands(&mut self) -> Hands<'_> {
+        Hands { core: &self.core, watch: &self.watch, answers: &mut self.answers }
     }
 
     /// From here on the attempt can be stopped.
@@ -181,7 +196,7 @@ impl Slot {
 
     /// What waits to be written must not wait for a long task.
     fn before(&mut self, job: &Job) {
-        if !self.dirty.is_empty() && job.bound.cost() > SHORT {
+        if !self.answers.is_empty() && job.bound.cost() > SHORT {
             self.flush();
         }
         self.core.pacer.arm();
@@ -194,15 +209,7 @@ impl Slot {
             self.core.granted(&granted);
         }
         let now = Instant::now();
-        if self.dirty.is_empty() {
-            self.dirty_since = now;
-        }
-        if !self.dirty.last().is_some_and(|last| Arc::ptr_eq(last, &session)) {
-            self.dirty.push(session);
-        }
-        if !waiting || now.duration_since(self.dirty_since) > BATCH {
-            self.flush();
-        }
+        self.answers.add(&session, now, waiting);
         self.core.freed();
         if now.duration_since(self.turned) > TURN {
             self.turned = now;
@@ -213,7 +220,7 @@ impl Slot {
     }
 
     fn flush(&mut self) {
-        self.dirty.drain(..).for_each(|session| session.outbox.flush());
+        self.answers.flush();
     }
 
     /// Runs an attempt and queues its answer. Gives the sandbox that is to be cleared up.
@@ -369,7 +376,7 @@ impl Slot {
 }
 
 /// Why an attempt need not start any more.
-fn gone(core: &Core, job: &Job, now: Instant) -> Option<Cause> {
+pub(crate) fn gone(core: &Core, job: &Job, now: Instant) -> Option<Cause> {
     match job.deadline {
         _ if !job.session.is_open() => Some(Cause::Cancelled),
         Some(deadline) if deadline <= now => Some(Cause::DeadlineExceeded),

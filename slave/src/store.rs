@@ -1,4 +1,4 @@
-//! The keyed store: values and images under keys, in namespaces.
+//! The keyed store: values, images and residents under keys, in namespaces.
 //!
 //! Owns: the entries, their versions, the operations on them. The quota and whose share of it is
 //! whose are the ledger's (`ledger`), what goes by itself is `evict`'s, who is told `changes`'.
@@ -17,7 +17,9 @@ use dpfw_protocol::Bytes;
 use dpfw_protocol::changes::{Change, What};
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::hello::Namespace;
-use dpfw_protocol::store::{EntryInfo, FullKey, ImageInfo, Principal, StoreOp, Terms, Version};
+use dpfw_protocol::store::{
+    EntryInfo, EntryKind, FullKey, ImageInfo, Principal, StoreOp, Terms, Version,
+};
 use entry::{Content, Entry};
 use evict::Times;
 use index::Index;
@@ -194,6 +196,94 @@ impl Store {
     /// The same, which does not.
     pub(crate) fn peek_image(&self, key: &FullKey) -> Option<Held> {
         self.entries.get(key)?.as_image(self.clock.now())
+    }
+
+    /// Puts a resident under a key that has nothing. Dropping what is held ends it, whoever
+    /// removes the entry.
+    ///
+    /// # Errors
+    /// [`Cause::KeyTaken`] if there is an entry; as [`apply`](Self::apply).
+    pub(crate) fn put_resident(
+        &self,
+        key: &FullKey,
+        owner: &Principal,
+        bytes: u64,
+        held: Held,
+    ) -> Result<Version, Cause> {
+        let put = self.write_resident(key, owner, bytes, held, 0);
+        let taken = |kind| Cause::KeyTaken { key: key.key.to_string(), kind };
+        match put {
+            Ok(Answer { hit: true, version, .. }) => Ok(version),
+            Ok(_) => Err(taken(EntryKind::Resident)),
+            Err(Cause::WrongKind { kind, .. }) => Err(taken(kind)),
+            Err(cause) => Err(cause),
+        }
+    }
+
+    /// Charges the resident of this version for so many bytes; gives the entry's new version,
+    /// or none if it is not there any more.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply).
+    pub(crate) fn charge_resident(
+        &self,
+        key: &FullKey,
+        owner: &Principal,
+        bytes: u64,
+        version: Version,
+    ) -> Result<Option<Version>, Cause> {
+        let held = self.entries.get(key).and_then(|entry| match &entry.content {
+            Content::Resident(held, _) if entry.version == version => Some(Arc::clone(held)),
+            _ => None,
+        });
+        let Some(held) = held else {
+            return Ok(None);
+        };
+        let answer = self.write_resident(key, owner, bytes, held, version)?;
+        Ok(answer.hit.then_some(answer.version))
+    }
+
+    fn write_resident(
+        &self,
+        key: &FullKey,
+        writer: &Principal,
+        bytes: u64,
+        held: Held,
+        expected: Version,
+    ) -> Result<Answer, Cause> {
+        let (content, terms) = (Content::Resident(held, bytes), Terms::default());
+        let (key, keeps_terms, go_on) = (key.clone(), false, &|| true);
+        let write = Write { key, writer, content, terms, keeps_terms, go_on };
+        self.write(write, |version| version == expected)
+    }
+
+    /// The kind of what is under a key.
+    pub(crate) fn kind_of(&self, key: &FullKey) -> Option<EntryKind> {
+        let now = self.clock.now();
+        let entry = self.entries.get(key).filter(|entry| !entry.is_gone(now))?;
+        Some(entry.content.kind())
+    }
+
+    /// What is under a key is used.
+    pub(crate) fn touch(&self, key: &FullKey) {
+        if let Some(entry) = self.entries.get(key) {
+            entry.touch(self.clock.now());
+        }
+    }
+
+    /// Removes the resident of this version, if it is there.
+    pub(crate) fn remove_resident(&self, key: &FullKey, version: Version) {
+        let removed = self.entries.remove_if(key, |key, entry| {
+            let is_it = entry.version == version;
+            if is_it {
+                self.forget(key, entry, What::Removed);
+            }
+            is_it
+        });
+        if let Some((key, entry)) = removed {
+            drop(entry);
+            self.changes.wake(&key);
+        }
     }
 
     /// Calls back once when the key changes next; see [`Changes::on_change`].

@@ -8,7 +8,7 @@
 
 use crate::session::Session;
 use dpfw_protocol::error::{Cause, Limit};
-use dpfw_protocol::ids::AttemptId;
+use dpfw_protocol::ids::{AttemptId, ConversationId};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use wasmtime::Engine;
@@ -30,6 +30,8 @@ struct Current {
     deadline: Option<Instant>,
     time: Duration,
     announced: bool,
+    /// Whether it is a resident's call: no attempt, and it goes on when its session ends.
+    is_call: bool,
     stop: Option<Stop>,
 }
 
@@ -93,6 +95,33 @@ impl Watch {
         deadline: Option<Instant>,
         time: Duration,
     ) {
+        self.take(session, attempt, engine, started, deadline, time, false);
+    }
+
+    /// A resident's call takes the slot; its conversation is its number.
+    pub(crate) fn enter_call(
+        &self,
+        session: &Arc<Session>,
+        call: ConversationId,
+        engine: &Engine,
+        started: Instant,
+        deadline: Option<Instant>,
+        time: Duration,
+    ) {
+        self.take(session, call.attempt(), engine, started, deadline, time, true);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a slot's whole state, set at one go")]
+    fn take(
+        &self,
+        session: &Arc<Session>,
+        attempt: AttemptId,
+        engine: &Engine,
+        started: Instant,
+        deadline: Option<Instant>,
+        time: Duration,
+        is_call: bool,
+    ) {
         *self.lock() = Some(Current {
             session: Arc::clone(session),
             attempt,
@@ -100,7 +129,9 @@ impl Watch {
             started,
             deadline,
             time,
-            announced: false,
+            // Nobody is told of a call but with its end.
+            announced: is_call,
+            is_call,
             stop: None,
         });
     }
@@ -128,9 +159,9 @@ impl Watch {
         self.stop_if(Stop::Cancelled, |c| c.attempt == attempt && Arc::ptr_eq(&c.session, session))
     }
 
-    /// Stops whatever the session runs here.
+    /// Stops the session's attempt that runs here.
     pub(crate) fn cancel_session(&self, session: &Arc<Session>) -> bool {
-        self.stop_if(Stop::Cancelled, |c| Arc::ptr_eq(&c.session, session))
+        self.stop_if(Stop::Cancelled, |c| !c.is_call && Arc::ptr_eq(&c.session, session))
     }
 
     /// Stops whatever runs here: its time is over.
@@ -187,8 +218,8 @@ impl Watch {
     /// Which attempt of the session runs here.
     pub(crate) fn running(&self, session: &Arc<Session>) -> Option<AttemptId> {
         let current = self.lock();
-        let current = current.as_ref().filter(|c| Arc::ptr_eq(&c.session, session))?;
-        Some(current.attempt)
+        let is_its = |c: &&Current| !c.is_call && Arc::ptr_eq(&c.session, session);
+        Some(current.as_ref().filter(is_its)?.attempt)
     }
 
     /// What runs here: whose attempt, and for how long.
@@ -201,6 +232,11 @@ impl Watch {
     /// Whether anything runs here.
     pub(crate) fn is_busy(&self) -> bool {
         self.lock().is_some()
+    }
+
+    /// Stops the call that runs here, if it is this one: it may sleep.
+    pub(crate) fn rouse(&self, call: AttemptId) {
+        self.stop_if(Stop::Cancelled, |c| c.is_call && c.attempt == call);
     }
 
     /// Sleeps on behalf of the guest, until the time is over or the attempt has to stop.

@@ -4,7 +4,9 @@
 //! offer, `f` for what is survived, `r` for logs.
 
 mod system {
+    pub(crate) mod by_hand;
     pub(crate) mod lies;
+    pub(crate) mod resident_caller;
     pub(crate) mod scene;
     pub(crate) mod stage;
 
@@ -52,6 +54,15 @@ mod system {
     mod recovery;
     mod remains;
     mod reserve;
+    mod resident_lies;
+    mod residents;
+    mod residents_at_slave;
+    mod residents_ends;
+    mod residents_lost;
+    mod residents_many;
+    mod residents_model;
+    mod residents_moving;
+    mod residents_order;
     mod sandboxes;
     mod store;
     mod store_terms;

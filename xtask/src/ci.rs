@@ -4,7 +4,7 @@
 //! had here (a tool, a network) is told as skipped, never as passed.
 
 use crate::command::{cargo_with, run as run_command, succeeds};
-use crate::{bench, demo, faults, simulate, targets, test};
+use crate::{bench, demo, faults, seeds, simulate, targets, test};
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use std::time::{Duration, Instant};
@@ -31,6 +31,8 @@ enum Step {
     Test,
     /// That each fault of `docs/faults.md` has a test.
     Faults,
+    /// That each row of `docs/seeds.md` has its tests, or says why not.
+    Seeds,
     /// Masters and slaves that do not exist, in 2,000 worlds.
     Simulate,
     /// The documentation, its warnings as errors.
@@ -97,6 +99,7 @@ impl Step {
             }
             Self::Test => test::run(&[])?,
             Self::Faults => faults::run(&faults::Options::listing())?,
+            Self::Seeds => seeds::run(&seeds::Options::default())?,
             Self::Simulate => simulate::all()?,
             Self::Docs => {
                 let doc = ["doc", "--workspace", "--no-deps"];
@@ -165,11 +168,13 @@ mod tests {
 
     #[test]
     fn steps_are_run_in_their_order() {
-        let all = ["fmt", "clippy", "test", "faults", "simulate", "docs", "deny", "demo", "bench"];
+        let all = [
+            "fmt", "clippy", "test", "faults", "seeds", "simulate", "docs", "deny", "demo", "bench",
+        ];
         assert_eq!(names(&[], &[]), all);
         assert_eq!(
             names(&[Step::Test, Step::Bench], &[]),
-            ["fmt", "clippy", "faults", "simulate", "docs", "deny", "demo"]
+            ["fmt", "clippy", "faults", "seeds", "simulate", "docs", "deny", "demo"]
         );
         assert_eq!(names(&[], &[Step::Demo, Step::Fmt]), ["fmt", "demo"]);
     }

@@ -11,11 +11,12 @@ mod run;
 mod table;
 
 use crate::command::{cargo_with, run as run_command};
+use crate::page::Standing;
 use crate::{guests, targets};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use listing::Test;
-use rows::{Row, Standing};
+use rows::Row;
 use run::Outcome;
 use std::io::IsTerminal;
 use std::num::NonZeroUsize;

@@ -15,7 +15,9 @@ mod demo;
 mod faults;
 mod fuzz;
 mod guests;
+mod page;
 mod programs;
+mod seeds;
 mod simulate;
 mod soak;
 mod targets;
@@ -50,6 +52,8 @@ enum What {
     },
     /// Shows every fault that dpfw survives, with the tests of each and what comes of them.
     Faults(faults::Options),
+    /// Shows what the systems before dpfw offer, with the tests that show it here.
+    Seeds(seeds::Options),
     /// Looks for inputs that break what reads bytes of peers and guests, two minutes a target.
     Fuzz(fuzz::Options),
     /// Measures dpfw beside the limits of the platform; one JSON object a line.
@@ -97,6 +101,7 @@ fn run(what: What) -> Result<()> {
         What::Test { args } => test::run(&args),
         What::Fuzz(options) => fuzz::run(&options),
         What::Faults(options) => faults::run(&options),
+        What::Seeds(options) => seeds::run(&options),
         What::Bench { check: false, args } => bench::run(&args),
         What::Bench { check: true, args } => bench::check(&args),
         What::Soak { args } => soak::run(&args),

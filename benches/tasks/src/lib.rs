@@ -2,7 +2,7 @@
 
 pub use dpfw_guest::Bytes;
 use dpfw_guest::store::{self, StoreError};
-use dpfw_guest::{init, task};
+use dpfw_guest::{init, resident, task};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -45,4 +45,30 @@ pub fn measure(key: String) -> Result<u64, StoreError> {
 #[task]
 pub fn give(len: u64) -> Bytes {
     vec![7u8; len as usize].into()
+}
+
+/// A sum.
+#[derive(Debug)]
+pub struct Tally {
+    sum: u64,
+}
+
+#[resident]
+impl Tally {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self { sum: 0 }
+    }
+
+    /// Adds to it, and gives it.
+    pub fn add(&mut self, more: u64) -> u64 {
+        self.sum += more;
+        self.sum
+    }
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self::new()
+    }
 }

@@ -9,7 +9,7 @@ use crate::exit::{Exit, Failure};
 use crate::json;
 use crate::master;
 use crate::module::{self, Function};
-use crate::run::{arguments_of, write};
+use crate::run::write;
 use crate::screen::Screen;
 use crate::signals::Signals;
 use crate::store::{failure, namespace};
@@ -65,7 +65,7 @@ impl Build {
     pub(super) async fn run(&self, screen: &Screen) -> Result<Exit, Failure> {
         let mut signals = Signals::new()?;
         let init = module::load(&self.module)?.init(&self.init)?;
-        let values = arguments_of(self.args.as_deref())?;
+        let values = json::given(self.args.as_deref())?;
         let call = init.call(&values).map_err(|text| Failure::new(Exit::Call, text))?;
         let master = tokio::select! {
             master = self.master(screen) => master?,

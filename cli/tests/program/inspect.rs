@@ -139,3 +139,26 @@ fn everything_is_there_as_json() {
         report["functions"].as_array().and_then(|all| all.iter().find(|f| f["name"] == "add"));
     assert_eq!(add.expect("there")["signature"], "add(a: i64, b: i64) -> i64");
 }
+
+#[test]
+fn residents_are_shown_with_constructors_and_methods() {
+    let modules = Modules::new();
+    modules.write(
+        "shop.wat",
+        r#"(module
+            (@custom "dpfw.tasks" "{\"resident\":{\"name\":\"shop.open\",\"returns\":\"Self\"}}\n")
+            (@custom "dpfw.tasks" "{\"resident\":{\"name\":\"shop.buy\",\"returns\":\"u8\"}}\n")
+            (memory (export "memory") 17)
+            (func (export "dpfw_alloc") (param i32) (result i32) (i32.const 1024))
+            (func $f (export "dpfw-resident:shop.buy") (param i32 i32) (result i64) (i64.const 1))
+            (export "dpfw-resident:shop.save" (func $f))
+            (export "dpfw-resident:shop.load" (func $f))
+            (export "dpfw-resident:shop.sell" (func $f))
+            (export "dpfw-resident:shop.open" (func $f)))"#,
+    );
+    let left = inspect(&modules, &["shop.wat"]);
+    assert_eq!((left.code, left.err.as_str()), (0, ""));
+    let told = "residents\n  shop  [saves]\n    open() -> Self\n    buy() -> u8\n    \
+                sell  [not described]\nimports\n";
+    assert!(left.out.contains(told), "{}", left.out);
+}

@@ -15,6 +15,7 @@ mod map;
 mod network;
 mod new;
 mod programs;
+mod resident;
 mod run;
 mod slave;
 mod store;

@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 use dpfw::{CallExt, Master};
-use quickstart_tasks::{add, commonest, count_words, divide, remember, word_at};
+use quickstart_tasks::{add, commonest, count_words, counter, divide, remember, word_at};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
@@ -45,5 +45,11 @@ async fn main() -> anyhow::Result<()> {
     let before = slave.dispatch(remember::call("colour".into(), "green".into())).await?;
     let now: Option<String> = slave.store().get("remembered/colour").await?;
     println!("{before:?}, then {now:?}");
+
+    // A resident: it stays alive under its key and keeps its state from call to call.
+    let c = slave.spawn("uniqID", counter::new(0)).await?;
+    let first = c.call(counter::bump()).await?;
+    let second = c.call(counter::bump()).await?;
+    println!("{first}, then {second}");
     Ok(())
 }

@@ -11,7 +11,7 @@ fn the_quickstart_runs_as_it_stands() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{stdout}{stderr}");
     let lines: Vec<_> = stdout.lines().collect();
-    let [five, both, first, second, error, panic, kept, store] = lines[..] else {
+    let [five, both, first, second, error, panic, kept, store, resident] = lines[..] else {
         panic!("other lines than expected: {lines:#?}");
     };
     assert_eq!(five, "2 + 3 = 5");
@@ -24,4 +24,5 @@ fn the_quickstart_runs_as_it_stands() {
     assert!(panic.ends_with("no word 7 in a text of 2"), "{panic}");
     assert_eq!(kept, r#"Some("to") is the commonest of 4 words"#);
     assert_eq!(store, r#"Some("blue"), then Some("green")"#);
+    assert_eq!(resident, "1, then 2");
 }

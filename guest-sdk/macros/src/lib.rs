@@ -8,10 +8,18 @@
 //!
 //! Use these through `dpfw_guest`, which exports them.
 
+mod check;
+mod function;
+mod mistakes;
+mod options;
 mod record;
+mod resident;
+mod returns;
+mod role;
 mod shape;
 mod task;
 mod text;
+mod visibility;
 
 use proc_macro::TokenStream;
 
@@ -61,7 +69,7 @@ use proc_macro::TokenStream;
 /// that name) returns an error with `Display`, whose text reaches the caller.
 #[proc_macro_attribute]
 pub fn task(options: TokenStream, item: TokenStream) -> TokenStream {
-    task::expand(task::Role::Task, options.into(), item.into()).into()
+    task::expand(role::Role::Task, options.into(), item.into()).into()
 }
 
 /// Makes a function an init: what has to be done once on a slave, and not once for each task.
@@ -101,7 +109,99 @@ pub fn task(options: TokenStream, item: TokenStream) -> TokenStream {
 /// ```
 #[proc_macro_attribute]
 pub fn init(options: TokenStream, item: TokenStream) -> TokenStream {
-    task::expand(task::Role::Init, options.into(), item.into()).into()
+    task::expand(role::Role::Init, options.into(), item.into()).into()
+}
+
+/// Makes a type a class of residents: instances that stay alive on one slave, under a key, and
+/// keep their state from call to call.
+///
+/// It goes on the type's own impl, which stays as it is, so that it can be used and tested. On
+/// the host a module appears beside it, named after the type, with the typed calls:
+///
+/// - for each constructor, a public function that returns `Self` or `Result<Self, E>`,
+///   `counter::new(start)` gives a `Spawn<Counter>`, which a master spawns the resident by;
+/// - for each method, a public function that takes `&mut self` or `&self`, `counter::bump()`
+///   gives a `MethodCall<Counter, u64>`, which the resident is given.
+///
+/// ```standalone_crate
+/// use dpfw_guest::resident;
+/// # dpfw_guest::module!(b"\0asm\x01\0\0\0");
+///
+/// /// Counts.
+/// pub struct Counter {
+///     n: u64,
+/// }
+///
+/// #[resident]
+/// impl Counter {
+///     pub fn new(start: u64) -> Self {
+///         Self { n: start }
+///     }
+///
+///     /// Adds one.
+///     pub fn bump(&mut self) -> u64 {
+///         self.n += 1;
+///         self.n
+///     }
+///
+///     /// Any error with `Display` will do, as of a task.
+///     pub fn take(&mut self, count: u64) -> Result<u64, String> {
+///         let less = self.n.checked_sub(count).ok_or("there are not so many")?;
+///         self.n = less;
+///         Ok(less)
+///     }
+/// }
+///
+/// fn main() {
+///     let mut plain = Counter::new(0);
+///     assert_eq!((plain.bump(), plain.bump()), (1, 2));
+///     assert_eq!(counter::new(7).to_string(), "counter.new(7)");
+///     assert_eq!(counter::bump().to_string(), "counter.bump()");
+/// }
+/// ```
+///
+/// # State that is carried over
+/// A resident that offers both of these functions can be begun again with its state, after it
+/// failed or after its slave was restarted, and can be moved to another slave. What `save` gives
+/// is any serde type; `load` takes the same. Only slaves call them.
+///
+/// ```standalone_crate
+/// # use dpfw_guest::resident;
+/// # dpfw_guest::module!(b"\0asm\x01\0\0\0");
+/// # pub struct Counter { n: u64 }
+/// #[resident]
+/// impl Counter {
+/// #   pub fn new(start: u64) -> Self { Self { n: start } }
+///     pub fn save(&self) -> u64 {
+///         self.n
+///     }
+///
+///     pub fn load(state: u64) -> Self {
+///         Self { n: state }
+///     }
+/// }
+/// # fn main() { assert_eq!(Counter::load(Counter::new(7).save()).n, 7); }
+/// ```
+///
+/// # What happens to it
+/// A resident has an instance of the module for itself, and is called once at a time, in the order
+/// in which calls arrive. It can do what tasks can. After a panic or a trap, and when a call was cut
+/// short, its memory is in doubt: it is begun again, or ends, as its policy says; the next call
+/// never sees what that one left. **It is not dropped** when it ends: its sandbox is thrown away
+/// with all that is in it, so nothing may rest with a `Drop` of its type.
+///
+/// # Options
+/// - `name = "..."`: the name of the module with the calls, and of the class; without it the
+///   type's, as `snake_case`.
+///
+/// # What can be a resident
+/// A type with a name, without parameters. Constructors and methods take plain names of owned
+/// types that are `Serialize` and `DeserializeOwned`, and so is what methods return. Functions
+/// without `pub`, and public ones that take no `self` and return another type, are left alone. A
+/// `#[cfg]` on a function holds for its call as well, and a call is as visible as its function.
+#[proc_macro_attribute]
+pub fn resident(options: TokenStream, item: TokenStream) -> TokenStream {
+    resident::expand(options.into(), item.into()).into()
 }
 
 /// Tells the fields of a type, so that a caller and a module built from different

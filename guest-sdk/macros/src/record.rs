@@ -4,6 +4,7 @@
 //! is in a record. Invariant: a record begins and ends with a line feed and has none
 //! inside, so that a linker may put records together in any order.
 
+use crate::role::Role;
 use proc_macro2::{Literal, Span, TokenStream};
 use quote::quote;
 
@@ -17,7 +18,7 @@ pub(crate) struct Field {
     pub(crate) ty: String,
 }
 
-/// A task of the module.
+/// A task of the module, an init, or a function of a resident.
 #[derive(Clone)]
 pub(crate) struct Task {
     pub(crate) name: String,
@@ -29,8 +30,8 @@ pub(crate) struct Task {
     pub(crate) doc: String,
     /// The name of the init that it needs; empty if none.
     pub(crate) image: String,
-    /// Whether it is an init itself.
-    pub(crate) is_init: bool,
+    /// What it is.
+    pub(crate) role: Role,
 }
 
 impl Task {
@@ -40,7 +41,7 @@ impl Task {
     }
 
     fn json(&self) -> String {
-        let role = if self.is_init { "init" } else { "task" };
+        let role = self.role.record();
         let image = match self.image.as_str() {
             "" => String::new(),
             image => format!(r#","image":{}"#, text(image)),
@@ -129,9 +130,9 @@ mod tests {
             effect_free: false,
             doc: "One.\nTwo\t\\.".into(),
             image: String::new(),
-            is_init: false,
+            role: Role::Task,
         };
-        let init = Task { image: "build".into(), is_init: true, ..task.clone() };
+        let init = Task { image: "build".into(), role: Role::Init, ..task.clone() };
         let json = init.json();
         assert!(json.starts_with(r#"{"init":{"name":"a\"b","#), "{json}");
         assert!(json.ends_with(r#","image":"build"}}"#), "{json}");

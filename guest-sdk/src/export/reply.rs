@@ -148,6 +148,11 @@ impl Reply {
         Self(vec![bytes.into()])
     }
 
+    /// The reply of a task, or a constructor, that has failed.
+    pub(crate) fn failed(error: impl Display) -> Self {
+        Self::text(tag::FAILED, error)
+    }
+
     /// The pieces; there is at least one.
     pub(crate) fn into_pieces(self) -> Vec<Bytes> {
         self.0
@@ -163,7 +168,7 @@ pub fn infallible<T: Serialize>(value: T) -> Reply {
 pub fn fallible<R: Fallible<Value: Serialize>>(outcome: R) -> Reply {
     match outcome.into_result() {
         Ok(value) => Reply::result(&value),
-        Err(error) => Reply::text(tag::FAILED, error),
+        Err(error) => Reply::failed(error),
     }
 }
 

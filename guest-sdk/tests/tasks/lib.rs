@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 #![deny(warnings, missing_docs, unreachable_pub)]
 
-use dpfw_guest::{Bytes, task};
+use dpfw_guest::{Bytes, resident, task};
 
 dpfw_guest::module!();
 
@@ -54,4 +54,47 @@ impl<'de> serde::Deserialize<'de> for Never {
 #[task]
 fn bad() -> Never {
     Never
+}
+
+/// A resident.
+#[derive(Debug, Default)]
+pub struct Tally {
+    all: Vec<i64>,
+}
+
+#[resident]
+impl Tally {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// One with a number in it.
+    ///
+    /// # Errors
+    /// Below zero.
+    pub fn of(first: i64) -> Result<Self, String> {
+        if first < 0 { Err("below zero".to_owned()) } else { Ok(Self { all: vec![first] }) }
+    }
+
+    /// Adds a number; gives how many there are.
+    pub fn add(&mut self, number: i64, r#as: Option<String>) -> usize {
+        self.all.extend(r#as.is_none().then_some(number));
+        self.all.len()
+    }
+
+    /// Its numbers.
+    pub fn all(&self) -> Vec<i64> {
+        self.all.clone()
+    }
+
+    /// Its numbers.
+    pub fn save(&self) -> Vec<i64> {
+        self.all()
+    }
+
+    /// From its numbers.
+    pub fn load(all: Vec<i64>) -> Self {
+        Self { all }
+    }
 }

@@ -32,6 +32,8 @@ pub(super) struct Inner {
     pub(super) written: u64,
     /// Whether the pump has tried to write since the last beat.
     pub(super) pumped: bool,
+    /// Whether the pump was woken to write, and has not yet.
+    pub(super) soon: bool,
     /// Beats at which something waited that the stream took nothing of.
     pub(super) stuck: u32,
     pub(super) failure: Option<LinkError>,
@@ -54,6 +56,15 @@ pub(super) enum Want {
 }
 
 impl Inner {
+    /// Writes what the stream takes now, for somebody who does not wait for the rest.
+    pub(super) fn write_now(&mut self) {
+        let pump = self.pump.clone();
+        self.write(&mut Context::from_waker(&pump));
+        if self.failure.is_some() {
+            pump.wake();
+        }
+    }
+
     /// Writes until the queue is empty or the stream is full.
     pub(super) fn write(&mut self, cx: &mut Context<'_>) {
         match self.poll_write(cx) {

@@ -1,10 +1,14 @@
 use super::*;
+use crate::crew::Crew;
+use crate::driver::Registry;
+use crate::home::Home;
 use dpfw_link::{Link, Stream, identity};
 use dpfw_protocol::hello::{Features, Hello, Identity, Namespace, PeerLimits, Role};
 use dpfw_protocol::ids::SessionId;
 use dpfw_protocol::limits::{MAX_TEXT, PROTOCOL};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
+use tokio::runtime::Handle;
 
 fn hello(role: Role) -> Hello {
     let Identity { peer, incarnation, serial } = identity("peer");
@@ -53,7 +57,9 @@ async fn a_link_whose_slave_says_more_than_the_driver_hears_is_not_read() {
     let (mut link, slave) = linked().await;
     let driver = Arc::new(Driver::new(1));
     let outbox = link.outbox.clone();
-    let linked = Linked::new(SlaveId(1), link.theirs.clone(), "memory".into(), outbox, &driver);
+    let (registry, crew) = (Registry::default(), Arc::new(Crew::new()));
+    let home = Home::new(driver.clone(), &registry, crew, Handle::current());
+    let linked = Linked::new(SlaveId(1), link.theirs.clone(), "memory".into(), outbox, home);
     let log = Log { level: 3, target: String::new(), text: "x".repeat(MAX_TEXT) };
     let all = 3 * UNHEARD;
     for _ in 0..all / MAX_TEXT {

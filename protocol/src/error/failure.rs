@@ -77,13 +77,24 @@ impl From<Cause> for Failure {
             | Cause::NeedsImage { init: name, message } => {
                 Self { name, message, ..Self::default() }
             }
-            Cause::WrongKind { key, kind } => {
+            Cause::WrongKind { key, kind } | Cause::KeyTaken { key, kind } => {
                 Self { message: key, name: kind.as_str().into(), ..Self::default() }
             }
-            Cause::KeyGone { key: name } | Cause::ImageGone { image: name } => {
-                Self { name, ..Self::default() }
+            Cause::KeyGone { key: name }
+            | Cause::ImageGone { image: name }
+            | Cause::NoResident { key: name }
+            | Cause::ResidentRestarted { key: name } => Self { name, ..Self::default() },
+            Cause::ResidentLost { key: name, may_have_run } => {
+                Self { name, number: u64::from(may_have_run), ..Self::default() }
             }
-            Cause::MissingTask { name, known } => Self { name, list: known, ..Self::default() },
+            Cause::ResidentEnded { key: name, why: message }
+            | Cause::ResidentMoved { key: name, to: message } => {
+                Self { name, message, ..Self::default() }
+            }
+            Cause::MissingTask { name, known: list }
+            | Cause::ResidentTwice { key: name, slaves: list } => {
+                Self { name, list, ..Self::default() }
+            }
             Cause::Ring { keys } => Self { list: keys, ..Self::default() },
             Cause::SlaveLost { may_have_run } => {
                 Self { number: u64::from(may_have_run), ..Self::default() }
@@ -157,6 +168,16 @@ impl From<Failure> for Cause {
             26 => Self::Ring { keys: list },
             25 => Self::KeyGone { key: name },
             28 => Self::ImageGone { image: name },
+            40 => match EntryKind::of(&name) {
+                Some(kind) => Self::KeyTaken { key: message, kind },
+                None => Self::Unknown { code, message },
+            },
+            41 => Self::NoResident { key: name },
+            42 => Self::ResidentLost { key: name, may_have_run: number != 0 },
+            43 => Self::ResidentEnded { key: name, why: message },
+            44 => Self::ResidentRestarted { key: name },
+            45 => Self::ResidentMoved { key: name, to: message },
+            46 => Self::ResidentTwice { key: name, slaves: list },
             code => Self::Unknown { code, message },
         }
     }
@@ -203,6 +224,13 @@ mod tests {
             Cause::Ring { keys: vec!["x".into(), "y".into()] },
             Cause::KeyGone { key: "part/1".into() },
             Cause::ImageGone { image: "index".into() },
+            Cause::KeyTaken { key: "k".into(), kind: EntryKind::Value },
+            Cause::NoResident { key: "k".into() },
+            Cause::ResidentLost { key: "k".into(), may_have_run: true },
+            Cause::ResidentEnded { key: "k".into(), why: text() },
+            Cause::ResidentRestarted { key: "k".into() },
+            Cause::ResidentMoved { key: "k".into(), to: "slave-2".into() },
+            Cause::ResidentTwice { key: "k".into(), slaves: vec!["a".into(), "b".into()] },
             Cause::Unknown { code: 999, message: text() },
         ]
     }

@@ -3,6 +3,7 @@
 //! Owns: what is said of keys beside the store's own operations. Does not: read or change an
 //! entry. Invariant: no list of keys is longer than [`MAX_NEEDS`].
 
+use super::SpawnAs;
 use crate::limits::MAX_NEEDS;
 use crate::store::{Key, Version};
 use crate::task_limits::TaskLimits;
@@ -26,6 +27,9 @@ pub struct Extras {
     pub keep: Option<Key>,
     /// Keys of entries that have to be there when it starts.
     pub needs: Vec<Key>,
+    /// As what a resident is spawned, if it is at a constructor. Not there if it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spawn: Option<Box<SpawnAs>>,
 }
 
 impl Extras {
@@ -35,7 +39,9 @@ impl Extras {
     }
 
     pub(super) fn is_bounded(&self) -> bool {
-        self.keep.as_ref().is_none_or(Key::is_bounded) && are_bounded(&self.needs)
+        self.keep.as_ref().is_none_or(Key::is_bounded)
+            && are_bounded(&self.needs)
+            && self.spawn.as_ref().is_none_or(|spawn| spawn.is_bounded())
     }
 }
 

@@ -88,3 +88,15 @@ pub const SNAPSHOT: u8 = 52;
 pub const CHANGED: u8 = 49;
 /// A message of [this module](super), to a master.
 pub const LOCATED: u8 = 50;
+/// A message of this module, to a slave.
+pub const BIND_RESIDENT: u8 = 64;
+/// A message of this module, to a slave.
+pub const BIND_METHOD: u8 = 65;
+/// A message of this module, to a slave.
+pub const CALL_RESIDENT: u8 = 66;
+/// A message of this module, to a slave.
+pub const RESIDENT_REQUEST: u8 = 67;
+/// A message of this module, to a slave.
+pub const WITHDRAW: u8 = 68;
+/// A message of this module, to a master.
+pub const RESIDENT_REPLY: u8 = 80;

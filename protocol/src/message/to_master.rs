@@ -186,6 +186,8 @@ pub struct Description {
     pub store_entries: u64,
     /// Entries that were evicted from the store since the slave started.
     pub store_evicted: u64,
+    /// Residents that are alive.
+    pub residents: u32,
     /// Modules that are loaded.
     pub modules: u32,
     /// Masters that are linked.

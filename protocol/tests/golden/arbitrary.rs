@@ -6,13 +6,18 @@ use dpfw_protocol::changes::{Change, Changed, Watch, What};
 use dpfw_protocol::error::Failure;
 use dpfw_protocol::frame::HEADER;
 use dpfw_protocol::hello::{Features, Hello, Namespace, PREFACE, PeerLimits, Range, Role};
-use dpfw_protocol::ids::{AttemptId, BindId, ImageId, Incarnation, ModuleHash, PeerId, SessionId};
+use dpfw_protocol::ids::{
+    AttemptId, BindId, ImageId, Incarnation, MethodId, ModuleHash, PeerId, ResidentId, SessionId,
+};
 use dpfw_protocol::limits::MAX_NEEDS;
 use dpfw_protocol::message::{
-    self, Bind, Description, Dispatch, Done, Extras, Failed, ImageBytes, ImageReady, KeptAs,
-    Locate, Located, Log, Message, NeedImage, Offer, Origin, Recall, Status, StoreReply,
-    StoreRequest, TaskFlags, Timing,
+    self, Bind, BindMethod, BindResident, CallFlags, CallResident, Description, Dispatch, Done,
+    Extras, Failed, ImageBytes, ImageReady, KeptAs, Locate, Located, Log, Message, NeedImage,
+    Offer, Origin, Recall, ResidentOp, ResidentReply, ResidentRequest, SpawnAs, Status, StoreReply,
+    StoreRequest, TaskFlags, There, Timing,
 };
+use dpfw_protocol::resident::{End, Mailbox, ResidentInfo, Saving, Stage};
+use dpfw_protocol::restart::Restart;
 use dpfw_protocol::signature::{Field, Signature, TaskRecord, TypeRecord};
 use dpfw_protocol::store::{EntryInfo, EntryKind, ImageInfo, Key, Principal, StoreOp, Terms};
 use dpfw_protocol::task_limits::TaskLimits;
@@ -20,6 +25,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use std::fmt::Debug;
+use std::time::Duration;
 
 fn text() -> impl Strategy<Value = String> {
     any::<String>()
@@ -111,8 +117,114 @@ fn dispatch() -> impl Strategy<Value = Dispatch> {
 }
 
 fn extras() -> impl Strategy<Value = Extras> {
-    (option::of(task_limits()), option::of(key()), vec(key(), 0..=MAX_NEEDS))
-        .prop_map(|(limits, keep, needs)| Extras { limits, keep, needs })
+    let spawn = option::of(spawn_as().prop_map(Box::new));
+    (option::of(task_limits()), option::of(key()), vec(key(), 0..=MAX_NEEDS), spawn)
+        .prop_map(|(limits, keep, needs, spawn)| Extras { limits, keep, needs, spawn })
+}
+
+fn restart() -> impl Strategy<Value = Restart> {
+    (any::<u64>(), option::of(any::<u32>()), option::of(any::<u64>())).prop_map(
+        |(every, retries, backoff)| {
+            let restart = Restart::every(Duration::from_millis(every));
+            let restart = retries.map_or(restart, |retries| restart.retries(retries));
+            backoff.map_or(restart, |most| restart.backoff(Duration::from_millis(most)))
+        },
+    )
+}
+
+fn spawn_as() -> impl Strategy<Value = SpawnAs> {
+    let saving = option::of(any::<u64>()).prop_map(|ms| ms.map_or(Saving::EachCall, Saving::After));
+    let there = prop::sample::select(vec![There::Refuse, There::Take]);
+    let on_restart = prop::sample::select(vec![Mailbox::Keep, Mailbox::Tell]);
+    let rest = (any::<u32>(), any::<[bool; 2]>(), option::of(any::<u64>()));
+    (key(), there, option::of(restart()), on_restart, saving, rest).prop_map(
+        |(key, there, restart, on_restart, saving, (mailbox, [durable, held], state))| SpawnAs {
+            key,
+            there,
+            restart,
+            on_restart,
+            mailbox,
+            saving,
+            durable,
+            state,
+            held,
+        },
+    )
+}
+
+fn call_resident() -> impl Strategy<Value = CallResident> {
+    let flags = prop::sample::select(vec![CallFlags::default(), CallFlags::CAST]);
+    (any::<[u64; 2]>(), any::<u32>(), flags, option::of(any::<u64>())).prop_map(
+        |([resident, payload], method, flags, budget_us)| CallResident {
+            resident: ResidentId(resident),
+            method: MethodId(method),
+            flags,
+            budget_us,
+            payload,
+        },
+    )
+}
+
+fn resident_op() -> impl Strategy<Value = ResidentOp> {
+    let resident = || any::<u64>().prop_map(ResidentId);
+    let list = (".{0,60}", option::of(key()), any::<u32>());
+    prop_oneof![
+        key().prop_map(|key| ResidentOp::Find { key }),
+        list.prop_map(|(prefix, after, limit)| ResidentOp::List { prefix, after, limit }),
+        resident().prop_map(|resident| ResidentOp::Stop { resident }),
+        resident().prop_map(|resident| ResidentOp::Await { resident }),
+        resident().prop_map(|resident| ResidentOp::HandOver { resident }),
+        resident().prop_map(|resident| ResidentOp::TakeBack { resident }),
+        (resident(), peer()).prop_map(|(resident, to)| ResidentOp::Moved { resident, to }),
+        resident().prop_map(|resident| ResidentOp::LetGo { resident }),
+    ]
+}
+
+fn resident_info() -> impl Strategy<Value = ResidentInfo> {
+    let stages = vec![Stage::Alive, Stage::Restarting, Stage::Moving];
+    let numbers = (any::<[u64; 4]>(), any::<[u32; 3]>(), any::<bool>());
+    (numbers, key(), ".{0,60}", module(), peer(), prop::sample::select(stages)).prop_map(
+        |(numbers, key, class, module, owner, stage)| {
+            let ([resident, served, memory, age_ms], [waiting, mailbox, restarts], saves) = numbers;
+            ResidentInfo {
+                resident: ResidentId(resident),
+                key,
+                class,
+                module,
+                owner: Principal(owner),
+                stage,
+                served,
+                waiting,
+                mailbox,
+                memory,
+                age_ms,
+                restarts,
+                saves,
+            }
+        },
+    )
+}
+
+fn resident_reply() -> impl Strategy<Value = ResidentReply> {
+    let end = prop_oneof![
+        Just(End::Stopped),
+        Just(End::Failed),
+        Just(End::Drained),
+        peer().prop_map(End::Moved),
+    ];
+    let spawn = option::of(spawn_as().prop_map(Box::new));
+    let head = (option::of(failure()), vec(resident_info(), 0..20), any::<bool>());
+    (head, option::of(end), spawn, any::<u64>(), option::of(".{0,60}")).prop_map(
+        |((failure, residents, more), end, spawn, payload, constructor)| ResidentReply {
+            failure,
+            residents,
+            more,
+            end,
+            spawn,
+            payload,
+            constructor,
+        },
+    )
 }
 
 fn task_limits() -> impl Strategy<Value = TaskLimits> {
@@ -234,14 +346,15 @@ fn status() -> impl Strategy<Value = Status> {
 }
 
 fn description() -> impl Strategy<Value = Description> {
-    (any::<[u32; 8]>(), any::<[u64; 5]>(), ".{0,60}", any::<bool>()).prop_map(
+    (any::<[u32; 9]>(), any::<[u64; 5]>(), ".{0,60}", any::<bool>()).prop_map(
         |(
             small,
             [memory, store_bytes, store_entries, store_evicted, uptime_s],
             agent,
             draining,
         )| {
-            let [slots, running, waiting, queued, sandboxes, load_milli, modules, links] = small;
+            let [slots, running, waiting, queued, sandboxes, load_milli, residents, modules, links] =
+                small;
             Description {
                 slots,
                 running,
@@ -253,6 +366,7 @@ fn description() -> impl Strategy<Value = Description> {
                 store_bytes,
                 store_entries,
                 store_evicted,
+                residents,
                 modules,
                 links,
                 uptime_s,
@@ -359,6 +473,30 @@ proptest! {
         let kept = kept.map(|(version, bytes)| KeptAs { version, bytes });
         survives(&Done { timing, payload, kept }, b"");
         survives(&Failed { timing, failure }, b"");
+    }
+
+    #[test]
+    fn a_call_of_a_resident_survives(
+        bind in bind(),
+        call in call_resident(),
+        payload in vec(any::<u8>(), 0..100),
+    ) {
+        let Bind { bind, module, task, expects } = bind;
+        let constructor = task.clone();
+        let of_resident = BindResident { bind, module, constructor, expects: expects.clone() };
+        survives(&of_resident, b"");
+        survives(&BindMethod { method: MethodId(bind.0), module, name: task, expects }, b"");
+        survives(&call, &payload);
+    }
+
+    #[test]
+    fn what_is_asked_of_a_resident_survives(
+        op in resident_op(),
+        reply in resident_reply(),
+        payload in vec(any::<u8>(), 0..100),
+    ) {
+        survives(&ResidentRequest { op }, b"");
+        survives(&reply, &payload);
     }
 
     #[test]

@@ -13,11 +13,12 @@ use dpfw_protocol::limits::{
     INLINE, MAX_BACKTRACE, MAX_BODY, MAX_KEY, MAX_LISTED, MAX_NAME, MAX_NEEDS, MAX_TEXT,
 };
 use dpfw_protocol::message::{
-    Abandon, Bind, BindImage, Cancel, Close, Credit, Describe, Description, Dispatch, Done, Drain,
-    Draining, Extras, Failed, FetchImage, Heartbeat, ImageBytes, ImageGone, ImageReady, Loading,
-    Locate, Located, Log, Message, MessageError, ModuleBytes, NeedImage, NeedModule, Progress,
-    Queued, Recall, Release, Reserve, Reserved, Returned, Snapshot, Started, Status, StoreReply,
-    StoreRequest, Timing, Waiting, decode, encode as try_encode, kind,
+    Abandon, Bind, BindImage, BindMethod, BindResident, CallResident, Cancel, Close, Credit,
+    Describe, Description, Dispatch, Done, Drain, Draining, Extras, Failed, FetchImage, Heartbeat,
+    ImageBytes, ImageGone, ImageReady, Loading, Locate, Located, Log, Message, MessageError,
+    ModuleBytes, NeedImage, NeedModule, Progress, Queued, Recall, Release, Reserve, Reserved,
+    ResidentReply, ResidentRequest, Returned, Snapshot, Started, Status, StoreReply, StoreRequest,
+    Timing, Waiting, Withdraw, decode, encode as try_encode, kind,
 };
 use dpfw_protocol::payload;
 use dpfw_protocol::receive::{ArrivalError, Arrivals};
@@ -84,6 +85,12 @@ fn read(kind: u8, body: &[u8]) -> Option<Result<(), String>> {
         Snapshot,
         Locate,
         Located,
+        BindResident,
+        BindMethod,
+        CallResident,
+        Withdraw,
+        ResidentRequest,
+        ResidentReply,
     ])
 }
 

@@ -3,13 +3,18 @@
 use dpfw_protocol::changes::{Change, Changed, Watch, What};
 use dpfw_protocol::error::{Cause, Limit, Location};
 use dpfw_protocol::hello::{Features, Hello, Namespace, PeerLimits, Range, Role};
-use dpfw_protocol::ids::{AttemptId, BindId, ImageId, Incarnation, ModuleHash, PeerId, SessionId};
-use dpfw_protocol::message::{
-    Abandon, Bind, BindImage, Close, Description, Dispatch, Done, Extras, Failed, FetchImage,
-    ImageBytes, ImageGone, ImageReady, KeptAs, Loading, Locate, Located, Log, ModuleBytes,
-    NeedImage, NeedModule, Offer, Origin, Queued, Recall, Returned, Snapshot, Started, Status,
-    StoreReply, StoreRequest, TaskFlags, Timing, Waiting, close,
+use dpfw_protocol::ids::{
+    AttemptId, BindId, ImageId, Incarnation, MethodId, ModuleHash, PeerId, ResidentId, SessionId,
 };
+use dpfw_protocol::message::{
+    Abandon, Bind, BindImage, BindMethod, BindResident, CallFlags, CallResident, Close,
+    Description, Dispatch, Done, Extras, Failed, FetchImage, ImageBytes, ImageGone, ImageReady,
+    KeptAs, Loading, Locate, Located, Log, ModuleBytes, NeedImage, NeedModule, Offer, Origin,
+    Queued, Recall, ResidentOp, ResidentReply, ResidentRequest, Returned, Snapshot, SpawnAs,
+    Started, Status, StoreReply, StoreRequest, TaskFlags, There, Timing, Waiting, close,
+};
+use dpfw_protocol::resident::{End, Mailbox, ResidentInfo, Saving, Stage};
+use dpfw_protocol::restart::Restart;
 use dpfw_protocol::signature::{Field, Signature, TaskRecord, TypeRecord};
 use dpfw_protocol::store::{EntryInfo, EntryKind, ImageInfo, Key, Principal, StoreOp, Terms};
 use dpfw_protocol::task_limits::TaskLimits;
@@ -165,7 +170,7 @@ pub(crate) fn dispatch_with_limits() -> Dispatch {
 /// Whose result stays at its slave, and that needs two entries there.
 pub(crate) fn dispatch_with_keys() -> Dispatch {
     let needs = vec![key("a"), key("b")];
-    let extras = Extras { limits: None, keep: Some(key("c")), needs };
+    let extras = Extras { keep: Some(key("c")), needs, ..Extras::default() };
     Dispatch { extras: Some(Box::new(extras)), ..dispatch() }
 }
 
@@ -375,6 +380,7 @@ pub(crate) fn description() -> Description {
         store_bytes: 1000,
         store_entries: 3,
         store_evicted: 5,
+        residents: 6,
         modules: 4,
         links: 2,
         uptime_s: 86_400,
@@ -389,4 +395,97 @@ pub(crate) fn closing() -> Close {
 
 pub(crate) fn abandon() -> Abandon {
     Abandon { failure: Cause::Cancelled.into() }
+}
+
+pub(crate) fn bind_resident() -> BindResident {
+    let constructor = "counter.new".into();
+    BindResident { bind: BindId(3), module: module(), constructor, expects: None }
+}
+
+pub(crate) fn bind_method() -> BindMethod {
+    let name = "counter.bump".into();
+    BindMethod { method: MethodId(0), module: module(), name, expects: None }
+}
+
+pub(crate) fn call_resident() -> CallResident {
+    let (resident, method, flags) = (ResidentId(7), MethodId(0), CallFlags::default());
+    CallResident { resident, method, flags, budget_us: Some(1_500_000), payload: 1 }
+}
+
+pub(crate) fn cast_resident() -> CallResident {
+    CallResident { flags: CallFlags::CAST, budget_us: None, ..call_resident() }
+}
+
+pub(crate) fn spawn_as() -> SpawnAs {
+    let restart = Restart::every(Duration::from_secs(1)).retries(3);
+    SpawnAs {
+        key: key("c"),
+        there: There::Take,
+        restart: Some(restart.backoff(Duration::from_secs(60))),
+        on_restart: Mailbox::Tell,
+        mailbox: 64,
+        saving: Saving::After(500),
+        durable: true,
+        state: None,
+        held: false,
+    }
+}
+
+/// That makes a resident.
+pub(crate) fn dispatch_of_a_spawn() -> Dispatch {
+    let extras = Extras { spawn: Some(Box::new(spawn_as())), ..Extras::default() };
+    Dispatch {
+        bind: BindId(3),
+        flags: TaskFlags::ONCE,
+        payload: 2,
+        extras: Some(Box::new(extras)),
+        ..dispatch()
+    }
+}
+
+/// Everything that is asked of residents.
+pub(crate) fn resident_requests() -> [ResidentRequest; 8] {
+    let resident = ResidentId(7);
+    let list = ResidentOp::List { prefix: "a/".into(), after: Some(key("a/b")), limit: 100 };
+    [
+        ResidentOp::Find { key: key("c") },
+        list,
+        ResidentOp::Stop { resident },
+        ResidentOp::Await { resident },
+        ResidentOp::HandOver { resident },
+        ResidentOp::TakeBack { resident },
+        ResidentOp::Moved { resident, to: peer("s2") },
+        ResidentOp::LetGo { resident: ResidentId(8) },
+    ]
+    .map(|op| ResidentRequest { op })
+}
+
+pub(crate) fn resident_reply() -> ResidentReply {
+    let info = ResidentInfo {
+        resident: ResidentId(7),
+        key: key("c"),
+        class: "counter".into(),
+        module: module(),
+        owner: Principal(peer("m")),
+        stage: Stage::Alive,
+        served: 300,
+        waiting: 2,
+        mailbox: 1024,
+        memory: 1 << 20,
+        age_ms: 60_000,
+        restarts: 1,
+        saves: true,
+    };
+    ResidentReply { residents: vec![info], more: true, ..ResidentReply::default() }
+}
+
+pub(crate) fn resident_reply_of_an_end() -> ResidentReply {
+    ResidentReply { end: Some(End::Moved(peer("s2"))), ..ResidentReply::default() }
+}
+
+/// With its arguments and its state behind it.
+pub(crate) fn resident_reply_of_a_hand_over() -> ResidentReply {
+    let spawn = SpawnAs { there: There::Refuse, state: Some(1), held: true, ..spawn_as() };
+    let (spawn, constructor) = (Some(Box::new(spawn)), Some("counter.new".into()));
+    ResidentReply { spawn, constructor, payload: 3, ..ResidentReply::default() }
 }

@@ -41,7 +41,7 @@ impl Core {
 
     /// A master is linked, and its older session ends. Or why it may not stay: what arrives
     /// later need not have been begun later.
-    pub(crate) fn join(&self, session: &Arc<Session>) -> Result<(), LinkError> {
+    pub(crate) fn join(self: &Arc<Self>, session: &Arc<Session>) -> Result<(), LinkError> {
         let master = session.master.as_ref();
         let mut sessions = self.sessions();
         self.may_join(&sessions, master)?;
@@ -82,7 +82,7 @@ impl Core {
     }
 
     /// A master is gone: what it started ends.
-    pub(crate) fn leave(&self, session: &Arc<Session>) {
+    pub(crate) fn leave(self: &Arc<Self>, session: &Arc<Session>) {
         self.sessions().retain(|s| !Arc::ptr_eq(s, session));
         self.changed.notify_waiters();
         // In the order in which attempts go: from the modules to the queue to a slot.
@@ -94,6 +94,7 @@ impl Core {
             watch.cancel_session(session);
         });
         self.fibers.abandon(session);
+        self.residents.forget(self, session);
         self.release(session);
     }
 }

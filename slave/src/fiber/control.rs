@@ -37,7 +37,17 @@ impl Control {
         self.stopped.store(true, Ordering::Release);
     }
 
-    pub(super) fn set_watch(&self, watch: Option<&Arc<Watch>>) {
+    /// The slot that has the guest, if one has.
+    pub(crate) fn watch(&self) -> Option<Arc<Watch>> {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What was to stop has: whatever the guest does next may run.
+    pub(crate) fn reset(&self) {
+        self.stopped.store(false, Ordering::Release);
+    }
+
+    pub(crate) fn set_watch(&self, watch: Option<&Arc<Watch>>) {
         *self.watch.lock().unwrap_or_else(PoisonError::into_inner) = watch.cloned();
     }
 
@@ -52,7 +62,7 @@ impl Control {
     }
 
     /// Whether it builds an entry.
-    pub(super) fn is_building(&self) -> bool {
+    pub(crate) fn is_building(&self) -> bool {
         self.builds.load(Ordering::Acquire) > 0
     }
 
@@ -74,7 +84,7 @@ impl Control {
         self.dropped.store(lines, Ordering::Release);
     }
 
-    pub(super) fn dropped(&self) -> u64 {
+    pub(crate) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Acquire)
     }
 

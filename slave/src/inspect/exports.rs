@@ -5,13 +5,22 @@ use super::scan::{Item, PAGE, Scan};
 use crate::module::facts::Kind;
 use crate::module::warm::RUN_ONCE;
 use crate::sandbox::imports::ABI;
+use dpfw_protocol::image::INIT_PREFIX;
 use dpfw_protocol::limits::MAX_NAME;
+use dpfw_protocol::resident::RESIDENT_PREFIX;
 use dpfw_protocol::signature::EXPORT_PREFIX;
 
 /// The types of the ABI's exports.
 const ALLOC: &str = "(i32) -> i32";
 const TASK: &str = "(i32, i32) -> i64";
 const NOTHING: &str = "()";
+
+/// What is exported to be called as tasks are: its prefix, what it is, the form of its name.
+pub(super) const CALLED: [(&str, &str, &str); 3] = [
+    (EXPORT_PREFIX, "task", "NAME"),
+    (INIT_PREFIX, "init", "NAME"),
+    (RESIDENT_PREFIX, "method of a resident", "CLASS.NAME"),
+];
 
 /// What has to be another way.
 pub(super) fn problems(kind: Kind, scan: &Scan) -> Vec<Problem> {
@@ -78,7 +87,10 @@ fn tasks(scan: &Scan) -> Vec<Problem> {
     let mut found = Vec::new();
     let mut any = false;
     for (export, item) in &scan.exports {
-        let Some(name) = export.strip_prefix(EXPORT_PREFIX) else {
+        let of_prefix = |&(prefix, what, form): &(&'static str, _, _)| {
+            export.strip_prefix(prefix).map(|name| (prefix, what, form, name))
+        };
+        let Some((prefix, what, form, name)) = CALLED.iter().find_map(of_prefix) else {
             continue;
         };
         any = true;
@@ -90,11 +102,15 @@ fn tasks(scan: &Scan) -> Vec<Problem> {
                  length` of its reply",
             )),
         }
+        let remedy = || format!("export it as `{prefix}{form}`");
         if name.is_empty() || name.len() > MAX_NAME {
             found.push(Problem::new(
-                format!("a task's name has {} bytes; 1 to {MAX_NAME} are allowed", name.len()),
-                format!("export it as `{EXPORT_PREFIX}NAME`"),
+                format!("a {what}'s name has {} bytes; 1 to {MAX_NAME} are allowed", name.len()),
+                remedy(),
             ));
+        } else if prefix == RESIDENT_PREFIX && !has_class(name) {
+            let what = format!("its export `{export}` does not say what it is a method of");
+            found.push(Problem::new(what, remedy()));
         }
     }
     if !any {
@@ -104,6 +120,11 @@ fn tasks(scan: &Scan) -> Vec<Problem> {
         ));
     }
     found
+}
+
+/// Whether a method's name has a class before it.
+fn has_class(name: &str) -> bool {
+    name.split_once('.').is_some_and(|(class, name)| !class.is_empty() && !name.is_empty())
 }
 
 fn start(scan: &Scan) -> Option<Problem> {

@@ -1,10 +1,12 @@
 //! What is wrong with a module's description of its tasks.
 
 use super::Problem;
+use super::exports::CALLED;
 use super::scan::Scan;
 use crate::module::facts::Kind;
 use dpfw_protocol::image::INIT_PREFIX;
-use dpfw_protocol::signature::{EXPORT_PREFIX, SECTION, TableError, TaskTable};
+use dpfw_protocol::resident::RESIDENT_PREFIX;
+use dpfw_protocol::signature::{EXPORT_PREFIX, SECTION, TableError, TaskRecord, TaskTable};
 use std::collections::BTreeSet;
 
 /// What has to be another way; every line is looked at.
@@ -21,10 +23,10 @@ pub(super) fn problems(kind: Kind, scan: &Scan) -> Vec<Problem> {
     for (index, line) in text.lines().enumerate() {
         match TaskTable::parse(line.as_bytes()) {
             Ok(table) => {
-                for task in table.tasks() {
-                    if !described.insert(task.name.clone()) {
+                for (prefix, record) in records(&table) {
+                    if !described.insert((prefix, record.name.clone())) {
                         let what =
-                            format!("the section `{SECTION}` describes `{}` twice", task.name);
+                            format!("the section `{SECTION}` describes `{}` twice", record.name);
                         found.push(Problem::new(what, "give one of them another name"));
                     }
                 }
@@ -65,6 +67,13 @@ fn wrong_images(scan: &Scan, table: &TaskTable) -> Vec<Problem> {
     missing.chain(unmet).collect()
 }
 
+/// What a table describes, each with the prefix of its export.
+fn records(table: &TaskTable) -> impl Iterator<Item = (&'static str, &TaskRecord)> {
+    let tasks = table.tasks().map(|task| (EXPORT_PREFIX, task));
+    let inits = table.inits().map(|init| (INIT_PREFIX, init));
+    tasks.chain(inits).chain(table.residents().map(|method| (RESIDENT_PREFIX, method)))
+}
+
 fn malformed(line: usize, error: TableError) -> Problem {
     let error = match error {
         TableError::NoRecord { reason, .. } => TableError::NoRecord { line, reason },
@@ -77,18 +86,31 @@ fn malformed(line: usize, error: TableError) -> Problem {
     )
 }
 
-fn differences(scan: &Scan, described: &BTreeSet<String>) -> Vec<Problem> {
-    let names = scan.exported_functions().filter_map(|name| name.strip_prefix(EXPORT_PREFIX));
-    let exported: BTreeSet<_> = names.collect();
-    let missing = described.iter().filter(|name| !exported.contains(name.as_str())).map(|name| {
+fn differences(scan: &Scan, described: &BTreeSet<(&str, String)>) -> Vec<Problem> {
+    let of_prefix = |(prefix, what, _)| differences_of(scan, described, prefix, what);
+    CALLED.into_iter().flat_map(of_prefix).collect()
+}
+
+/// The differences of what is exported behind one prefix.
+fn differences_of(
+    scan: &Scan,
+    described: &BTreeSet<(&str, String)>,
+    prefix: &str,
+    what: &str,
+) -> Vec<Problem> {
+    let exported: BTreeSet<_> =
+        scan.exported_functions().filter_map(|name| name.strip_prefix(prefix)).collect();
+    let described: BTreeSet<_> =
+        described.iter().filter(|(of, _)| *of == prefix).map(|(_, name)| name.as_str()).collect();
+    let missing = described.difference(&exported).map(|name| {
         Problem::new(
             format!("the section `{SECTION}` describes `{name}`, which is not exported"),
-            format!("export it as `{EXPORT_PREFIX}{name}`, or take the line out"),
+            format!("export it as `{prefix}{name}`, or take the line out"),
         )
     });
-    let silent = exported.iter().filter(|name| !described.contains(**name)).map(|name| {
+    let silent = exported.difference(&described).map(|name| {
         Problem::new(
-            format!("the task `{name}` is not described in the section `{SECTION}`"),
+            format!("the {what} `{name}` is not described in the section `{SECTION}`"),
             "add a line for it: callers are told before anything runs what does not fit",
         )
     });

@@ -74,6 +74,52 @@ fn exports_of_another_type_are_told_with_theirs() {
     );
 }
 
+const SHOP: &str = r#"(func $f (export "dpfw-resident:shop.open") (param i32 i32) (result i64)
+        (i64.const 1))
+    (export "dpfw-resident:shop.buy" (func $f)) (export "dpfw-resident:shop.sell" (func $f))
+    (export "dpfw-resident:shop.save" (func $f)) (export "dpfw-resident:shop.load" (func $f))
+    (export "dpfw-resident:n.new" (func $f)) (export "dpfw-resident:n.load" (func $f))"#;
+
+#[test]
+fn residents_are_told_with_their_constructors_and_methods() {
+    let lines = [
+        r#"{"resident":{"name":"shop.open","args":[{"name":"at","type":"u32"}],"returns":"Self"}}"#,
+        r#"{"resident":{"name":"shop.buy","args":[],"returns":"u8","fallible":true}}"#,
+        r#"{"resident":{"name":"shop.gone"}}"#,
+    ];
+    let section = lines.map(|line| line.replace('"', "\\\"") + "\\n").concat();
+    let text = format!("{SHOP} {MEMORY} {ALLOC} (@custom \"dpfw.tasks\" \"{section}\")");
+    let report = report(&text);
+    let [n, shop] = &report.residents[..] else { panic!("{:?}", report.residents) };
+    let signatures = |methods: &[Method]| -> Vec<String> {
+        methods.iter().map(|method| method.signature.clone()).collect()
+    };
+    assert_eq!((shop.class.as_str(), shop.saves), ("shop", true));
+    assert_eq!(signatures(&shop.constructors), ["open(at: u32) -> Self"]);
+    assert_eq!(signatures(&shop.methods), ["buy() -> Result<u8, _>", "sell"]);
+    assert!(shop.methods[0].described && !shop.methods[1].described);
+    assert_eq!((n.class.as_str(), n.saves, n.methods.len()), ("n", false, 1));
+    let wrong: Vec<_> = report.problems.iter().map(|problem| problem.what.as_str()).collect();
+    assert_eq!(wrong[0], "the section `dpfw.tasks` describes `shop.gone`, which is not exported");
+    let silent = "the method of a resident `n.load` is not described in the section `dpfw.tasks`";
+    assert_eq!(wrong[1], silent);
+    assert_eq!(report.kind, Some(Kind::Task), "residents alone make a task module");
+}
+
+#[test]
+fn a_method_names_its_class_and_has_the_type_of_a_task() {
+    let text = r#"(func (export "dpfw-resident:.new") (param i32 i32) (result i64) (i64.const 1))
+        (func (export "dpfw-resident:bump") (param i32))"#;
+    assert_eq!(
+        wrong(&format!("{text} {MEMORY} {ALLOC}")),
+        [
+            "its export `dpfw-resident:.new` does not say what it is a method of",
+            "its export `dpfw-resident:bump` is a function (i32), not a function (i32, i32) -> i64",
+            "its export `dpfw-resident:bump` does not say what it is a method of",
+        ]
+    );
+}
+
 #[test]
 fn imports_that_nobody_grants_are_told_with_what_is_behind_them() {
     let report = report(&with(

@@ -6,6 +6,7 @@ use crate::sandbox::imports::{ABI, WAITING_NAMES};
 use dpfw_protocol::error::{Cause, Limit};
 use dpfw_protocol::image::INIT_PREFIX;
 use dpfw_protocol::program::START;
+use dpfw_protocol::resident::RESIDENT_PREFIX;
 use dpfw_protocol::signature::{EXPORT_PREFIX, TaskTable};
 use serde::{Deserialize, Serialize};
 use wasmparser::{ExternalKind, Parser, Payload, TypeRef};
@@ -26,7 +27,9 @@ impl Kind {
     /// Told by the names of the functions that a module exports.
     pub(crate) fn of<'a>(functions: impl Iterator<Item = &'a str> + Clone) -> Self {
         let has = |name| functions.clone().any(|function| function == name);
-        let has_task = functions.clone().any(|name| name.starts_with(EXPORT_PREFIX));
+        let prefixes = [EXPORT_PREFIX, INIT_PREFIX, RESIDENT_PREFIX];
+        let is_called = |name: &str| prefixes.iter().any(|prefix| name.starts_with(prefix));
+        let has_task = functions.clone().any(is_called);
         match () {
             () if has_task || has("dpfw_alloc") => Self::Task,
             () if has(START) => Self::Program,
@@ -45,6 +48,9 @@ pub struct Facts {
     /// Its inits, without the prefix; sorted.
     #[serde(default)]
     pub inits: Vec<String>,
+    /// The constructors and methods of its residents, without the prefix; sorted. What was kept
+    /// before there were any does not say, and is found out again.
+    pub residents: Vec<String>,
     /// What it imports.
     pub imports: Vec<(String, String)>,
     /// Bytes that its memories begin with.
@@ -213,6 +219,15 @@ impl Seen {
         self.memory = self.memory.saturating_add(pages.saturating_mul(PAGE));
     }
 
+    /// The functions that are exported behind a prefix, without it; sorted.
+    fn behind(&self, prefix: &str) -> Vec<String> {
+        let functions = self.exports.iter().filter(|(_, kind)| *kind == ExternalKind::Func);
+        let names = functions.filter_map(|(name, _)| name.strip_prefix(prefix));
+        let mut names: Vec<_> = names.map(str::to_owned).collect();
+        names.sort_unstable();
+        names
+    }
+
     fn into_facts(self, wasm: &[u8], limits: &Limits) -> Result<Facts, Cause> {
         let function = |name: &str| {
             self.exports.iter().any(|(n, kind)| n == name && *kind == ExternalKind::Func)
@@ -221,19 +236,12 @@ impl Seen {
         let names = all.map(|(name, _)| name.as_str());
         let kind = Kind::of(names.clone());
         let mut functions: Vec<_> = match kind {
-            Kind::Task => {
-                names.filter_map(|n| n.strip_prefix(EXPORT_PREFIX)).map(str::to_owned).collect()
-            }
+            Kind::Task => self.behind(EXPORT_PREFIX),
             Kind::Plain => names.map(str::to_owned).collect(),
             Kind::Program => vec![START.to_owned()],
         };
         functions.sort_unstable();
-        let exported = self.exports.iter().filter(|(_, kind)| *kind == ExternalKind::Func);
-        let mut inits: Vec<_> = exported
-            .filter_map(|(name, _)| name.strip_prefix(INIT_PREFIX))
-            .map(str::to_owned)
-            .collect();
-        inits.sort_unstable();
+        let (inits, residents) = (self.behind(INIT_PREFIX), self.behind(RESIDENT_PREFIX));
         let table = dpfw_protocol::module::task_table(wasm);
         let table = table.map_err(|e| rejected(e.to_string()))?;
         let needs = table
@@ -258,6 +266,7 @@ impl Seen {
             warm: kind != Kind::Program && function("dpfw_warm"),
             imports: self.imports,
             inits,
+            residents,
             section,
             needs,
         })
@@ -281,6 +290,21 @@ mod tests {
         assert_eq!(kind("(module (func (export \"add\")))"), Kind::Plain);
         assert_eq!(kind("(module (func (export \"_start\")))"), Kind::Program);
         assert_eq!(kind("(module (func (export \"dpfw:add\")))"), Kind::Task);
+        assert_eq!(kind("(module (func (export \"dpfw-resident:c.new\")))"), Kind::Task);
+        assert_eq!(kind("(module (func (export \"dpfw-init:build\")))"), Kind::Task);
+    }
+
+    #[test]
+    fn what_is_behind_each_prefix_is_told_in_order() {
+        let exports =
+            ["dpfw-resident:c.new", "dpfw:b", "dpfw-init:i", "dpfw-resident:c.bump", "dpfw:a"];
+        let text: String =
+            exports.iter().map(|name| format!("(func (export \"{name}\"))")).collect();
+        let facts = facts(&format!("(module {text} (memory (export \"dpfw-resident:c.no\") 1))"));
+        let facts = facts.expect("valid");
+        assert_eq!(facts.functions, ["a", "b"]);
+        assert_eq!(facts.inits, ["i"]);
+        assert_eq!(facts.residents, ["c.bump", "c.new"]);
     }
 
     #[test]

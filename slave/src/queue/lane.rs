@@ -6,8 +6,7 @@
 //! sandbox, which others that need none pass; one that is held back is asked about again only when
 //! a sandbox was given back.
 
-use super::{Held, Next};
-use crate::fiber::Fiber;
+use super::{Held, Next, Woken};
 use crate::job::Job;
 use crate::session::Session;
 use dpfw_protocol::ids::AttemptId;
@@ -26,8 +25,9 @@ pub(super) struct Lane {
     held: VecDeque<Job>,
     /// Nothing of `held` may begin before a sandbox is given back.
     barred: bool,
-    /// Those that waited and want a slot again. Bounded by the sandboxes that may wait.
-    woken: VecDeque<Arc<Fiber>>,
+    /// Those that want a slot to go on in. Bounded by the sandboxes that may wait, and by the
+    /// residents, each of which is here once at most.
+    woken: VecDeque<Woken>,
     /// Whose turn it is, where there are both.
     resumed: bool,
 }
@@ -123,7 +123,7 @@ impl Lane {
 
     /// The first that builds an entry for which others may wait.
     pub(super) fn builder(&self) -> Option<usize> {
-        self.woken.iter().position(|fiber| fiber.is_building())
+        self.woken.iter().position(Woken::is_building)
     }
 
     /// Appends one that has arrived.
@@ -131,9 +131,9 @@ impl Lane {
         insert(&mut self.jobs, job);
     }
 
-    /// Appends one that waited.
-    pub(super) fn resume(&mut self, fiber: &Arc<Fiber>) {
-        self.woken.push_back(Arc::clone(fiber));
+    /// Appends one that is there already.
+    pub(super) fn resume(&mut self, woken: Woken) {
+        self.woken.push_back(woken);
     }
 
     /// Takes those out that have not begun and are named.

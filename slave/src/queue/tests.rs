@@ -22,6 +22,7 @@ fn job(session: &Arc<Session>, attempt: u64) -> Job {
         args: Bytes::new(),
         flags: TaskFlags::default(),
         limits: None,
+        spawn: None,
         keys: None,
         refused: None,
         arrived: Instant::now(),

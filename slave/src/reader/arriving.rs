@@ -8,14 +8,18 @@ use super::Reader;
 use crate::job::Job;
 use crate::module::code::{CodeId, Wanted};
 use crate::module::image::{self, Source};
+use crate::residents;
 use crate::session::Session;
 use dpfw_link::LinkError;
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::ConversationId;
-use dpfw_protocol::message::{ImageBytes, ModuleBytes, Offer, StoreReply, StoreRequest};
+use dpfw_protocol::message::{
+    CallResident, ImageBytes, ModuleBytes, Offer, StoreReply, StoreRequest,
+};
 use dpfw_protocol::receive::{ArrivalError, Step};
 use dpfw_protocol::store::StoreOp;
+use std::time::Instant;
 
 /// What a payload belongs to that is arriving.
 #[derive(Debug)]
@@ -24,6 +28,8 @@ pub(super) enum Arriving {
     Module(ModuleBytes),
     Image(ImageBytes),
     Value(StoreRequest),
+    /// The arguments of a resident's call, and when it came.
+    Call(CallResident, Instant),
 }
 
 impl Reader {
@@ -68,6 +74,9 @@ impl Reader {
                     self.core.store.apply_on(terms, namespace, principal, op, value, &|| true);
                 self.reply(conversation, answer);
             }
+            Ok(Step::Complete(Arriving::Call(call, at), args)) => {
+                self.called(conversation, call, args, at)?;
+            }
             Ok(Step::More(Some(bytes))) => {
                 self.session.outbox.grant(conversation, bytes)?;
             }
@@ -93,6 +102,7 @@ impl Reader {
         match arriving {
             Arriving::Args(job) => self.core.refuse(&job, cause),
             Arriving::Value(_) => self.reply(conversation, Err(cause)),
+            Arriving::Call(..) => residents::refuse(&self.session, conversation, cause),
             Arriving::Module(offer) => {
                 self.core.offered(&self.session, CodeId::Module(offer.module), Err(cause));
             }

@@ -10,7 +10,7 @@ use crate::session::Session;
 use crate::store::Drafts;
 use crate::watch::Watch;
 use dpfw_protocol::error::{Cause, Limit, Location};
-use dpfw_protocol::ids::AttemptId;
+use dpfw_protocol::ids::{AttemptId, ConversationId};
 use dpfw_protocol::message::Progress;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ pub(crate) struct Lent {
 pub(crate) enum Holder {
     /// A slot, from its beginning to its end.
     Slot(Arc<Watch>),
-    /// A fiber, which may be in another slot after each wait.
+    /// A fiber or a resident, which may be in another slot after each wait or call.
     Fiber(Arc<Control>),
 }
 
@@ -37,6 +37,14 @@ impl Lent {
         match &self.holder {
             Holder::Slot(watch) => watch.stop_of().is_some(),
             Holder::Fiber(control) => control.must_stop(),
+        }
+    }
+
+    /// The slot that the guest is in.
+    pub(crate) fn watch(&self) -> Option<Arc<Watch>> {
+        match &self.holder {
+            Holder::Slot(watch) => Some(Arc::clone(watch)),
+            Holder::Fiber(control) => control.watch(),
         }
     }
 
@@ -181,6 +189,36 @@ impl Host {
             next_progress: left.progress,
             progress: None,
         }
+    }
+
+    /// A sandbox that stays is called on behalf of another: what the one before was given, or
+    /// said, is not there any more. What memory it has stays counted.
+    pub(crate) fn begin_call(
+        &mut self,
+        session: &Arc<Session>,
+        call: ConversationId,
+        left: &Granted,
+    ) {
+        self.limiter.forgive();
+        self.attempt = call.attempt();
+        if !Arc::ptr_eq(&self.session, session) {
+            self.session = Arc::clone(session);
+        }
+        self.journal.begin(session, self.attempt, left.log);
+        self.calls = Calls::of(left.host_calls);
+        (self.panic, self.exit, self.progress, self.next_progress) = (None, None, None, None);
+    }
+
+    /// The call is over, and nothing of it stays: what it said is sent, what it had begun to
+    /// write or to build is given up. Gives how many lines were not sent.
+    pub(crate) fn end_call(&mut self) -> u64 {
+        self.journal.finish();
+        self.send_progress();
+        self.reply = Reply::default();
+        self.drafts = Drafts::default();
+        self.claims.clear();
+        self.who = None;
+        self.journal.dropped()
     }
 
     /// For an init, which runs in the name of the first attempt that needs its image.

@@ -51,6 +51,16 @@ impl Journal {
         Self { session, attempt, left, dropped: 0, lines, last }
     }
 
+    /// Begins anew, for another attempt or call.
+    pub(crate) fn begin(&mut self, session: &Arc<Session>, attempt: AttemptId, left: u64) {
+        if !Arc::ptr_eq(&self.session, session) {
+            self.session = Arc::clone(session);
+        }
+        (self.attempt, self.left, self.dropped) = (attempt, left, 0);
+        self.lines.iter_mut().for_each(Vec::clear);
+        self.last.clear();
+    }
+
     /// Goes on where one of the same attempt has ended.
     pub(crate) fn go_on(&mut self, dropped: u64) {
         self.dropped = dropped;

@@ -65,6 +65,11 @@ impl Limiter {
         self.base = (self.begun <= 1).then(|| base.expose_provenance());
     }
 
+    /// What was refused before is no reason for what comes.
+    pub(crate) fn forgive(&mut self) {
+        self.refused = None;
+    }
+
     /// The limit that was hit last, as an error.
     pub(crate) fn refused(&self) -> Option<Cause> {
         let limit = self.refused.clone()?;

@@ -10,6 +10,7 @@ use crate::module::warm::RUN_ONCE;
 use crate::{raw, scarce};
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::image::INIT_PREFIX;
+use dpfw_protocol::resident::RESIDENT_PREFIX;
 use dpfw_protocol::signature::EXPORT_PREFIX;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -118,6 +119,28 @@ impl Prepared {
         })
     }
 
+    /// The residents of a module: their constructors and methods are what can be called.
+    pub(crate) fn of_residents(
+        engine: &Engine,
+        linker: &Linker<Host>,
+        loaded: &Loaded,
+    ) -> Result<Self, Cause> {
+        let module = raw::map(engine, &loaded.artifact).map_err(internal)?;
+        let instances = linker.instantiate_pre(&module).map_err(|e| rejected(format!("{e:#}")))?;
+        let (memory, alloc) = abi_exports(&module)?;
+        let names = loaded.facts().residents.iter();
+        let named = |name: &String| function(&module, &format!("{RESIDENT_PREFIX}{name}"), true);
+        Ok(Self {
+            engine: engine.clone(),
+            instances,
+            kind: Kind::Task,
+            before: before(&module, loaded),
+            memory: Some(memory),
+            alloc: Some(alloc),
+            functions: names.map(named).collect::<Result<_, _>>()?,
+        })
+    }
+
     /// Of a module, mapped into an engine whose guests may import this.
     pub(crate) fn new(
         engine: &Engine,
@@ -135,12 +158,17 @@ impl Prepared {
             }
             Kind::Plain | Kind::Program => (None, None),
         };
-        let before = match loaded.artifact.warmed {
-            true => Vec::new(),
-            false => RUN_ONCE.iter().filter_map(|name| module.get_export_index(name)).collect(),
-        };
+        let before = before(&module, loaded);
         let (engine, kind) = (engine.clone(), facts.kind);
         Ok(Self { engine, instances, kind, before, memory, alloc, functions })
+    }
+}
+
+/// What is to be called in each sandbox before anything else: nothing if the module is warmed.
+fn before(module: &Module, loaded: &Loaded) -> Vec<ModuleExport> {
+    match loaded.artifact.warmed {
+        true => Vec::new(),
+        false => RUN_ONCE.iter().filter_map(|name| module.get_export_index(name)).collect(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! One sandbox: made, called, thrown away.
 
+pub(crate) mod lasting;
 mod waiting;
 
 use super::abi::{Given, read};

@@ -5,7 +5,7 @@
 //! epoch reaches, and start a runtime of their own. Here nothing waits but `poll_oneoff`,
 //! which the pacer can end.
 
-use super::host::{Holder, Host};
+use super::host::Host;
 use super::imports::{PIECE, WASI, charge, go_on, memory, slice, slice_mut};
 use super::journal::Output;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -181,8 +181,8 @@ fn poll_oneoff(
     let Some(first) = first(&mut caller, subscriptions, count)? else {
         return Ok(INVAL);
     };
-    // On a fiber another function of this name is linked.
-    if let Holder::Slot(watch) = &caller.data().lent.holder {
+    // Where a guest waits without a slot another function of this name is linked.
+    if let Some(watch) = caller.data().lent.watch() {
         watch.sleep(first.wait);
     }
     // One that was woken to stop has not slept: it must not go on as if it had.

@@ -49,6 +49,7 @@ impl Alone {
             args: Bytes::from_static(&[0x90]),
             flags: TaskFlags::default(),
             limits: None,
+            spawn: None,
             keys: None,
             refused: None,
             arrived: started,

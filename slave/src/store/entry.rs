@@ -21,6 +21,8 @@ pub(super) enum Content {
     Value(Bytes),
     /// The memory of a module, and what is told of it.
     Image(Held, Box<ImageInfo>),
+    /// A live instance, and the bytes that it is charged.
+    Resident(Held, u64),
 }
 
 impl Content {
@@ -28,6 +30,7 @@ impl Content {
         match self {
             Self::Value(_) => EntryKind::Value,
             Self::Image(..) => EntryKind::Image,
+            Self::Resident(..) => EntryKind::Resident,
         }
     }
 
@@ -35,12 +38,13 @@ impl Content {
         match self {
             Self::Value(value) => value.len() as u64,
             Self::Image(_, info) => info.memory,
+            Self::Resident(_, bytes) => *bytes,
         }
     }
 
     fn image(&self) -> Option<Box<ImageInfo>> {
         match self {
-            Self::Value(_) => None,
+            Self::Value(_) | Self::Resident(..) => None,
             Self::Image(_, info) => Some(info.clone()),
         }
     }
@@ -172,7 +176,7 @@ impl Entry {
     pub(super) fn as_value(&self, key: &FullKey) -> Result<&Bytes, Cause> {
         match &self.content {
             Content::Value(value) => Ok(value),
-            Content::Image(..) => Err(self.wrong_kind(key)),
+            Content::Image(..) | Content::Resident(..) => Err(self.wrong_kind(key)),
         }
     }
 

@@ -26,7 +26,7 @@ pub fn traps_at(n: u64, bad: u64) -> u64 {
     n
 }
 
-fn abort() -> ! {
+pub(crate) fn abort() -> ! {
     #[cfg(target_family = "wasm")]
     core::arch::wasm32::unreachable();
     #[cfg(not(target_family = "wasm"))]

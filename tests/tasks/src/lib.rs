@@ -9,6 +9,7 @@ mod hostile;
 mod imaged;
 mod kept;
 mod keyed;
+mod residents;
 
 pub use dpfw_guest::Bytes;
 pub use good::*;
@@ -16,5 +17,6 @@ pub use hostile::*;
 pub use imaged::*;
 pub use kept::*;
 pub use keyed::*;
+pub use residents::*;
 
 dpfw_guest::module!();

@@ -7,7 +7,7 @@
 //! time, so that a test decides when it goes on.
 
 use dpfw_guest::store::{self, StoreError, Versioned};
-use dpfw_guest::{Bytes, task};
+use dpfw_guest::{Bytes, resident, task};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
@@ -192,4 +192,57 @@ pub fn mutter(text: String, panics: bool) -> Result<u64, StoreError> {
 #[task]
 pub fn hoard(len: u64) -> u64 {
     std::hint::black_box(vec![1u8; len as usize]).len() as u64
+}
+
+/// A resident whose calls wait.
+#[derive(Debug)]
+pub struct Sleeper {
+    calls: u64,
+}
+
+#[resident]
+impl Sleeper {
+    /// At once.
+    pub fn new() -> Self {
+        Self { calls: 0 }
+    }
+
+    /// When there is an entry under that key.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn once_there(key: String) -> Result<Self, StoreError> {
+        arrival(&key)?;
+        Ok(Self::new())
+    }
+
+    /// Writes `me`, then waits until there is an entry; gives how often it was called.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn wait(&mut self, key: String, me: String) -> Result<u64, StoreError> {
+        self.calls += 1;
+        store::put(&me, &self.calls)?;
+        arrival(&key)?;
+        Ok(self.calls)
+    }
+
+    /// Sleeps; gives how often it was called.
+    pub fn doze(&mut self, millis: u64) -> u64 {
+        self.calls += 1;
+        std::thread::sleep(Duration::from_millis(millis));
+        self.calls
+    }
+
+    /// Does not wait; gives how often it was called.
+    pub fn tick(&mut self) -> u64 {
+        self.calls += 1;
+        self.calls
+    }
+}
+
+impl Default for Sleeper {
+    fn default() -> Self {
+        Self::new()
+    }
 }

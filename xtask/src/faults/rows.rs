@@ -3,7 +3,8 @@
 //! Owns: reading them. Invariant: the rows are numbered from 1 without a gap, so that none
 //! can be lost by a slip of the pen.
 
-use anyhow::{Result, bail, ensure};
+use crate::page::{Standing, cells};
+use anyhow::{Result, ensure};
 
 /// One fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,26 +19,6 @@ pub(super) struct Row {
     pub(super) standing: Standing,
 }
 
-/// Whether a row has to have tests.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
-    Now,
-    /// It has, of what there is of it.
-    InPart(String),
-    /// It need not, for this reason.
-    Later(String),
-}
-
-impl Standing {
-    /// What is said of it beside its result.
-    pub(super) fn remark(&self) -> Option<&str> {
-        match self {
-            Self::Now => None,
-            Self::InPart(why) | Self::Later(why) => Some(why),
-        }
-    }
-}
-
 /// Reads the rows of the page's tables.
 ///
 /// # Errors
@@ -48,17 +29,13 @@ pub(super) fn parse(page: &str) -> Result<Vec<Row>> {
         if let Some(heading) = text.strip_prefix("## ") {
             part = heading.trim().to_owned();
         }
-        let Some(cells) = text.strip_prefix('|').and_then(|rest| rest.trim().strip_suffix('|'))
-        else {
-            continue;
-        };
-        let cells: Vec<_> = cells.split('|').map(str::trim).collect();
+        let Some(cells) = cells(text) else { continue };
         let Some(number) = cells.first().and_then(|first| first.parse().ok()) else {
             continue; // A table's head.
         };
         ensure!(cells.len() == 4, "row {number} has {} cells, not 4", cells.len());
         let (what, outcome) = (cells[1].to_owned(), cells[2].to_owned());
-        let standing = standing(number, cells[3])?;
+        let standing = Standing::read(cells[0], cells[3])?;
         rows.push(Row { number, part: part.clone(), what, outcome, standing });
     }
     ensure!(!rows.is_empty(), "the page has no row");
@@ -66,15 +43,6 @@ pub(super) fn parse(page: &str) -> Result<Vec<Row>> {
         ensure!(row.number == expected, "row {} stands where {expected} belongs", row.number);
     }
     Ok(rows)
-}
-
-fn standing(number: u32, cell: &str) -> Result<Standing> {
-    Ok(match cell.split_once(':').map(|(word, why)| (word, why.trim().to_owned())) {
-        None if cell.is_empty() => Standing::Now,
-        Some(("later", why)) if !why.is_empty() => Standing::Later(why),
-        Some(("in part", why)) if !why.is_empty() => Standing::InPart(why),
-        _ => bail!("row {number}: {cell:?} is neither `later: why` nor `in part: why`"),
-    })
 }
 
 #[cfg(test)]

@@ -105,8 +105,8 @@ fn one(test: &Test, logs: &Path) -> Result<Outcome> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::faults::rows::Standing;
     use crate::faults::{Verdict, tests::shown};
+    use crate::page::Standing;
 
     /// Tests of this very program.
     fn with(names: &[&str]) -> Shown {

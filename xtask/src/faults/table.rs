@@ -128,8 +128,8 @@ pub(super) fn line(one: &Shown) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::faults::rows::Standing;
     use crate::faults::tests::shown;
+    use crate::page::Standing;
 
     #[test]
     fn the_table_shows_rows_tests_results_and_times() {

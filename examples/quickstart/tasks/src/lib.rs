@@ -4,7 +4,7 @@
 //! it. Invariant: each task is a plain function, tested like any other.
 
 use dpfw_guest::task;
-use dpfw_guest::{Shape, store, store::StoreError};
+use dpfw_guest::{Shape, resident, store, store::StoreError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -147,6 +147,26 @@ pub fn sum_below(limit: u64) -> u64 {
         sum = (start..limit.min(start + STEP)).fold(sum, u64::wrapping_add);
     }
     sum
+}
+
+/// Gives the next number, each time it is asked.
+#[derive(Debug)]
+pub struct Counter {
+    n: u64,
+}
+
+#[resident]
+impl Counter {
+    /// Begins behind this number.
+    pub fn new(start: u64) -> Self {
+        Self { n: start }
+    }
+
+    /// The next number.
+    pub fn bump(&mut self) -> u64 {
+        self.n += 1;
+        self.n
+    }
 }
 
 #[cfg(test)]

@@ -3,25 +3,28 @@
 //! Owns: the export in the module, the typed call on the host, the record of both. Does
 //! not: repeat the function. Invariant: types are resolved where the function stands:
 //! everything that mentions one is generated there, and the module of the task's name
-//! only exports it again. Bounds on the user's types stand in `where` clauses made of the
-//! user's tokens: what they do not fulfil is reported once, at the type.
+//! only exports it again.
 
-use super::{Function, Mistakes, Options, Role};
-use crate::record::{Field, Task};
-use crate::text;
+use crate::function::Function;
+use crate::mistakes::Mistakes;
+use crate::options::Options;
+use crate::record::Task;
+use crate::returns::{Returns, bounds, result_arguments};
+use crate::role::Role;
+use crate::visibility::one_deeper;
 use proc_macro2::{Ident, TokenStream};
-use quote::{ToTokens, format_ident, quote, quote_spanned};
+use quote::{format_ident, quote, quote_spanned};
+use syn::Type;
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::{GenericArgument, PathArguments, Type, VisRestricted, Visibility, parse_quote};
 
 /// Everything but the function itself.
 pub(super) fn beside(role: Role, function: &Function, options: &Options) -> TokenStream {
     let task = Described::new(role, function, options);
     let (export, record) = (task.export(), task.record().section());
     let call = match role {
-        Role::Task => task.call(),
         Role::Init => task.init(),
+        Role::Task | Role::Resident => task.call(),
     };
     quote! { #export #call #record }
 }
@@ -40,60 +43,6 @@ pub(super) fn check_init(function: &Function, mistakes: &mut Mistakes) {
              `static` for instance",
         ));
     }
-}
-
-/// What a function returns.
-struct Returns {
-    /// The type of the result; of success if it is fallible.
-    value: Type,
-    /// The value's type as written, as far as it is.
-    written: String,
-    /// The error of a fallible function, if its type is written there.
-    error: Option<Type>,
-    /// The whole type of a fallible function.
-    fallible: Option<Type>,
-}
-
-impl Returns {
-    fn of(ty: Option<&Type>) -> Self {
-        let Some(ty) = ty else {
-            return Self::plain(&parse_quote!(()));
-        };
-        let Some(arguments) = result_arguments(ty) else {
-            return Self::plain(ty);
-        };
-        let mut types = arguments.into_iter();
-        let (value, written) = match types.next() {
-            Some(value) => (value.clone(), text::of(&value)),
-            None => {
-                (parse_quote!(<#ty as ::dpfw_guest::__private::Fallible>::Value), "_".to_owned())
-            }
-        };
-        Self { value, written, error: types.next(), fallible: Some(ty.clone()) }
-    }
-
-    fn plain(ty: &Type) -> Self {
-        Self { value: ty.clone(), written: text::of(ty), error: None, fallible: None }
-    }
-}
-
-/// The generic arguments of a type that is called `Result`.
-fn result_arguments(ty: &Type) -> Option<Vec<Type>> {
-    let path = match ty {
-        Type::Path(path) => &path.path,
-        Type::Paren(paren) => return result_arguments(&paren.elem),
-        Type::Group(group) => return result_arguments(&group.elem),
-        _ => return None,
-    };
-    let last = path.segments.last().filter(|segment| segment.ident == "Result")?;
-    let PathArguments::AngleBracketed(arguments) = &last.arguments else {
-        return Some(Vec::new());
-    };
-    let types = arguments.args.iter().filter_map(|argument| match argument {
-        GenericArgument::Type(ty) => Some(ty.clone()),
-        _ => None,
-    });
-    Some(types.collect())
 }
 
 /// A task with all that the expansion needs of it.
@@ -129,20 +78,16 @@ impl<'a> Described<'a> {
     }
 
     fn record(&self) -> Task {
-        let field = |(name, ty): (&Ident, &&Type)| Field {
-            name: name.unraw().to_string(),
-            ty: text::of(ty),
-        };
         Task {
             name: self.name.clone(),
-            args: self.names.iter().zip(&self.types).map(field).collect(),
+            args: self.function.fields(),
             returns: self.returns.written.clone(),
-            fallible: self.returns.fallible.is_some(),
+            fallible: self.returns.fallible,
             once: self.options.once,
             effect_free: self.options.effect_free,
             doc: self.function.docs(),
             image: self.image().map(|(_, name)| name).unwrap_or_default(),
-            is_init: self.role == Role::Init,
+            role: self.role,
         }
     }
 
@@ -156,14 +101,12 @@ impl<'a> Described<'a> {
     /// The export `dpfw:NAME`, in the module only.
     fn export(&self) -> TokenStream {
         let (ident, export) = (self.ident, format!("{}{}", self.role.prefix(), self.name));
-        let (types, bounds) = (&self.types, self.bounds());
-        let written = self.names.iter().zip(types);
-        let written = written.map(|(name, ty)| format!("{}: {}", name.unraw(), text::of(ty)));
+        let (types, bounds, written) = (&self.types, self.bounds(), self.function.written());
         let values: Vec<_> = (0..types.len()).map(|n| format_ident!("__dpfw_{n}")).collect();
         let count = types.len();
         let reply = match self.returns.fallible {
-            Some(_) => quote!(fallible),
-            None => quote!(infallible),
+            true => quote!(fallible),
+            false => quote!(infallible),
         };
         quote! {
             #[cfg(target_family = "wasm")]
@@ -194,10 +137,7 @@ impl<'a> Described<'a> {
         let [statik, task, call] =
             ["static", "task", "call"].map(|part| format_ident!("__dpfw_{part}_{plain}"));
         let (names, types, value) = (&self.names, &self.types, &self.returns.value);
-        let arguments = match names.is_empty() {
-            true => quote!([(); 0]),
-            false => quote!((#(#names,)*)),
-        };
+        let arguments = self.function.values();
         let (bounds, whole) = (self.bounds(), self.function.returned());
         let output = whole.map(|ty| quote!(-> #ty));
         let (visibility, inner) =
@@ -257,10 +197,7 @@ impl<'a> Described<'a> {
         let [statik, call, konst] =
             ["static", "call", "INIT"].map(|part| format_ident!("__dpfw_{part}_{plain}"));
         let (names, types) = (&self.names, &self.types);
-        let arguments = match names.is_empty() {
-            true => quote!([(); 0]),
-            false => quote!((#(#names,)*)),
-        };
+        let arguments = self.function.values();
         let (bounds, whole) = (self.bounds(), self.function.returned());
         let output = whole.map(|ty| quote!(-> #ty));
         let (visibility, inner) =
@@ -315,57 +252,8 @@ impl<'a> Described<'a> {
         (doc, call, format!("The task `{name}`, with its module."))
     }
 
-    /// That everything can travel. The same on both sides, so that the host's compiler
-    /// already says what the module's would.
     fn bounds(&self) -> TokenStream {
-        let mut seen = Vec::new();
-        let mut clauses = TokenStream::new();
-        let values = self.types.iter().copied().chain([&self.returns.value]);
-        for ty in values.filter(|ty| !is_known(ty)) {
-            let written = ty.to_token_stream().to_string();
-            if !seen.contains(&written) {
-                clauses.extend(quote_spanned! {ty.span()=>
-                    #ty: ::dpfw_guest::__private::Serialize
-                        + ::dpfw_guest::__private::DeserializeOwned,
-                });
-                seen.push(written);
-            }
-        }
-        if let Some(ty) = &self.returns.error {
-            clauses.extend(quote_spanned!(ty.span()=> #ty: ::core::fmt::Display,));
-        }
-        quote!(where #clauses)
-    }
-}
-
-/// Types that need no bound, to keep the documentation of a call short.
-fn is_known(ty: &Type) -> bool {
-    const KNOWN: [&str; 17] = [
-        "bool", "char", "String", "u8", "u16", "u32", "u64", "u128", "usize", "i8", "i16", "i32",
-        "i64", "i128", "isize", "f32", "f64",
-    ];
-    match ty {
-        Type::Path(path) => KNOWN.iter().any(|known| path.path.is_ident(known)),
-        Type::Tuple(tuple) => tuple.elems.is_empty(),
-        _ => false,
-    }
-}
-
-/// The visibility that, one module deeper, means the same.
-fn one_deeper(visibility: &Visibility) -> TokenStream {
-    match visibility {
-        Visibility::Public(_) => visibility.to_token_stream(),
-        Visibility::Inherited => quote!(pub(super)),
-        Visibility::Restricted(VisRestricted { path, .. }) => {
-            let first = path.segments.first().map(|segment| segment.ident.to_string());
-            match first.as_deref() {
-                Some("super") => {
-                    let deeper: TokenStream = quote!(super::#path);
-                    quote!(pub(in #deeper))
-                }
-                Some("self") => quote!(pub(super)),
-                _ => visibility.to_token_stream(),
-            }
-        }
+        let travel = self.types.iter().copied().chain([&self.returns.value]);
+        bounds(travel, self.returns.error.as_ref())
     }
 }

@@ -1,34 +1,36 @@
-//! The options in `#[task(...)]`.
+//! The options in `#[task(...)]` and `#[resident(...)]`.
 //!
-//! Owns: their spelling. Invariant: each mistake is reported at its option, and the
+//! Owns: their spelling. Does not: know what a name may be. Invariant: each mistake is reported at its option, and the
 //! options around it are still read.
 
-use super::{Mistakes, Role};
+use crate::mistakes::Mistakes;
+use crate::role::Role;
 use proc_macro2::{Ident, TokenStream, TokenTree};
-use syn::parse::{Parse, ParseStream};
+use syn::parse::{ParseStream, Parser};
 use syn::{Error, LitStr, Path, Token, ext::IdentExt};
 
-/// What is said about a task.
+/// What is said about an item.
 #[derive(Default)]
-pub(super) struct Options {
-    pub(super) once: bool,
-    pub(super) effect_free: bool,
-    pub(super) name: Option<LitStr>,
+pub(crate) struct Options {
+    pub(crate) once: bool,
+    pub(crate) effect_free: bool,
+    pub(crate) name: Option<LitStr>,
     /// The init of the image that it runs on.
-    pub(super) image: Option<Path>,
+    pub(crate) image: Option<Path>,
 }
 
 impl Options {
     /// Reads all options that can be read.
-    pub(super) fn read(role: Role, tokens: TokenStream, mistakes: &mut Mistakes) -> Self {
+    pub(crate) fn read(role: Role, tokens: TokenStream, mistakes: &mut Mistakes) -> Self {
         let mut options = Self::default();
-        if role == Role::Init && !tokens.is_empty() {
-            mistakes.add(Error::new_spanned(tokens, "an init takes no options"));
+        if role.options().is_empty() && !tokens.is_empty() {
+            let message = format!("{} takes no options", role.one());
+            mistakes.add(Error::new_spanned(tokens, message));
             return options;
         }
         let mut seen = Vec::new();
         for tokens in split(tokens) {
-            let option = match syn::parse2::<Given>(tokens) {
+            let option = match (|input: ParseStream<'_>| Given::parse(role, input)).parse2(tokens) {
                 Ok(option) => option,
                 Err(error) => {
                     mistakes.add(error);
@@ -36,7 +38,7 @@ impl Options {
                 }
             };
             let name = option.key.unraw().to_string();
-            if let Err(error) = options.take(option, &seen) {
+            if let Err(error) = options.take(role, option, &seen) {
                 mistakes.add(error);
             }
             seen.push(name);
@@ -44,14 +46,12 @@ impl Options {
         options
     }
 
-    fn take(&mut self, option: Given, seen: &[String]) -> Result<(), Error> {
+    fn take(&mut self, role: Role, option: Given, seen: &[String]) -> Result<(), Error> {
         let key = option.key.unraw().to_string();
         let at = |message: String| Err(Error::new(option.key.span(), message));
-        if !["once", "effect_free", "name", "image"].contains(&key.as_str()) {
-            return at(format!(
-                "unknown option `{key}`: a task takes `once`, `effect_free`, `name = \"...\"` and \
-                 `image = INIT`"
-            ));
+        if !role.options().contains(&key.as_str()) {
+            let known = spelled(role, "and");
+            return at(format!("unknown option `{key}`: {} takes {known}", role.one()));
         }
         if seen.contains(&key) {
             return at(format!("`{key}` is given twice"));
@@ -90,12 +90,11 @@ enum Value {
     Other,
 }
 
-impl Parse for Given {
-    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
-        let key = input.call(Ident::parse_any).map_err(|e| {
-            let known = "expected `once`, `effect_free`, `name = \"...\"` or `image = INIT`";
-            Error::new(e.span(), known)
-        })?;
+impl Given {
+    fn parse(role: Role, input: ParseStream<'_>) -> syn::Result<Self> {
+        let key = input
+            .call(Ident::parse_any)
+            .map_err(|e| Error::new(e.span(), format!("expected {}", spelled(role, "or"))))?;
         let text = match input.parse::<Option<Token![=]>>()? {
             Some(_) if input.peek(LitStr) => Some(Value::Text(input.parse()?)),
             Some(_) if is_path(input) => Some(Value::Path(Path::parse_mod_style(input)?)),
@@ -105,6 +104,20 @@ impl Parse for Given {
         let rest: TokenStream = input.parse()?;
         let value = if rest.is_empty() { text } else { Some(Value::Other) };
         Ok(Self { key, value })
+    }
+}
+
+/// The options of a role: `` `a`, `b` and `c` ``.
+fn spelled(role: Role, last: &str) -> String {
+    let spell = |option: &&str| match *option {
+        "name" => "`name = \"...\"`".to_owned(),
+        "image" => "`image = INIT`".to_owned(),
+        option => format!("`{option}`"),
+    };
+    let mut all: Vec<_> = role.options().iter().map(spell).collect();
+    match (all.pop(), all.is_empty()) {
+        (Some(end), false) => format!("{} {last} {end}", all.join(", ")),
+        (end, _) => end.unwrap_or_default(),
     }
 }
 

@@ -1,0 +1,360 @@
+//! Residents: live instances under keys of the store, called one call at a time.
+//!
+//! Owns: which there are, by number and by key; what became of those that are gone; how many
+//! there may be. Does not: run their guests; slots do. Invariants: a resident is in no queue
+//! while nobody calls it, and has no thread and no stack; it has an entry in the store from when
+//! it is known until it has ended; its number is never used again.
+
+mod call;
+mod ends;
+mod engine;
+mod life;
+mod requests;
+mod resident;
+mod room;
+mod saved;
+mod spawn;
+mod timer;
+mod turn;
+mod work;
+
+use crate::core::Core;
+use crate::limits::Limits;
+use crate::session::Session;
+use call::Call;
+pub(crate) use call::Method;
+use dashmap::DashMap;
+use dpfw_link::{Outbox, identity};
+use dpfw_protocol::Bytes;
+use dpfw_protocol::error::Cause;
+use dpfw_protocol::hello::Namespace;
+use dpfw_protocol::ids::{ConversationId, ResidentId};
+use dpfw_protocol::message::CallFlags;
+use dpfw_protocol::resident::End;
+use dpfw_protocol::store::{FullKey, Key};
+pub(crate) use engine::ResidentEngines;
+pub(crate) use requests::ask;
+pub(crate) use resident::Resident;
+use resident::{Place, why_ended};
+use room::Allowed;
+use spawn::Rows;
+pub(crate) use spawn::{Spawning, spawn};
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+use timer::Timer;
+pub(crate) use turn::Hands;
+
+/// The residents of a slave.
+pub(crate) struct Residents {
+    engines: ResidentEngines,
+    allowed: Allowed,
+    /// Those that there are or are being spawned.
+    count: Arc<AtomicUsize>,
+    last: AtomicU64,
+    alive: DashMap<ResidentId, Arc<Resident>>,
+    /// In the order in which they are listed.
+    keys: Mutex<BTreeMap<FullKey, Arc<Resident>>>,
+    rows: Mutex<Rows>,
+    /// The last that are gone, the oldest first.
+    gone: Mutex<VecDeque<(ResidentId, Gone)>>,
+    timer: Timer,
+    /// In whose lane residents are that nobody's call brings into a slot.
+    house: Arc<Session>,
+}
+
+/// One that is gone: how it ended.
+#[derive(Clone)]
+struct Gone {
+    key: FullKey,
+    end: End,
+    failure: Option<Cause>,
+}
+
+/// There is no such resident.
+struct NotThere {
+    /// What whoever would call it is told.
+    cause: Cause,
+    /// How it ended, if that is known.
+    end: Option<(End, Option<Cause>)>,
+}
+
+/// Of so many that are gone it is known what became of them.
+const GONE: usize = 1024;
+
+/// A call, as it was read.
+pub(crate) struct Called {
+    pub(crate) conversation: ConversationId,
+    pub(crate) resident: ResidentId,
+    pub(crate) flags: CallFlags,
+    pub(crate) args: Bytes,
+    /// Bytes of arguments that the slave holds for all, at most.
+    pub(crate) most: u64,
+    pub(crate) arrived: Instant,
+    pub(crate) deadline: Option<Instant>,
+}
+
+impl Residents {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let house = Session::detached(identity("residents").peer, Outbox::nowhere());
+        Self {
+            engines: ResidentEngines::default(),
+            allowed: Allowed::of(limits),
+            count: Arc::default(),
+            last: AtomicU64::new(0),
+            alive: DashMap::new(),
+            keys: Mutex::default(),
+            rows: Mutex::default(),
+            gone: Mutex::default(),
+            timer: Timer::default(),
+            house: Arc::new(house),
+        }
+    }
+
+    fn keys(&self) -> MutexGuard<'_, BTreeMap<FullKey, Arc<Resident>>> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn rows(&self) -> MutexGuard<'_, Rows> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn gone(&self) -> MutexGuard<'_, VecDeque<(ResidentId, Gone)>> {
+        self.gone.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn timer(&self) -> &Timer {
+        &self.timer
+    }
+
+    /// In whose lane residents are that nobody's call brings into a slot.
+    fn house(&self) -> &Arc<Session> {
+        &self.house
+    }
+
+    fn is_house(&self, session: &Arc<Session>) -> bool {
+        Arc::ptr_eq(session, &self.house)
+    }
+
+    /// A session in whose name a resident acts by itself: its owner's, that nobody hears.
+    fn stand_in(&self, resident: &Resident) -> Arc<Session> {
+        let mut session = Session::detached(resident.owner.0.clone(), Outbox::nowhere());
+        session.namespace = resident.key.namespace.clone();
+        Arc::new(session)
+    }
+
+    fn next_id(&self) -> ResidentId {
+        ResidentId(self.last.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.alive.len()
+    }
+
+    /// The resident under a key.
+    fn under(&self, key: &FullKey) -> Option<Arc<Resident>> {
+        self.keys().get(key).cloned()
+    }
+
+    /// The residents of a namespace behind a key, in the order of their keys.
+    fn listed(
+        &self,
+        namespace: &Namespace,
+        prefix: &str,
+        after: Option<&Key>,
+        most: usize,
+    ) -> Vec<Arc<Resident>> {
+        let full = |key: &Key| FullKey { namespace: namespace.clone(), key: key.clone() };
+        let first = match (after, Key::new(prefix)) {
+            (Some(after), _) if after.as_str() >= prefix => Bound::Excluded(full(after)),
+            (_, Ok(prefix)) => Bound::Included(full(&prefix)),
+            // There is no prefix.
+            (Some(after), Err(_)) => Bound::Excluded(full(after)),
+            (None, Err(_)) => Bound::Unbounded,
+        };
+        let keys = self.keys();
+        let behind = keys.range((first, Bound::Unbounded));
+        let its = behind.skip_while(|(key, _)| key.namespace != *namespace);
+        let its = its.take_while(|(key, _)| {
+            key.namespace == *namespace && key.key.as_str().starts_with(prefix)
+        });
+        its.take(most).map(|(_, resident)| Arc::clone(resident)).collect()
+    }
+
+    /// A resident of a namespace.
+    fn find(&self, id: ResidentId, namespace: &Namespace) -> Result<Arc<Resident>, Box<NotThere>> {
+        if let Some(resident) = self.alive.get(&id).filter(|it| it.key.namespace == *namespace) {
+            return Ok(Arc::clone(&resident));
+        }
+        let gone = self.gone();
+        let gone = gone.iter().find(|(of, gone)| *of == id && gone.key.namespace == *namespace);
+        Err(Box::new(match gone {
+            Some((_, Gone { key, end, failure })) => NotThere {
+                cause: why_ended(key, end, failure.as_ref()),
+                end: Some((end.clone(), failure.clone())),
+            },
+            None => NotThere { cause: Cause::NoResident { key: format!("#{id}") }, end: None },
+        }))
+    }
+
+    /// Where the last one under a key has gone, if it has moved.
+    fn moved_from(&self, key: &FullKey) -> Option<Cause> {
+        let gone = self.gone();
+        let (_, last) = gone.iter().rev().find(|(_, gone)| gone.key == *key)?;
+        matches!(last.end, End::Moved(_)).then(|| why_ended(key, &last.end, None))
+    }
+
+    fn insert(&self, resident: &Arc<Resident>) {
+        self.keys().insert(resident.key.clone(), Arc::clone(resident));
+        self.alive.insert(resident.id, Arc::clone(resident));
+    }
+
+    /// One has ended; how, if anybody has to know.
+    fn remove(&self, resident: &Resident, gone: Gone) {
+        let mut record = self.gone();
+        if record.len() == GONE {
+            record.pop_front();
+        }
+        record.push_back((resident.id, gone));
+        drop(record);
+        self.alive.remove(&resident.id);
+        let mut keys = self.keys();
+        if keys.get(&resident.key).is_some_and(|there| there.id == resident.id) {
+            keys.remove(&resident.key);
+        }
+        drop(keys);
+        self.timer.forget(resident.id);
+    }
+
+    fn all(&self) -> Vec<Arc<Resident>> {
+        self.alive.iter().map(|entry| Arc::clone(entry.value())).collect()
+    }
+
+    /// A master calls a resident; `last` is the one that its session called last.
+    ///
+    /// # Errors
+    /// What the master did wrong, which ends the link.
+    pub(crate) fn call(
+        core: &Arc<Core>,
+        session: &Arc<Session>,
+        last: &mut Option<Arc<Resident>>,
+        method: &mut Method,
+        called: Called,
+    ) -> Result<(), String> {
+        let Called { conversation, resident: id, flags, args, most, arrived, deadline } = called;
+        if !session.begin_call(conversation, id) {
+            return Err(format!("call {conversation} is under way already"));
+        }
+        let held = session.hold(&core.held).ok_or("too many calls of the master are under way");
+        let held = held.and_then(|mut held| match held.take(args.len() as u64, most) {
+            true => Ok(held),
+            false => Err("the slave holds as many bytes of arguments as it may"),
+        });
+        let held = match held {
+            Ok(held) => held,
+            Err(what) => {
+                session.end_call(conversation);
+                refuse(session, conversation, Cause::Busy { what: what.into() });
+                return Ok(());
+            }
+        };
+        let call = Call { held, conversation, function: 0, args, flags, arrived, deadline };
+        call.take_in(core, last, id, method);
+        Ok(())
+    }
+
+    /// A session is gone: its calls that have not begun, and what it holds.
+    pub(crate) fn forget(&self, core: &Arc<Core>, session: &Arc<Session>) {
+        drop(self.take(session, |_| true));
+        self.stop_spawning(core, session, None);
+        for resident in self.all() {
+            resident.forget(core, session);
+        }
+    }
+
+    /// Stops a call, wherever it is.
+    pub(crate) fn cancel(&self, core: &Arc<Core>, session: &Arc<Session>, call: ConversationId) {
+        let resident =
+            session.call(call).and_then(|id| self.alive.get(&id).map(|it| Arc::clone(&it)));
+        if let Some(resident) = resident {
+            resident.cancel(core, session, call);
+        }
+    }
+
+    /// Takes a call back that has not begun.
+    pub(crate) fn withdraw(&self, session: &Arc<Session>, call: ConversationId) {
+        let resident =
+            session.call(call).and_then(|id| self.alive.get(&id).map(|it| Arc::clone(&it)));
+        if let Some(resident) = resident {
+            resident.withdraw(session, call, Cause::Cancelled);
+        }
+    }
+
+    /// Nothing new is called; what waits is told, what changed is saved, and all end.
+    pub(crate) fn drain(&self, core: &Arc<Core>) {
+        for job in
+            std::mem::take(&mut *self.rows()).into_values().flat_map(|row| row.into_waiting())
+        {
+            core.refuse(&job, Cause::Draining);
+        }
+        // There may be many.
+        let (all, core) = (self.all(), Arc::clone(core));
+        let handle = core.helm.handle().clone();
+        drop(handle.spawn_blocking(move || all.iter().for_each(|resident| resident.drain(&core))));
+    }
+
+    /// Whether none is under way or waits for anything.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.alive.is_empty() && self.count.load(Ordering::Acquire) == 0
+    }
+
+    /// Stops the calls that wait without a slot.
+    pub(crate) fn interrupt(&self, core: &Arc<Core>) -> usize {
+        let all = self.all();
+        let busy = all.iter().filter(|resident| {
+            let is_busy = resident.lock().current.is_some();
+            resident.stop_if(core, Cause::Draining, |_| true);
+            is_busy
+        });
+        busy.count()
+    }
+
+    /// Forgets all: the slave has ended.
+    pub(crate) fn clear(&self) {
+        let rows = std::mem::take(&mut *self.rows());
+        let all = self.all();
+        self.alive.clear();
+        self.keys().clear();
+        for resident in &all {
+            let mut inner = resident.lock();
+            let calls = inner.life.over(End::Drained);
+            // One that is in a slot is given back there.
+            let place = match &inner.place {
+                Place::InSlot { .. } => None,
+                _ => Some(std::mem::replace(&mut inner.place, Place::Nowhere)),
+            };
+            let asked = std::mem::take(&mut inner.awaiting);
+            drop(inner);
+            drop((calls, place, asked));
+        }
+        drop((rows, all));
+    }
+}
+
+/// Refuses a call that was not taken in.
+pub(crate) fn refuse(session: &Session, conversation: ConversationId, cause: Cause) {
+    let failed =
+        dpfw_protocol::message::Failed { timing: Default::default(), failure: cause.into() };
+    // A cause is cut to what fits a frame.
+    let _ = session.outbox.message(conversation, &failed);
+    session.outbox.flush();
+}
+
+impl std::fmt::Debug for Residents {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Residents({})", self.len())
+    }
+}

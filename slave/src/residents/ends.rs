@@ -1,0 +1,157 @@
+//! How residents end, and what ends them.
+//!
+//! Invariants: one ends once, and then it is in no table, its entry is gone, and whoever waited
+//! for it was told; one that is in somebody's hand is ended by whoever has it.
+
+use super::call::{Call, key};
+use super::life::Left;
+use super::requests::ended;
+use super::resident::{Place, Resident, why_ended};
+use super::{Gone, Method};
+use crate::core::Core;
+use crate::session::Session;
+use dpfw_protocol::error::Cause;
+use dpfw_protocol::ids::ResidentId;
+use dpfw_protocol::payload::Payload;
+use dpfw_protocol::resident::End;
+use std::sync::Arc;
+
+impl Resident {
+    /// Ends it when its present call is over; those who wait in its mailbox are told now.
+    pub(super) fn end(self: &Arc<Self>, core: &Arc<Core>, end: End) {
+        let told = self.lock().life.end(end.clone());
+        self.tell(told, &end);
+        let end = self.lock().life.take_to_end();
+        if let Some(end) = end {
+            // On another thread: giving its memory back takes time that whoever serves the links
+            // does not have.
+            let (this, core) = (Arc::clone(self), Arc::clone(core));
+            let handle = core.helm.handle().clone();
+            drop(handle.spawn_blocking(move || this.over(&core, end)));
+        }
+    }
+
+    /// It has ended.
+    pub(super) fn over(self: &Arc<Self>, core: &Arc<Core>, end: End) {
+        let mut inner = self.lock();
+        let told = inner.life.over(end.clone());
+        let place = std::mem::replace(&mut inner.place, Place::Nowhere);
+        let (version, failure) = (inner.version, inner.failure.clone());
+        let (room, mover) = (inner.room.take(), inner.mover.take());
+        inner.state = None;
+        drop(inner);
+        // Before anybody is told, so that whoever was finds its key free and its place given back.
+        drop(place);
+        let gone = Gone { key: self.key.clone(), end: end.clone(), failure };
+        core.residents.remove(self, gone);
+        core.store.remove_resident(&self.key, version);
+        // A drain waits for the last place, and does not miss what is told below.
+        let room = room.filter(|_| end == End::Drained);
+        tracing::debug!(resident = %self.key.key, ?end, "a resident has ended");
+        self.tell(told, &end);
+        if let Some(mover) = mover {
+            let cause = why_ended(&self.key, &end, None);
+            let failed = dpfw_protocol::message::ResidentReply {
+                failure: Some(cause.into()),
+                ..Default::default()
+            };
+            mover.reply(failed, Payload::default());
+        }
+        self.tell_end();
+        drop(room);
+        core.freed();
+    }
+
+    /// Tells those who wait for its end, if it has come.
+    pub(super) fn tell_end(&self) {
+        let mut inner = self.lock();
+        let Some(end) = inner.life.ended().cloned() else {
+            return;
+        };
+        let (asked, failure) = (std::mem::take(&mut inner.awaiting), inner.failure.clone());
+        drop(inner);
+        for one in asked {
+            one.reply(ended(end.clone(), failure.as_ref()), Payload::default());
+        }
+    }
+
+    fn tell(&self, calls: Vec<Call>, end: &End) {
+        let failure = self.lock().failure.clone();
+        for call in calls {
+            call.refuse(why_ended(&self.key, end, failure.as_ref()));
+        }
+    }
+
+    /// A session is gone.
+    pub(super) fn forget(self: &Arc<Self>, core: &Arc<Core>, session: &Arc<Session>) {
+        let mut inner = self.lock();
+        let its = |asked: &mut super::requests::Asked| Arc::ptr_eq(asked.session(), session);
+        let asked: Vec<_> = inner.awaiting.extract_if(.., its).collect();
+        let mover = inner.mover.take_if(its);
+        let (calls, left) = inner.life.forget(key(session));
+        match left {
+            Left::Nothing => drop(inner),
+            Left::Resumed => self.queue(core, inner),
+            Left::Over => {
+                drop(inner);
+                self.end(core, End::Stopped);
+            }
+        }
+        drop((calls, asked, mover));
+    }
+
+    /// Its slave drains: what changed is saved, then it ends.
+    pub(super) fn drain(self: &Arc<Self>, core: &Arc<Core>) {
+        let mut inner = self.lock();
+        if inner.is_changed {
+            inner.life.save_due();
+        }
+        let told = inner.life.end(End::Drained);
+        let end = inner.life.take_to_end();
+        drop(inner);
+        self.tell(told, &End::Drained);
+        match end {
+            Some(end) => self.over(core, end),
+            None => self.queue(core, self.lock()),
+        }
+    }
+
+    /// Its time has come: its pause is over, or its state is to be taken.
+    pub(super) fn due(self: &Arc<Self>, core: &Core) {
+        let mut inner = self.lock();
+        if inner.is_changed {
+            inner.life.save_due();
+        }
+        inner.life.pause_over();
+        self.queue(core, inner);
+    }
+}
+
+impl Call {
+    /// Finds its resident and its method, and goes into the mailbox; or is answered.
+    pub(super) fn take_in(
+        mut self,
+        core: &Arc<Core>,
+        last: &mut Option<Arc<Resident>>,
+        id: ResidentId,
+        method: &mut Method,
+    ) {
+        let resident = match last {
+            Some(resident) if resident.id == id => Arc::clone(resident),
+            _ => match core.residents.find(id, &self.session().namespace) {
+                Ok(resident) => Arc::clone(last.insert(resident)),
+                Err(not_there) => return self.refuse(not_there.cause),
+            },
+        };
+        if core.is_draining() {
+            return self.refuse(Cause::Draining);
+        }
+        match method.find(&resident.class, &resident.loaded, resident.module) {
+            Ok(function) => {
+                self.function = function;
+                resident.accept(core, self);
+            }
+            Err(cause) => self.refuse(cause),
+        }
+    }
+}

@@ -1,0 +1,417 @@
+//! Spawning: an attempt at a constructor, which makes a resident.
+//!
+//! Owns: which keys are being spawned under, and who waits for one. Invariants: under a key one
+//! spawns at a time; whoever would take what is there waits without a slot, and spawns in its
+//! turn if the one before fails, however that ends; an attempt is answered once.
+
+use super::call::key as session_key;
+use super::engine::Lodged;
+use super::resident::{New, Place, Resident, Roles, Room};
+use super::turn::Hands;
+use super::work::Doing;
+use super::{Residents, saved};
+use crate::core::Core;
+use crate::job::{Job, Target};
+use crate::session::Session;
+use crate::slot::{fail, gone, micros, tell};
+use dpfw_protocol::Bytes;
+use dpfw_protocol::error::Cause;
+use dpfw_protocol::ids::AttemptId;
+use dpfw_protocol::message::{SpawnAs, Spawned, There, Timing};
+use dpfw_protocol::resident::{End, LOAD, SAVE, class_of};
+use dpfw_protocol::store::{EntryKind, FullKey, Key};
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+/// As what an attempt spawns, and its turn to do so if it waited for that.
+#[derive(Debug)]
+pub(crate) struct Spawning {
+    pub(super) terms: SpawnAs,
+    turn: Option<Turn>,
+}
+
+impl Spawning {
+    pub(crate) fn new(terms: SpawnAs) -> Self {
+        Self { terms, turn: None }
+    }
+}
+
+/// Who spawns under a key, and who waits for it. Bounded by what sessions may hold.
+#[derive(Debug, Default)]
+pub(super) struct Row {
+    /// The attempt, once its guest runs.
+    under_way: Option<Arc<Resident>>,
+    waiting: VecDeque<Job>,
+}
+
+impl Row {
+    pub(super) fn into_waiting(self) -> VecDeque<Job> {
+        self.waiting
+    }
+}
+
+/// The right to spawn under a key. Whoever lets it go without a resident gives it to the next.
+pub(super) struct Turn {
+    core: Weak<Core>,
+    key: FullKey,
+    is_over: bool,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if !self.is_over
+            && let Some(core) = self.core.upgrade()
+        {
+            pass(&core, &self.key);
+        }
+    }
+}
+
+impl fmt::Debug for Turn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Turn").field(&self.key).finish()
+    }
+}
+
+/// The next that waits spawns.
+fn pass(core: &Arc<Core>, key: &FullKey) {
+    loop {
+        let mut rows = core.residents.rows();
+        let Some(row) = rows.get_mut(key) else {
+            return;
+        };
+        row.under_way = None;
+        let Some(mut job) = row.waiting.pop_front() else {
+            rows.remove(key);
+            return;
+        };
+        drop(rows);
+        if let Some(spawning) = &mut job.spawn {
+            spawning.turn = Some(turn(core, key));
+        }
+        match core.queue.push(job) {
+            Ok(()) => return,
+            Err(mut job) => {
+                // It is passed on here, not within what is dropped.
+                if let Some(turn) = job.spawn.as_mut().and_then(|spawning| spawning.turn.as_mut()) {
+                    turn.is_over = true;
+                }
+                core.refuse(
+                    &job,
+                    Cause::Busy { what: "too many attempts wait at the slave".into() },
+                );
+            }
+        }
+    }
+}
+
+fn turn(core: &Arc<Core>, key: &FullKey) -> Turn {
+    Turn { core: Arc::downgrade(core), key: key.clone(), is_over: false }
+}
+
+/// What becomes of an attempt to spawn.
+enum Claimed {
+    /// It is its turn.
+    Spawn(Job, Turn),
+    /// There is one.
+    There(Job, Arc<Resident>),
+    Not(Job, Cause),
+    /// It waits.
+    Waits,
+}
+
+/// Runs an attempt at a constructor, in a slot whose watch it has entered.
+pub(crate) fn spawn(hands: &mut Hands<'_>, job: Job, started: Instant) {
+    let core = Arc::clone(hands.core);
+    let queued_us = micros(started.saturating_duration_since(job.arrived));
+    let timing = Timing { queued_us, ..Timing::default() };
+    let claimed = match (gone(&core, &job, started), core.is_draining()) {
+        (Some(cause), _) => Claimed::Not(job, cause),
+        (None, true) => Claimed::Not(job, Cause::Draining),
+        (None, false) => claim(&core, job),
+    };
+    let (job, outcome) = match claimed {
+        Claimed::Waits => {
+            hands.watch.leave();
+            return;
+        }
+        Claimed::There(job, resident) => {
+            let outcome = there(&job, &resident);
+            (job, outcome)
+        }
+        Claimed::Not(job, cause) => (job, Err(cause)),
+        Claimed::Spawn(mut job, turn) => match make(&core, &mut job, turn) {
+            Ok(resident) => {
+                return resident.first_turn(hands, Doing::Begin(Some(Box::new(job))), started);
+            }
+            Err(cause) => (job, Err(cause)),
+        },
+    };
+    let told = outcome.and_then(|payload| tell(&job, timing, payload.into()));
+    if let Err(cause) = told {
+        fail(&job, timing, cause);
+    }
+    hands.watch.leave();
+}
+
+/// Finds out whose turn it is to spawn under the attempt's key.
+fn claim(core: &Arc<Core>, mut job: Job) -> Claimed {
+    let Some(spawning) = &mut job.spawn else {
+        return Claimed::Not(job, Cause::Internal { message: "nothing is to be spawned".into() });
+    };
+    let (key, there) = (full(&job.session, &spawning.terms.key), spawning.terms.there);
+    let had_turn = spawning.turn.take();
+    let mut rows = core.residents.rows();
+    if let Some(resident) = core.residents.under(&key) {
+        drop(rows);
+        return match there {
+            There::Take => Claimed::There(job, resident),
+            There::Refuse => Claimed::Not(job, taken(&key, EntryKind::Resident)),
+        };
+    }
+    if let Some(kind) = core.store.kind_of(&key) {
+        drop(rows);
+        return Claimed::Not(job, taken(&key, kind));
+    }
+    if let Some(turn) = had_turn {
+        return Claimed::Spawn(job, turn);
+    }
+    match rows.get_mut(&key) {
+        Some(row) if there == There::Take => {
+            row.waiting.push_back(job);
+            Claimed::Waits
+        }
+        Some(_) => Claimed::Not(job, taken(&key, EntryKind::Resident)),
+        None => {
+            rows.insert(key.clone(), Row::default());
+            Claimed::Spawn(job, turn(core, &key))
+        }
+    }
+}
+
+fn full(session: &Session, key: &Key) -> FullKey {
+    FullKey { namespace: session.namespace.clone(), key: key.clone() }
+}
+
+fn taken(key: &FullKey, kind: EntryKind) -> Cause {
+    Cause::KeyTaken { key: key.key.to_string(), kind }
+}
+
+/// The answer of one that takes what is there, if that is of its class.
+fn there(job: &Job, resident: &Resident) -> Result<Vec<u8>, Cause> {
+    match resident.class == class_of(&job.bound.task) {
+        true => told(resident, true),
+        false => Err(taken(&resident.key, EntryKind::Resident)),
+    }
+}
+
+fn told(resident: &Resident, was_there: bool) -> Result<Vec<u8>, Cause> {
+    let spawned = Spawned { resident: resident.info(), was_there };
+    rmp_serde::to_vec(&spawned).map_err(|e| Cause::Internal { message: e.to_string() })
+}
+
+/// Makes a resident that is to be begun. The turn stays with the job.
+fn make(core: &Arc<Core>, job: &mut Job, turn: Turn) -> Result<Arc<Resident>, Cause> {
+    let residents = &core.residents;
+    let key = turn.key.clone();
+    let Some(spawning) = &mut job.spawn else {
+        return Err(Cause::Internal { message: "nothing is to be spawned".into() });
+    };
+    spawning.turn = Some(turn);
+    let Some(Ok(Target { module, function })) = job.bound.target().cloned() else {
+        return Err(Cause::Internal { message: "its module is not there".into() });
+    };
+    let room = Room::take(&residents.count, residents.allowed.most);
+    let room = room.ok_or_else(|| residents.allowed.lack())?;
+    let Lodged { prepared, place } = residents.engines.lodge(&core.engines, &module)?;
+    let class = class_of(&job.bound.task).to_owned();
+    let role = |name: &str| {
+        let name = format!("{class}.{name}");
+        module.facts().residents.binary_search(&name).ok()
+    };
+    let roles = Roles { constructor: function, save: role(SAVE), load: role(LOAD) };
+    let (args, state) = split(&spawning.terms, &job.args)?;
+    if state.is_some() && roles.load.is_none() {
+        return Err(super::work::no_save(&class));
+    }
+    let new = New {
+        id: residents.next_id(),
+        key: key.clone(),
+        class,
+        owner: job.session.principal.clone(),
+        module: job.bound.module,
+        loaded: module,
+        prepared,
+        roles,
+        terms: SpawnAs { state: None, held: false, ..spawning.terms.clone() },
+        granted: core.limits.granted(job.limits.as_deref()),
+        args,
+        state,
+        held_by: spawning.terms.held.then(|| session_key(&job.session)),
+        room: (room, place),
+    };
+    let resident = Arc::new(Resident::new(core, new));
+    if let Some(row) = residents.rows().get_mut(&key) {
+        row.under_way = Some(Arc::clone(&resident));
+    }
+    Ok(resident)
+}
+
+/// The arguments, and the state behind them if there is one.
+fn split(terms: &SpawnAs, payload: &Bytes) -> Result<(Bytes, Option<Bytes>), Cause> {
+    let Some(len) = terms.state else {
+        return Ok((payload.clone(), None));
+    };
+    let at = usize::try_from(len).ok().and_then(|len| payload.len().checked_sub(len));
+    let too_short = || Cause::BadArguments { message: "they are shorter than the state".into() };
+    let at = at.ok_or_else(too_short)?;
+    Ok((payload.slice(..at), Some(payload.slice(at..))))
+}
+
+/// A resident as an entry of the store.
+struct Kept {
+    resident: Arc<Resident>,
+    core: Weak<Core>,
+}
+
+impl Drop for Kept {
+    /// It was removed, by whomever.
+    fn drop(&mut self) {
+        if let Some(core) = self.core.upgrade() {
+            self.resident.end(&core, End::Stopped);
+        }
+    }
+}
+
+impl Resident {
+    /// The constructor has come to its end.
+    pub(super) fn spawned(
+        self: &Arc<Self>,
+        core: &Arc<Core>,
+        mut job: Job,
+        timing: Timing,
+        outcome: Result<(), Cause>,
+    ) {
+        let queued_us = micros(job.arrived.elapsed()).saturating_sub(timing.run_us);
+        let timing = Timing { queued_us, ..timing };
+        job.bound.learn(std::time::Duration::from_micros(timing.run_us));
+        let settled = outcome.and_then(|()| self.settle(core, &job));
+        let told = settled
+            .and_then(|()| told(self, false))
+            .and_then(|spawned| tell(&job, timing, spawned.into()));
+        match told {
+            Ok(()) => {
+                if let Some(mut turn) = job.spawn.as_mut().and_then(|spawning| spawning.turn.take())
+                {
+                    turn.is_over = true;
+                    self.tell_waiting(core, &turn.key);
+                }
+            }
+            Err(cause) => {
+                if cause == Cause::Draining {
+                    core.drain.interrupted(&job, std::time::Duration::from_micros(timing.run_us));
+                }
+                self.unmade();
+                fail(&job, timing, cause);
+            }
+        }
+    }
+
+    /// It is under its key from now on.
+    fn settle(self: &Arc<Self>, core: &Arc<Core>, job: &Job) -> Result<(), Cause> {
+        if !job.session.is_open() {
+            return Err(Cause::Cancelled);
+        }
+        if core.is_draining() {
+            return Err(Cause::Draining);
+        }
+        let kept = Arc::new(Kept { resident: Arc::clone(self), core: Arc::downgrade(core) });
+        let bytes = saved::charge(self.lock().state.as_ref());
+        let version = core.store.put_resident(&self.key, &self.owner, bytes, kept)?;
+        // If the entry is gone by now, it ends when it is put back.
+        self.lock().version = version;
+        core.residents.insert(self);
+        core.residents.timer().run(core);
+        Ok(())
+    }
+
+    /// Those who waited for it have it.
+    fn tell_waiting(&self, core: &Core, key: &FullKey) {
+        let row = core.residents.rows().remove(key).unwrap_or_default();
+        for job in row.waiting {
+            let queued_us = micros(job.arrived.elapsed());
+            let timing = Timing { queued_us, ..Timing::default() };
+            let told = there(&job, self).and_then(|payload| tell(&job, timing, payload.into()));
+            if let Err(cause) = told {
+                fail(&job, timing, cause);
+            }
+            job.session.outbox.flush();
+        }
+    }
+
+    /// It never was.
+    fn unmade(&self) {
+        let mut inner = self.lock();
+        drop(inner.life.over(End::Failed));
+        let place = std::mem::replace(&mut inner.place, Place::Nowhere);
+        let room = inner.room.take();
+        drop(inner);
+        drop((place, room));
+    }
+}
+
+impl Residents {
+    /// The session's attempts that spawn or wait to.
+    pub(crate) fn attempts(&self, session: &Arc<Session>) -> Vec<AttemptId> {
+        let mut attempts = Vec::new();
+        for row in self.rows().values() {
+            let its = row.waiting.iter().filter(|job| Arc::ptr_eq(&job.session, session));
+            attempts.extend(its.map(|job| job.attempt));
+            let current = row.under_way.as_ref().and_then(|it| it.lock().current);
+            let current = current.filter(|(of, _)| *of == session_key(session));
+            attempts.extend(current.map(|(_, attempt)| AttemptId(attempt)));
+        }
+        attempts
+    }
+
+    /// Takes the session's attempts out that wait to spawn and are meant.
+    pub(crate) fn take(
+        &self,
+        session: &Arc<Session>,
+        is_meant: impl Fn(AttemptId) -> bool,
+    ) -> Vec<Job> {
+        let mut taken = Vec::new();
+        let is_it = |job: &Job| Arc::ptr_eq(&job.session, session) && is_meant(job.attempt);
+        for row in self.rows().values_mut() {
+            if row.waiting.iter().any(is_it) {
+                let waiting = std::mem::take(&mut row.waiting);
+                let (out, stay): (VecDeque<Job>, _) = waiting.into_iter().partition(is_it);
+                row.waiting = stay;
+                taken.extend(out);
+            }
+        }
+        taken
+    }
+
+    /// Stops an attempt whose constructor waits.
+    pub(crate) fn stop_spawning(
+        &self,
+        core: &Arc<Core>,
+        session: &Arc<Session>,
+        attempt: Option<AttemptId>,
+    ) {
+        let under_way: Vec<_> =
+            self.rows().values().filter_map(|row| row.under_way.clone()).collect();
+        for resident in under_way {
+            let is_meant = |(of, number): (usize, u64)| {
+                of == session_key(session) && attempt.is_none_or(|attempt| attempt.0 == number)
+            };
+            resident.stop_if(core, Cause::Cancelled, is_meant);
+        }
+    }
+}
+
+/// Rows by their keys.
+pub(super) type Rows = HashMap<FullKey, Row>;

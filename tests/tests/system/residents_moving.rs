@@ -1,0 +1,97 @@
+//! Residents that go from slave to slave, under load.
+
+use anyhow::Result;
+use dpfw::{Cause, Master, Resident};
+use dpfw_test_tasks::{Counter, Fragile, counter, fragile, unruly};
+use dpfw_tests::fleet::{linked, listening, master, slave};
+use dpfw_tests::wait::{until, within};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+struct Two {
+    masters: [Master; 2],
+    _slaves: [dpfw::Slave; 2],
+}
+
+/// Two masters, each linked to both of two slaves.
+async fn two() -> Result<Two> {
+    let (one, first) = listening(slave("s1", 1)?).await?;
+    let (other, second) = listening(slave("s2", 1)?).await?;
+    let masters = [master(&[&first, &second]).await?, master(&[&first, &second]).await?];
+    Ok(Two { masters, _slaves: [one, other] })
+}
+
+#[tokio::test]
+async fn a_resident_moves_under_load_and_no_call_is_lost_or_done_twice() -> Result<()> {
+    let scene = two().await?;
+    let [here, _] = &scene.masters;
+    let (s1, s2) = (linked(here, "s1")?, linked(here, "s2")?);
+    let c = s1.spawn("k", counter::new(0)).mailbox(32).await?;
+    let is_over = Arc::new(AtomicBool::new(false));
+    let callers = scene.masters.iter().map(|master| {
+        let (master, is_over) = (master.clone(), Arc::clone(&is_over));
+        tokio::spawn(async move {
+            let c: Resident<Counter> = master.resident("k").await?;
+            let (mut numbers, mut under_way) = (Vec::new(), std::collections::VecDeque::new());
+            loop {
+                let ends = is_over.load(Ordering::Relaxed);
+                while under_way.len() < 100 && !ends {
+                    under_way.push_back(c.call(counter::bump()));
+                }
+                match under_way.pop_front() {
+                    Some(call) => numbers.push(within("a number", call).await??),
+                    None => return anyhow::Ok(numbers),
+                }
+            }
+        })
+    });
+    let callers: Vec<_> = callers.collect();
+    for n in 0..6 {
+        let before = within("how it is", c.info()).await??.served;
+        within("the move", c.move_to([&s2, &s1][n % 2])).await??;
+        assert_eq!(c.slave(), *[&s2, &s1][n % 2]);
+        let more = async || Ok(within("how it is", c.info()).await??.served > 50);
+        until(&format!("calls behind move {n}, of {before} before"), more).await?;
+    }
+    is_over.store(true, Ordering::Relaxed);
+    let mut all = Vec::new();
+    for caller in callers {
+        let numbers = within("the caller", caller).await???;
+        assert!(numbers.is_sorted(), "the calls of a master are in their order");
+        all.extend(numbers);
+    }
+    all.sort_unstable();
+    assert_eq!(all, (1..=all.len() as u64).collect::<Vec<_>>());
+    assert_eq!(scene.masters[1].residents("").await?.len(), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_cannot_be_moved_stays_where_it_is() -> Result<()> {
+    let scene = two().await?;
+    let [here, _] = &scene.masters;
+    let (s1, s2) = (linked(here, "s1")?, linked(here, "s2")?);
+    // It saves nothing.
+    let u = s1.spawn("u", unruly::new()).await?;
+    within("the move", u.move_to(&s2)).await?.expect_err("it does not save");
+    assert_eq!(u.call(unruly::calls()).await?, 1);
+    // Its key is taken there.
+    let c = s1.spawn("k", counter::new(5)).await?;
+    s2.store().put("k", &1).await?;
+    let error = within("the move", c.move_to(&s2)).await?.expect_err("the key is taken");
+    assert!(matches!(error.cause(), Cause::KeyTaken { .. }), "{error}");
+    assert_eq!(c.call(counter::bump()).await?, 6);
+    // It cannot be loaded there.
+    let f = s1.spawn("f", fragile::new("broken".into(), true)).await?;
+    let error = within("the move", f.move_to(&s2)).await?.expect_err("it does not load");
+    assert!(error.to_string().contains("what was saved is broken"), "{error}");
+    assert_eq!(f.call(fragile::text()).await?, "broken");
+    f.call(fragile::write("whole".into())).await?;
+    within("the move", f.move_to(&s2)).await??;
+    assert_eq!(f.call(fragile::text()).await?, "whole");
+    // To where it is already.
+    within("no move", f.move_to(&s2)).await??;
+    let found = here.resident::<Fragile>("f").await?;
+    assert_eq!((found.slave(), found == f), (s2, true));
+    Ok(())
+}
