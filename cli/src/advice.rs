@@ -2,7 +2,7 @@
 //!
 //! Invariant: only what this program can do or show is advised.
 
-use dpfw::{Cause, DialError, Limit};
+use dpfw::{Cause, DialError, Limit, Storage};
 
 /// What to try when a task ended so.
 pub(crate) fn on(cause: &Cause) -> Option<String> {
@@ -11,6 +11,10 @@ pub(crate) fn on(cause: &Cause) -> Option<String> {
         Cause::DeadlineExceeded => "--timeout gives it more time",
         Cause::Busy { .. } => "try it again later, or with more slaves (--slave)",
         Cause::KeyGone { .. } => "`dpfw store list` shows which keys a slave has",
+        Cause::Storage { what: Storage::Absent } => "start it with `dpfw slave --store DIR`",
+        Cause::Storage { what: Storage::Full } => {
+            "make room on the slave's disk, or remove entries"
+        }
         Cause::Draining => "try it with another slave (--slave)",
         Cause::NoSlaves | Cause::SlaveLost { .. } | Cause::AttemptsExhausted { .. } => {
             "`dpfw slaves --slave ADDR` shows which slaves answer"
@@ -35,7 +39,7 @@ fn on_limit(limit: &Limit) -> Option<String> {
         Limit::Functions => "--functions",
         Limit::Data => "--data",
         Limit::Log => "--log-bytes",
-        Limit::Quota => "--store",
+        Limit::Quota => "--store-bytes",
         Limit::Entries => "--store-entries",
         _ => return None,
     };

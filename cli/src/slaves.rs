@@ -163,16 +163,16 @@ impl Watched<'_> {
     }
 }
 
-const HEAD: [&str; 15] = [
+const HEAD: [&str; 16] = [
     "SLAVE", "NAME", "STATE", "SLOTS", "RUNNING", "WAITING", "QUEUED", "LOAD", "MEMORY", "STORE",
-    "ENTRIES", "EVICTED", "MODULES", "UPTIME", "VERSION",
+    "DISK", "ENTRIES", "EVICTED", "MODULES", "UPTIME", "VERSION",
 ];
 
-const COLUMNS: [Align; 15] = {
+const COLUMNS: [Align; 16] = {
     use Align::{Left, Right};
     [
-        Left, Left, Left, Right, Right, Right, Right, Right, Right, Right, Right, Right, Right,
-        Right, Left,
+        Left, Left, Left, Right, Right, Right, Right, Right, Right, Right, Left, Right, Right,
+        Right, Right, Left,
     ]
 };
 
@@ -195,6 +195,7 @@ fn row(address: &Address, seen: &Result<Seen, Failure>) -> Vec<String> {
         format!("{:.2}", now.load),
         size(now.memory_bytes),
         size(now.store_bytes),
+        now.disk.to_string(),
         now.store_entries.to_string(),
         now.store_evicted.to_string(),
         now.modules.to_string(),
@@ -223,7 +224,7 @@ fn object(address: &Address, seen: &Result<Seen, Failure>) -> Value {
         "running": now.running, "waiting": now.waiting, "queued": now.queued,
         "sandboxes": now.sandboxes, "load": now.load, "memory_bytes": now.memory_bytes,
         "store_bytes": now.store_bytes, "store_entries": now.store_entries,
-        "store_evicted": now.store_evicted,
+        "store_evicted": now.store_evicted, "disk": now.disk.as_str(),
         "modules": now.modules, "links": now.links, "uptime_s": now.uptime.as_secs(),
         "version": now.agent,
     })

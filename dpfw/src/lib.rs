@@ -32,14 +32,14 @@ pub use dpfw_master::{
     Conditional, Description, Dial, DialError, EncodeError, ExitStatus, FirstError, Image, ImageAt,
     ImageId, ImageUse, Init, Initialise, Kept, Keys, Limit, LinkLost, Listed, ListenError,
     Location, Map, Module, Named, Network, Origin, Output, Placed, Policy, Program, ProgramHandle,
-    Progress, Receipt, ReserveError, Reserved, Slave as LinkedSlave, Stats, Stdout, Store,
+    Progress, Receipt, ReserveError, Reserved, Slave as LinkedSlave, Stats, Stdout, Storage, Store,
     StoreError, Stored, Task, TaskError, TaskHandle, TaskLimits, TaskResult, Transfer, Trap,
     Unended,
 };
 /// What watching, writing and listing a keyed store tell and take.
 pub mod store {
     pub use dpfw_master::{
-        Change, Changes, EntryKind, Event, Everywhere, Watch, WatchEverywhere, What, Write,
+        Change, Changes, Disk, EntryKind, Event, Everywhere, Watch, WatchEverywhere, What, Write,
     };
 }
 pub use dpfw_protocol::hello::Namespace;
@@ -47,8 +47,8 @@ pub use dpfw_protocol::ids::{ModuleHash, PeerId};
 pub use dpfw_protocol::signature::{Field, TaskRecord, TypeRecord};
 pub use dpfw_protocol::text::{acts_on_terminal, escaped};
 pub use dpfw_slave::{
-    Builder as SlaveBuilder, Depth, Drained, Facts, Kind, Limits, LimitsError, Slave, StartError,
-    Unfinished, cache_directory, inspect,
+    Builder as SlaveBuilder, Depth, DirectoryError, Drained, Facts, Kind, Limits, LimitsError,
+    Slave, StartError, Unfinished, cache_directory, inspect,
 };
 /// What an inspection finds.
 pub mod inspection {

@@ -210,6 +210,12 @@ pub enum Cause {
         /// The slave that has it.
         to: String,
     },
+    /// What was to be on disk is not: it was refused, or changed in memory alone.
+    #[error("nothing is written to disk: {}", what.reason())]
+    Storage {
+        /// What is the matter with the slave's disk.
+        what: Storage,
+    },
     /// The master was shut down.
     #[error("the master was shut down")]
     Shutdown,
@@ -401,6 +407,29 @@ words! {
     }
 }
 
+words! {
+    /// What is the matter with the disk of a store.
+    Storage {
+        /// There is no room. Writing goes on when there is.
+        Full = "full",
+        /// It failed, and is not trusted until the slave starts again.
+        Failed = "failed",
+        /// The slave has no directory: all is in memory.
+        Absent = "absent",
+    }
+}
+
+impl Storage {
+    fn reason(&self) -> &str {
+        match self {
+            Self::Full => "the slave's disk is full",
+            Self::Failed => "the slave's disk failed; its log says how",
+            Self::Absent => "the slave has no directory for its store",
+            Self::Other(word) => word,
+        }
+    }
+}
+
 impl Limit {
     /// An amount of what is limited, in words.
     pub fn amount(&self, allowed: u64) -> String {
@@ -458,6 +487,7 @@ impl Cause {
             Self::ResidentEnded { .. } => 43,
             Self::ResidentRestarted { .. } => 44,
             Self::ResidentMoved { .. } => 45,
+            Self::Storage { .. } => 46,
             Self::Unknown { code, .. } => *code,
         }
     }
@@ -543,6 +573,7 @@ impl From<Cause> for Failure {
             | Cause::ResidentMoved { key: name, to: message } => {
                 Self { name, message, ..Self::default() }
             }
+            Cause::Storage { what } => Self { name: what.as_str().into(), ..Self::default() },
             Cause::MissingTask { name, known } => Self { name, list: known, ..Self::default() },
             Cause::Ring { keys } => Self { list: keys, ..Self::default() },
             Cause::SlaveLost { may_have_run } => {
@@ -625,6 +656,7 @@ impl From<Failure> for Cause {
             43 => Self::ResidentEnded { key: name, why: message },
             44 => Self::ResidentRestarted { key: name },
             45 => Self::ResidentMoved { key: name, to: message },
+            46 => Self::Storage { what: name.as_str().into() },
             code => Self::Unknown { code, message },
         }
     }
@@ -673,6 +705,7 @@ mod tests {
             Cause::ResidentEnded { key: "k".into(), why: text() },
             Cause::ResidentRestarted { key: "k".into() },
             Cause::ResidentMoved { key: "k".into(), to: "slave-2".into() },
+            Cause::Storage { what: Storage::Full },
             Cause::Ring { keys: vec!["x".into(), "y".into()] },
             Cause::KeyGone { key: "part/1".into() },
             Cause::Unknown { code: 999, message: text() },

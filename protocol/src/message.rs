@@ -11,7 +11,7 @@ use crate::ids::{AttemptId, BindId, ConversationId, ModuleHash};
 use crate::limits::{MAX_BODY, MAX_LISTED, MAX_MESSAGE, MAX_NAME, MAX_NEEDS, MAX_TEXT};
 use crate::payload::whole;
 use crate::signature::Signature;
-use crate::store::{EntryInfo, StoreOp, Terms};
+use crate::store::{Disk, EntryInfo, StoreOp, Terms};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 mod image;
@@ -113,7 +113,8 @@ pub struct StoreRequest {
     pub op: StoreOp,
     /// The length of the value.
     pub payload: u64,
-    /// On what terms a value is kept that is written. Not there if it stays.
+    /// On what terms a value is kept that is written, and any change is answered. Not there if
+    /// it stays and is answered at once.
     #[serde(default, skip_serializing_if = "Terms::is_plain")]
     pub terms: Terms,
 }
@@ -323,6 +324,9 @@ pub struct Description {
     pub agent: String,
     /// Whether nothing new is admitted.
     pub draining: bool,
+    /// Whether the store's values are on disk. Not there if they are in memory only.
+    #[serde(default, skip_serializing_if = "Disk::is_memory")]
+    pub disk: Disk,
 }
 
 /// The link ends, and why.

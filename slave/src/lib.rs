@@ -58,3 +58,4 @@ pub use limits::{Limits, LimitsError};
 pub use local::{Local, LocalTask};
 pub use module::facts::{Facts, Kind};
 pub use slave::Slave;
+pub use store::DirectoryError;

@@ -12,6 +12,7 @@ use crate::module::code::{CodeId, Wanted};
 use crate::module::image::{Source, fetch};
 use crate::queue::Reservation;
 use crate::session::{MOST_HELD, Session};
+use crate::store::Answer;
 use dpfw_link::{Inbox, LinkError};
 use dpfw_protocol::Bytes;
 use dpfw_protocol::changes::{Unwatch, Watch};
@@ -272,7 +273,8 @@ impl Reader {
         let mut held = self.session.hold(&self.core.held).ok_or_else(busy)?;
         let has_room = held.take(dispatch.payload, most_arriving(&self.core));
         let deadline = dispatch.budget_us.and_then(|us| now.checked_add(Duration::from_micros(us)));
-        let Extras { limits, keep, needs, .. } = dispatch.extras.map_or_else(Extras::default, |it| *it);
+        let Extras { limits, keep, needs, .. } =
+            dispatch.extras.map_or_else(Extras::default, |it| *it);
         let job = Job {
             session: Arc::clone(&self.session),
             _held: held,
@@ -396,11 +398,7 @@ impl Reader {
                 self.offered(&offer, |offer| source_of(offer, bytes));
             }
             Ok(Step::Complete(Arriving::Value(request), value)) => {
-                let Session { namespace, principal, .. } = &*self.session;
-                let StoreRequest { op, terms, .. } = request;
-                let answer =
-                    self.core.store.apply_on(terms, namespace, principal, op, value, &|| true);
-                self.reply(conversation, answer);
+                self.apply(conversation, request, value);
             }
             Ok(Step::More(Some(bytes))) => {
                 self.session.outbox.grant(conversation, bytes)?;
@@ -413,6 +411,27 @@ impl Reader {
             Err(error) => return Err(LinkError::Broken(error.to_string())),
         }
         Ok(())
+    }
+
+    /// Does what is asked of the store. What waits for the disk is answered by its thread.
+    fn apply(&self, conversation: ConversationId, request: StoreRequest, value: Bytes) {
+        let (core, session) = (&self.core, &self.session);
+        let StoreRequest { op, terms, .. } = request;
+        let is_awaited = core.store.is_awaited(&op, terms);
+        let Session { namespace, principal, .. } = &**session;
+        let answer = core.store.apply_on(terms, namespace, principal, op, value, &|| true);
+        match answer {
+            Ok(answer) if is_awaited => {
+                let session = Arc::clone(session);
+                core.store.when_kept(Box::new(move |kept| {
+                    // Whoever calls this flushes.
+                    reply(&session, conversation, kept.map(|()| answer));
+                }));
+                // It was answered already if the disk takes nothing.
+                self.session.outbox.flush();
+            }
+            other => self.reply(conversation, other),
+        }
     }
 
     /// Does not take a payload, and lets the master stop sending it.
@@ -443,25 +462,9 @@ impl Reader {
         self.core.offered(&self.session, CodeId::Image(wanted.built), source(offer));
     }
 
-    fn reply(&self, conversation: ConversationId, answer: Result<crate::store::Answer, Cause>) {
-        let (answer, failure) = match answer {
-            Ok(answer) => (answer, None),
-            Err(cause) => (Default::default(), Some(cause.into())),
-        };
-        let reply = StoreReply {
-            failure,
-            hit: answer.hit,
-            version: answer.version,
-            entries: answer.entries,
-            more: answer.more,
-            payload: answer.value.len() as u64,
-        };
-        let outbox = &self.session.outbox;
-        if let Err(error) = outbox.message_with(conversation, &reply, answer.value.into()) {
-            tracing::error!(%error, "an answer of the store cannot be told");
-        }
-        self.session.look_for_clog();
-        outbox.flush();
+    fn reply(&self, conversation: ConversationId, answer: Result<Answer, Cause>) {
+        reply(&self.session, conversation, answer);
+        self.session.outbox.flush();
     }
 
     fn locate(&self, conversation: ConversationId, keys: &[Key]) {
@@ -498,6 +501,27 @@ impl Reader {
         let wish = Reservation { session: Arc::clone(&self.session), conversation };
         self.core.reserve(wish, wait);
     }
+}
+
+/// Queues the answer to a request of the store.
+fn reply(session: &Session, conversation: ConversationId, answer: Result<Answer, Cause>) {
+    let (answer, failure) = match answer {
+        Ok(answer) => (answer, None),
+        Err(cause) => (Answer::default(), Some(cause.into())),
+    };
+    let reply = StoreReply {
+        failure,
+        hit: answer.hit,
+        version: answer.version,
+        entries: answer.entries,
+        more: answer.more,
+        payload: answer.value.len() as u64,
+    };
+    let told = session.outbox.message_with(conversation, &reply, answer.value.into());
+    if let Err(error) = told {
+        tracing::error!(%error, "an answer of the store cannot be told");
+    }
+    session.look_for_clog();
 }
 
 /// What an image is made of, as it arrived.

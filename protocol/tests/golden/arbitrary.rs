@@ -13,7 +13,7 @@ use dpfw_protocol::message::{
     Recall, Status, StoreReply, StoreRequest, TaskFlags, Timing,
 };
 use dpfw_protocol::signature::{Field, Signature, TaskRecord, TypeRecord};
-use dpfw_protocol::store::{EntryInfo, EntryKind, Key, Principal, StoreOp, Terms};
+use dpfw_protocol::store::{Disk, EntryInfo, EntryKind, Key, Principal, StoreOp, Terms};
 use dpfw_protocol::task_limits::TaskLimits;
 use proptest::collection::vec;
 use proptest::option;
@@ -147,8 +147,8 @@ fn op() -> impl Strategy<Value = StoreOp> {
 }
 
 fn terms() -> impl Strategy<Value = Terms> {
-    (any::<bool>(), option::of(any::<u64>()))
-        .prop_map(|(evictable, ttl_ms)| Terms { evictable, ttl_ms })
+    (any::<[bool; 2]>(), option::of(any::<u64>()))
+        .prop_map(|([evictable, durable], ttl_ms)| Terms { evictable, ttl_ms, durable })
 }
 
 fn changed() -> impl Strategy<Value = Changed> {
@@ -211,12 +211,15 @@ fn status() -> impl Strategy<Value = Status> {
 }
 
 fn description() -> impl Strategy<Value = Description> {
-    (any::<[u32; 8]>(), any::<[u64; 5]>(), ".{0,60}", any::<bool>()).prop_map(
+    let disks = vec![Disk::Memory, Disk::Durable, Disk::Full, Disk::Failed];
+    let disk = prop::sample::select(disks);
+    (any::<[u32; 8]>(), any::<[u64; 5]>(), ".{0,60}", any::<bool>(), disk).prop_map(
         |(
             small,
             [memory, store_bytes, store_entries, store_evicted, uptime_s],
             agent,
             draining,
+            disk,
         )| {
             let [slots, running, waiting, queued, sandboxes, load_milli, modules, links] = small;
             Description {
@@ -235,6 +238,7 @@ fn description() -> impl Strategy<Value = Description> {
                 uptime_s,
                 agent,
                 draining,
+                disk,
             }
         },
     )

@@ -11,7 +11,7 @@ use dpfw_protocol::message::{
     StoreReply, StoreRequest, TaskFlags, Timing, Waiting, close,
 };
 use dpfw_protocol::signature::{Field, Signature, TaskRecord, TypeRecord};
-use dpfw_protocol::store::{EntryInfo, EntryKind, Key, Principal, StoreOp, Terms};
+use dpfw_protocol::store::{Disk, EntryInfo, EntryKind, Key, Principal, StoreOp, Terms};
 use dpfw_protocol::task_limits::TaskLimits;
 use std::array;
 use std::time::Duration;
@@ -216,10 +216,11 @@ pub(crate) fn need_module() -> NeedModule {
 }
 
 /// Every operation on the store.
-pub(crate) fn store_requests() -> [(StoreRequest, &'static [u8]); 9] {
+pub(crate) fn store_requests() -> [(StoreRequest, &'static [u8]); 11] {
     let ask = |op| StoreRequest { op, payload: 0, terms: Terms::default() };
     let write = |op| StoreRequest { op, payload: 2, terms: Terms::default() };
-    let terms = Terms { evictable: true, ttl_ms: Some(60_000) };
+    let terms = Terms { evictable: true, ttl_ms: Some(60_000), durable: false };
+    let durable = Terms { durable: true, ..Terms::default() };
     let key = || key("k");
     [
         (ask(StoreOp::Get { key: key() }), b""),
@@ -234,6 +235,8 @@ pub(crate) fn store_requests() -> [(StoreRequest, &'static [u8]); 9] {
         (ask(StoreOp::GetRange { key: key(), offset: 1000, len: 65_536 }), b""),
         (ask(StoreOp::Pin { key: key(), pinned: true }), b""),
         (StoreRequest { terms, ..write(StoreOp::Put { key: key() }) }, b"\xcc\xc8"),
+        (StoreRequest { terms: durable, ..write(StoreOp::Put { key: key() }) }, b"\xcc\xc8"),
+        (StoreRequest { terms: durable, ..ask(StoreOp::Remove { key: key() }) }, b""),
     ]
 }
 
@@ -339,7 +342,13 @@ pub(crate) fn description() -> Description {
         uptime_s: 86_400,
         agent: "dpfw 0.1.0".into(),
         draining: false,
+        disk: Disk::Memory,
     }
+}
+
+/// Of a slave that keeps its store on disk.
+pub(crate) fn description_with_a_disk() -> Description {
+    Description { disk: Disk::Durable, ..description() }
 }
 
 pub(crate) fn closing() -> Close {

@@ -175,3 +175,30 @@ pub fn mutter(text: String, panics: bool) -> Result<u64, StoreError> {
 pub fn hoard(len: u64) -> u64 {
     std::hint::black_box(vec![1u8; len as usize]).len() as u64
 }
+
+/// Puts a number, which is on disk when the task ends.
+///
+/// # Errors
+/// [`StoreError`].
+#[task]
+pub fn put_durable(key: String, value: u64) -> Result<u64, StoreError> {
+    store::durable().put(&key, &value)
+}
+
+/// Removes an entry, which is gone from the disk when the task ends.
+///
+/// # Errors
+/// [`StoreError`].
+#[task]
+pub fn remove_durable(key: String) -> Result<bool, StoreError> {
+    store::durable().remove(&key)
+}
+
+/// Waits until all is on disk.
+///
+/// # Errors
+/// [`StoreError`].
+#[task]
+pub fn sync() -> Result<(), StoreError> {
+    store::sync()
+}
