@@ -10,19 +10,25 @@ use dpfw_tests::process::Process;
 use dpfw_tests::wait::{until, within};
 use futures_util::future::join_all;
 use rustix::process::{Resource, Rlimit, Signal, prlimit};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use tempfile::TempDir;
 
 const SLAVE: &str = env!("CARGO_BIN_EXE_dpfw-test-slave");
 
+/// Where a slave keeps its store. It is made by the slave, as it has to be.
+fn place(directory: &TempDir) -> PathBuf {
+    directory.path().join("store")
+}
+
 fn keeping(directory: &TempDir) -> Result<SlaveBuilder> {
-    Ok(slave("s1", 1)?.store(directory.path()))
+    Ok(slave("s1", 1)?.store(place(directory)))
 }
 
 /// A slave in a process of its own, whose files are at most so long.
 async fn kept_by(directory: &TempDir, longest: Option<u64>) -> Result<Process> {
-    Process::keeping(SLAVE, "s1", directory.path(), longest).await
+    Process::keeping(SLAVE, "s1", &place(directory), longest).await
 }
 
 async fn reach(process: &Process) -> Result<(Master, LinkedSlave)> {
@@ -132,10 +138,8 @@ async fn f51_a_full_disk_is_told_and_left_behind() -> Result<()> {
 
     // There is room again.
     prlimit(Some(process.pid()), Resource::Fsize, Rlimit { current: None, maximum: None })?;
-    until("the disk to be used again", async || {
-        Ok(there.describe().await?.disk == Disk::Durable)
-    })
-    .await?;
+    until("the disk to be used again", async || Ok(there.describe().await?.disk == Disk::Durable))
+        .await?;
     within("the put", store.put("after", "small").durable()).await??;
     process.kill()?;
     let process = kept_by(&directory, None).await?;
@@ -153,12 +157,18 @@ async fn f55_a_second_process_is_refused_and_told_why() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let first = kept_by(&directory, None).await?;
     let mut second = Command::new(SLAVE);
-    second.args(["s2", "1"]).arg(fleet::cache()?).env("DPFW_TEST_STORE", directory.path());
-    let second = second.stdin(Stdio::piped()).output()?;
+    second.args(["s2", "1"]).arg(fleet::cache()?).env("DPFW_TEST_STORE", place(&directory));
+    let mut second = second.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    // It would end with its standard input.
+    let _stdin = second.stdin.take();
+    let second = second.wait_with_output()?;
     ensure!(!second.status.success(), "it has started");
     let told = String::from_utf8_lossy(&second.stderr);
     let expected = format!("the store of another slave (process {})", first.id());
-    ensure!(told.contains(&expected) && told.contains(&*directory.path().to_string_lossy()), "{told}");
+    ensure!(
+        told.contains(&expected) && told.contains(&*place(&directory).to_string_lossy()),
+        "{told}"
+    );
     // The first notices nothing.
     let (_master, there) = reach(&first).await?;
     within("the put", there.store().put("a", &1).durable()).await??;
@@ -199,7 +209,8 @@ async fn come_and_go(store: &Store, round: u64) -> Option<String> {
     let mut last = None;
     for n in 0u64.. {
         let key = format!("gone/{round}/{n}");
-        if store.put(&key, &n).durable().await.is_err() || store.remove_durable(&key).await.is_err() {
+        if store.put(&key, &n).durable().await.is_err() || store.remove_durable(&key).await.is_err()
+        {
             break;
         }
         last = Some(key);
@@ -211,7 +222,8 @@ async fn come_and_go(store: &Store, round: u64) -> Option<String> {
 async fn check(store: &Store, counted: &[(String, Counted)]) -> Result<()> {
     for (key, counted) in counted {
         let [sent, acknowledged, version] =
-            [&counted.sent, &counted.acknowledged, &counted.version].map(|n| n.load(Ordering::SeqCst));
+            [&counted.sent, &counted.acknowledged, &counted.version]
+                .map(|n| n.load(Ordering::SeqCst));
         let found = store.get_versioned::<u64>(key).await?;
         let (value, of) = found.map_or((0, 0), |found| (found.value, found.version));
         ensure!(value >= acknowledged, "{key} has {value}, and {acknowledged} was acknowledged");
@@ -237,7 +249,8 @@ async fn f54_a_slave_that_is_killed_a_hundred_times_loses_nothing_acknowledged()
         }
         // Each kill meets another moment.
         let (acknowledged, enough) = (AtomicU64::new(0), 10 + round * 7 % 53);
-        let writers = counted.iter().map(|(key, counted)| count(&store, key, counted, &acknowledged));
+        let writers =
+            counted.iter().map(|(key, counted)| count(&store, key, counted, &acknowledged));
         let kill = async {
             until("writes to be acknowledged", async || {
                 Ok(acknowledged.load(Ordering::SeqCst) >= enough)
@@ -260,7 +273,7 @@ async fn f54_a_slave_that_is_killed_a_hundred_times_loses_nothing_acknowledged()
 async fn f54_what_a_kill_left_is_said_to_be_the_last_whole_commit() -> Result<()> {
     let lines = Lines::capture();
     let directory = tempfile::tempdir()?;
-    let place = directory.path().to_string_lossy().into_owned();
+    let place = place(&directory).to_string_lossy().into_owned();
     let mut process = kept_by(&directory, None).await?;
     let (_master, there) = reach(&process).await?;
     within("the put", there.store().put("a", &1).durable()).await??;
