@@ -4,12 +4,13 @@ use crate::apart::Apart;
 use crate::process::Process;
 use crate::report::{percentile, print};
 use crate::tcp::{self, BULK};
-use crate::{images, pipeline, programs, queued, residents};
+use crate::{durable, images, pipeline, programs, queued, residents};
 use anyhow::{Context, Result, bail, ensure};
 use dpfw::{Limits, Master};
 use dpfw_bench_tasks::{fresh_add, give, take};
 use dpfw_slave::Local;
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// Bytes of a dispatch of `fresh_add(2, 3)` on the wire: 16 of header, 2 of length, 5 of
@@ -69,6 +70,12 @@ pub(crate) fn all(rounds: usize, only: Option<&str>) -> Result<()> {
         if bench.wants("resident_bytes") {
             residents::bytes(|| bench.slave(), bench.rounds).await?;
         }
+        if bench.wants("durable_puts_per_s") {
+            durable::puts(&bench.cache(), bench.rounds).await?;
+        }
+        if bench.wants("recovery_ms") {
+            durable::recovery(&bench.cache(), bench.rounds).await?;
+        }
         if bench.wants("program_start_us") {
             programs::start(&bench.slave()?, bench.rounds).await?;
         }
@@ -87,7 +94,11 @@ impl Bench {
     }
 
     fn slave(&self) -> Result<Process> {
-        Process::slave(&self.cache.path().join("cache"))
+        Process::slave(&self.cache())
+    }
+
+    fn cache(&self) -> PathBuf {
+        self.cache.path().join("cache")
     }
 
     /// One task at a time, beside a bare echo of as many bytes.

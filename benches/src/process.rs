@@ -42,6 +42,14 @@ impl Process {
         Self::start(&dpfw()?, &args)
     }
 
+    /// The same, with its store in a directory.
+    pub(crate) fn keeping(cache: &Path, store: &Path) -> Result<Self> {
+        let [cache, store] = [cache, store].map(|path| path.display().to_string());
+        let args = ["slave", "--listen", "127.0.0.1:0", "--slots", "1", "--cache", &cache];
+        let more = ["--store", &store, "--store-entries", "3000000", "--store-bytes", "4GiB"];
+        Self::start(&dpfw()?, &[&args[..], &more].concat())
+    }
+
     /// Resident memory in MiB.
     pub(crate) fn resident_mib(&self) -> Result<f64> {
         mib(&self.child.id().to_string(), "VmRSS:")

@@ -2,7 +2,7 @@
 //!
 //! Invariant: only what this program can do or show is advised.
 
-use dpfw::{Cause, DialError, Limit};
+use dpfw::{Cause, DialError, Limit, Storage};
 
 /// What to try when a task ended so.
 pub(crate) fn on(cause: &Cause) -> Option<String> {
@@ -18,6 +18,10 @@ pub(crate) fn on(cause: &Cause) -> Option<String> {
         Cause::KeyTaken { .. } => "--get takes a resident that is there already",
         Cause::ResidentRestarted { .. } => "the call has not run: try it again",
         Cause::KeyGone { .. } => "`dpfw store list` shows which keys a slave has",
+        Cause::Storage { what: Storage::Absent } => "start it with `dpfw slave --store DIR`",
+        Cause::Storage { what: Storage::Full } => {
+            "make room on the slave's disk, or remove entries"
+        }
         Cause::NeedsImage { .. } => {
             "`dpfw image build MODULE INIT --name KEY` makes one, `--image KEY` starts from it"
         }
@@ -48,7 +52,7 @@ fn on_limit(limit: &Limit) -> Option<String> {
         Limit::Functions => "--functions",
         Limit::Data => "--data",
         Limit::Log => "--log-bytes",
-        Limit::Quota => "--store",
+        Limit::Quota => "--store-bytes",
         Limit::Entries => "--store-entries",
         Limit::ImageTime => "--image-time",
         Limit::ImageMemory => "--image-memory",

@@ -87,7 +87,7 @@ pub(crate) struct LimitOptions {
     image_memory: Size,
     /// Bytes of the keyed store
     #[arg(long, value_name = "SIZE", default_value_t = Size(DEFAULTS.store_bytes))]
-    store: Size,
+    store_bytes: Size,
     /// Entries of the keyed store
     #[arg(long, value_name = "N", default_value_t = DEFAULTS.store_entries)]
     store_entries: u64,
@@ -130,7 +130,7 @@ impl LimitOptions {
         limits.warm = self.warm.0;
         limits.image_time = self.image_time.0;
         limits.image_memory = self.image_memory.0;
-        limits.store_bytes = self.store.0;
+        limits.store_bytes = self.store_bytes.0;
         limits.store_entries = self.store_entries;
         limits.queued = self.queued;
         limits.sandboxes = self.sandboxes;

@@ -6,13 +6,14 @@ use crate::run::output_failed;
 use crate::screen::Screen;
 use crate::settings::{self, LimitOptions, SlotOptions};
 use crate::signals::Signals;
-use crate::units::Span;
+use crate::units::{Size, Span};
 use clap::Args;
 use dpfw::{Dial, DialError, Drained, Network, PeerId, Slave, Unfinished};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Runs a slave until SIGINT or SIGTERM.
@@ -40,12 +41,24 @@ pub(crate) struct SlaveCommand {
     /// How long a drain waits for what runs
     #[arg(long, value_name = "DURATION", default_value_t = Span(Duration::from_secs(30)))]
     drain: Span,
+    /// Where the values of the keyed store are kept, and are there again after a restart; without
+    /// it all is in memory. A directory of mode 0700, which no other slave may have meanwhile
+    #[arg(long, value_name = "DIR", value_parser = store)]
+    store: Option<PathBuf>,
     #[command(flatten)]
     reach: Reach,
     #[command(flatten)]
     slots: SlotOptions,
     #[command(flatten)]
     limits: LimitOptions,
+}
+
+/// A directory, and not the size that is another option's.
+fn store(text: &str) -> Result<PathBuf, String> {
+    match text.parse::<Size>() {
+        Ok(_) => Err("it is a directory; the store's size is --store-bytes".into()),
+        Err(_) => Ok(text.into()),
+    }
 }
 
 fn name(text: &str) -> Result<PeerId, String> {
@@ -71,6 +84,9 @@ impl SlaveCommand {
             settings::slave(&self.slots, &self.limits).network(network).drain_limit(self.drain.0);
         if let Some(name) = &self.name {
             builder = builder.name(name.clone());
+        }
+        if let Some(directory) = &self.store {
+            builder = builder.store(directory);
         }
         let slave = builder.build()?;
         if let Err(error) = self.listen(&slave, screen).await? {

@@ -163,7 +163,7 @@ impl Watched<'_> {
     }
 }
 
-const HEAD: [&str; 16] = [
+const HEAD: [&str; 17] = [
     "SLAVE",
     "NAME",
     "STATE",
@@ -174,6 +174,7 @@ const HEAD: [&str; 16] = [
     "LOAD",
     "MEMORY",
     "STORE",
+    "DISK",
     "ENTRIES",
     "EVICTED",
     "RESIDENTS",
@@ -182,11 +183,11 @@ const HEAD: [&str; 16] = [
     "VERSION",
 ];
 
-const COLUMNS: [Align; 16] = {
+const COLUMNS: [Align; 17] = {
     use Align::{Left, Right};
     [
-        Left, Left, Left, Right, Right, Right, Right, Right, Right, Right, Right, Right, Right,
-        Right, Right, Left,
+        Left, Left, Left, Right, Right, Right, Right, Right, Right, Right, Left, Right, Right,
+        Right, Right, Right, Left,
     ]
 };
 
@@ -209,6 +210,7 @@ fn row(address: &Address, seen: &Result<Seen, Failure>) -> Vec<String> {
         format!("{:.2}", now.load),
         size(now.memory_bytes),
         size(now.store_bytes),
+        now.disk.to_string(),
         now.store_entries.to_string(),
         now.store_evicted.to_string(),
         now.residents.to_string(),
@@ -238,7 +240,7 @@ fn object(address: &Address, seen: &Result<Seen, Failure>) -> Value {
         "running": now.running, "waiting": now.waiting, "queued": now.queued,
         "sandboxes": now.sandboxes, "load": now.load, "memory_bytes": now.memory_bytes,
         "store_bytes": now.store_bytes, "store_entries": now.store_entries,
-        "store_evicted": now.store_evicted, "residents": now.residents,
+        "store_evicted": now.store_evicted, "disk": now.disk.as_str(), "residents": now.residents,
         "modules": now.modules, "links": now.links, "uptime_s": now.uptime.as_secs(),
         "version": now.agent,
     })

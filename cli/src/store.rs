@@ -82,6 +82,9 @@ enum Operation {
     Remove {
         /// The entry's key
         key: String,
+        /// Done only when it is on the slave's disk
+        #[arg(long)]
+        durable: bool,
         #[command(flatten)]
         place: Place,
     },
@@ -137,6 +140,9 @@ struct New {
     /// The value is gone after this time; until then it may be evicted
     #[arg(long, value_name = "DURATION")]
     ttl: Option<Span>,
+    /// Done only when it is on the slave's disk
+    #[arg(long)]
+    durable: bool,
 }
 
 impl New {
@@ -147,6 +153,9 @@ impl New {
         }
         if let Some(Span(ttl)) = self.ttl {
             write = write.ttl(ttl);
+        }
+        if self.durable {
+            write = write.durable();
         }
         write.await.map_err(|e| failure(&e))
     }
@@ -244,8 +253,12 @@ impl Operation {
             Self::Watch { prefix, present, count, .. } => {
                 watch::watch(store, prefix, *present, *count, screen).await
             }
-            Self::Remove { key, .. } => {
-                match (store.remove(key).await.map_err(|e| failure(&e))?, screen.is_json()) {
+            Self::Remove { key, durable, .. } => {
+                let removed = match durable {
+                    true => store.remove_durable(key).await,
+                    false => store.remove(key).await,
+                };
+                match (removed.map_err(|e| failure(&e))?, screen.is_json()) {
                     (false, _) => Err(absent(key)),
                     (true, true) => write(&json::line(&json!({ "key": key, "removed": true }))?),
                     (true, false) => Ok(Exit::Ok),

@@ -34,13 +34,14 @@ pub use dpfw_master::{
     LinkLost, Listed, ListedImage, ListenError, Location, Lookup, LookupError, Map, MethodCall,
     MethodExt, Module, Named, Network, Origin, Output, Placed, Policy, Program, ProgramHandle,
     Progress, Receipt, ReserveError, Reserved, Resident, ResidentInfo, Restart, Saving,
-    Slave as LinkedSlave, Spawn, Spawning, Stage, Stats, Stdout, Store, StoreError, Stored, Task,
-    TaskError, TaskHandle, TaskLimits, TaskResult, Transfer, Trap, Unended, Untyped,
+    Slave as LinkedSlave, Spawn, Spawning, Stage, Stats, Stdout, Storage, Store, StoreError,
+    Stored, Task, TaskError, TaskHandle, TaskLimits, TaskResult, Transfer, Trap, Unended, Untyped,
 };
 /// What watching, writing and listing a keyed store tell and take.
 pub mod store {
     pub use dpfw_master::{
-        Change, Changes, EntryKind, Event, Everywhere, Update, Watch, WatchEverywhere, What, Write,
+        Change, Changes, Disk, EntryKind, Event, Everywhere, Update, Watch, WatchEverywhere, What,
+        Write,
     };
 }
 pub use dpfw_protocol::hello::Namespace;
@@ -48,8 +49,8 @@ pub use dpfw_protocol::ids::{ModuleHash, PeerId};
 pub use dpfw_protocol::signature::{Field, Signature, TaskRecord, TypeRecord};
 pub use dpfw_protocol::text::{acts_on_terminal, escaped};
 pub use dpfw_slave::{
-    Builder as SlaveBuilder, Depth, Drained, Facts, Kind, Limits, LimitsError, Slave, StartError,
-    Unfinished, cache_directory, inspect,
+    Builder as SlaveBuilder, Depth, DirectoryError, Drained, Facts, Kind, Limits, LimitsError,
+    Slave, StartError, Unfinished, cache_directory, inspect,
 };
 /// What an inspection finds.
 pub mod inspection {

@@ -30,6 +30,7 @@
 //! Owns: typed values and pages of listings. Does not: keep anything in a module.
 //! Invariant: a version is never used again for a key.
 
+mod durable;
 mod list;
 #[cfg(not(target_family = "wasm"))]
 mod memory;
@@ -43,6 +44,7 @@ use crate::abi::store as backend;
 #[cfg(not(target_family = "wasm"))]
 use memory as backend;
 
+pub use durable::{Durable, durable, sync};
 pub use list::{Entry, EntryKind, List, list};
 pub use once::{get_or_init, get_or_try_init, wait};
 pub use terms::{Terms, evictable, ttl};

@@ -6,6 +6,7 @@ use dpfw_protocol::ids::{ConversationId, PeerId};
 use dpfw_protocol::limits::MAX_NAME;
 use dpfw_protocol::message::{self, Describe, Drain};
 use dpfw_protocol::payload::Payload;
+use dpfw_protocol::store::Disk;
 use dpfw_protocol::text::printable;
 use std::time::Duration;
 
@@ -45,6 +46,8 @@ pub struct Description {
     pub agent: String,
     /// Whether it admits nothing new.
     pub draining: bool,
+    /// Whether its store's values are on disk.
+    pub disk: Disk,
 }
 
 /// The link to a slave is lost.
@@ -151,6 +154,7 @@ impl From<message::Description> for Description {
             uptime: Duration::from_secs(told.uptime_s),
             agent: printable(&told.agent, MAX_NAME),
             draining: told.draining,
+            disk: told.disk,
         }
     }
 }

@@ -29,7 +29,8 @@ mod write;
 /// Values are any serde types, encoded as MessagePack; a task reads what a master put and
 /// the other way round. Every operation on a key is atomic. A value lives until it is
 /// removed or the slave ends, unless it is put [to be evicted](Write::evictable) or with
-/// [a time to live](Write::ttl). An operation waits for its answer as long as the link stands.
+/// [a time to live](Write::ttl); at a slave that keeps its store on disk it is there again after
+/// a restart, a [durable](Write::durable) one for certain. An operation waits for its answer as long as the link stands.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -233,6 +234,18 @@ impl Store {
     /// [`StoreError`] if the slave is lost.
     pub async fn remove(&self, key: &str) -> Result<bool, StoreError> {
         Ok(self.ask(StoreOp::Remove { key: self.key(key)? }).await?.0.hit)
+    }
+
+    /// The same, done only when it is on the slave's disk: what was removed does not come back
+    /// with the slave.
+    ///
+    /// # Errors
+    /// As [`remove`](Self::remove); with [`Cause::Storage`] if the slave keeps nothing on disk,
+    /// or its disk failed.
+    pub async fn remove_durable(&self, key: &str) -> Result<bool, StoreError> {
+        let op = StoreOp::Remove { key: self.key(key)? };
+        let terms = Terms { durable: true, ..Terms::default() };
+        Ok(self.ask_with(op, Payload::default(), terms).await?.0.hit)
     }
 
     /// Keeps an entry from being evicted; whether there is one. It stays so when it is written

@@ -11,7 +11,7 @@ mod words;
 
 pub(crate) use failure::quoted;
 pub use failure::{Failure, cut};
-pub use words::{Limit, Trap};
+pub use words::{Limit, Storage, Trap};
 
 /// Why a task ended without a result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -229,6 +229,12 @@ pub enum Cause {
         /// The slaves, in the order of their names.
         slaves: Vec<String>,
     },
+    /// What was to be on disk is not: it was refused, or changed in memory alone.
+    #[error("nothing is written to disk: {}", what.reason())]
+    Storage {
+        /// What is the matter with the slave's disk.
+        what: Storage,
+    },
     /// The master was shut down.
     #[error("the master was shut down")]
     Shutdown,
@@ -367,6 +373,7 @@ impl Cause {
             Self::ResidentRestarted { .. } => 44,
             Self::ResidentMoved { .. } => 45,
             Self::ResidentTwice { .. } => 46,
+            Self::Storage { .. } => 47,
             Self::Unknown { code, .. } => *code,
         }
     }

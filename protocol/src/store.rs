@@ -153,17 +153,26 @@ impl StoreOp {
     }
 }
 
-/// On what terms a value is kept.
+/// On what terms a value is kept, and a change of an entry is answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Terms {
     /// Whether it may be evicted to make room: somebody can make it again.
     pub evictable: bool,
     /// Milliseconds after which it is gone. Until then it may be evicted.
     pub ttl_ms: Option<u64>,
+    /// Whether the change is answered only when it is on disk. Not there if it is answered at
+    /// once.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub durable: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 impl Terms {
-    /// Whether the value stays until it is removed.
+    /// Whether the value stays until it is removed, and is answered at once.
     pub fn is_plain(&self) -> bool {
         *self == Self::default()
     }
@@ -176,6 +185,62 @@ impl Terms {
     /// Whether the value may be evicted.
     pub fn may_go(&self) -> bool {
         self.evictable || self.ttl_ms.is_some()
+    }
+}
+
+/// Whether a store's values outlive its slave's process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+#[non_exhaustive]
+pub enum Disk {
+    /// They are in memory only.
+    #[default]
+    Memory,
+    /// They are on disk as well.
+    Durable,
+    /// The disk is full: nothing is written until there is room.
+    Full,
+    /// The disk failed: nothing is written until the slave starts again.
+    Failed,
+    /// A word that this version does not know.
+    Unknown,
+}
+
+impl Disk {
+    const ALL: [Self; 4] = [Self::Memory, Self::Durable, Self::Full, Self::Failed];
+
+    /// The word on the wire and in messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Durable => "durable",
+            Self::Full => "full",
+            Self::Failed => "failed",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Whether nothing is kept on disk, and nothing was to be.
+    pub fn is_memory(&self) -> bool {
+        *self == Self::Memory
+    }
+}
+
+impl From<String> for Disk {
+    fn from(word: String) -> Self {
+        Self::ALL.into_iter().find(|disk| disk.as_str() == word).unwrap_or(Self::Unknown)
+    }
+}
+
+impl From<Disk> for String {
+    fn from(disk: Disk) -> Self {
+        disk.as_str().into()
+    }
+}
+
+impl fmt::Display for Disk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
     }
 }
 

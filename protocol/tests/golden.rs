@@ -171,6 +171,8 @@ fn to_slaves() -> Vec<Golden> {
         v1!("store_pin"),
         v1!("store_look"),
         v1!("store_put_on_terms"),
+        v1!("store_put_durable"),
+        v1!("store_remove_durable"),
     ];
     for ((request, value), file) in values::store_requests().into_iter().zip(files) {
         all.push(golden("store request", OTHERS + 1, request, value, file));
@@ -234,6 +236,13 @@ fn to_masters() -> Vec<Golden> {
         golden("draining", 0, Draining {}, b"", v1!("draining")),
         golden("changed", OTHERS + 4, values::changed(), b"", v1!("changed")),
         golden("description", OTHERS + 3, values::description(), b"", v1!("description")),
+        golden(
+            "description with a disk",
+            OTHERS + 3,
+            values::description_with_a_disk(),
+            b"",
+            v1!("description_with_a_disk"),
+        ),
     ]
 }
 

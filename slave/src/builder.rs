@@ -7,6 +7,7 @@ use crate::limits::{Limits, LimitsError};
 use crate::module::cache::Cache;
 use crate::module::load::{Modules, Release};
 use crate::slave::Slave;
+use crate::store::DirectoryError;
 use dpfw_link::address::Network;
 use dpfw_link::identity;
 use dpfw_protocol::error::Cause;
@@ -25,6 +26,7 @@ pub struct Builder {
     limits: Limits,
     name: Option<PeerId>,
     cache: Kept,
+    store: Option<PathBuf>,
     network: Network,
     drain: Option<Duration>,
     scan: Scan,
@@ -54,6 +56,9 @@ pub enum StartError {
     /// Nothing could run within its limits.
     #[error("the slave cannot start: {0}")]
     Limits(#[from] LimitsError),
+    /// Its store's directory cannot be used.
+    #[error("the slave cannot start: {0}")]
+    Store(#[from] DirectoryError),
     /// It was to have no slot, or more than it can have.
     #[error("a slave has 1 to {MOST_SLOTS} slots, not {0}")]
     Slots(usize),
@@ -101,6 +106,17 @@ impl Builder {
         self
     }
 
+    /// Where the values of the keyed store are kept, and are there again after a restart: a
+    /// directory of this user's own, made if there is none. Unless told otherwise all is in
+    /// memory, and ends with the slave.
+    ///
+    /// A change is on disk within a second, and a durable one before it is answered. Another slave
+    /// cannot have the directory meanwhile.
+    pub fn store(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.store = Some(directory.into());
+        self
+    }
+
     /// How far listening and dialling may reach.
     pub fn network(mut self, network: Network) -> Self {
         self.network = network;
@@ -135,6 +151,9 @@ impl Builder {
         self.limits.check()?;
         let engines = Engines::new(self.limits, self.scan);
         let core = Arc::new(Core::new(self.limits, engines, slots)?);
+        if let Some(directory) = &self.store {
+            core.keep_store_in(directory)?;
+        }
         if let Some(limit) = self.drain {
             core.drain.set_limit(limit);
         }

@@ -239,7 +239,7 @@ impl Claim {
         let op = StoreOp::PutIfAbsent { key: self.key.key.clone() };
         let store = &self.core.store;
         // Whoever needs it again can build it again.
-        let terms = Terms { evictable: true, ttl_ms: None };
+        let terms = Terms { evictable: true, ..Terms::default() };
         let namespace = &self.key.namespace;
         let mut answer = store.apply_on(terms, namespace, owner, op, value.clone(), go_on)?;
         if answer.hit {

@@ -15,7 +15,7 @@ use crate::queue::{Queue, Released, Reservation, Wished};
 use crate::relief::Relief;
 use crate::residents::Residents;
 use crate::session::{Session, give_back, refuse, tell_reserved};
-use crate::store::Store;
+use crate::store::{DirectoryError, Store};
 use crate::watch::{Seen, Watch};
 use dpfw_protocol::attempts::AttemptSet;
 use dpfw_protocol::error::Cause;
@@ -24,6 +24,7 @@ use dpfw_protocol::message::{Draining, Started, Status};
 use dpfw_protocol::recycle::Recycler;
 use std::collections::HashSet;
 use std::fmt;
+use std::path::Path;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -100,6 +101,19 @@ impl Core {
     pub(crate) fn set_modules(&self, modules: Arc<Modules>, release: Release) {
         // Once, by the builder.
         let _ = self.modules.set((modules, release));
+    }
+
+    /// Keeps the store in a directory. Once, by the builder.
+    pub(crate) fn keep_store_in(self: &Arc<Self>, directory: &Path) -> Result<(), DirectoryError> {
+        self.store.keep_in(directory)?;
+        let core = Arc::downgrade(self);
+        // Those who waited for the disk were answered; all at once is one call for each link.
+        self.store.on_told(Box::new(move || {
+            if let Some(core) = core.upgrade() {
+                core.linked().iter().for_each(|session| session.outbox.flush());
+            }
+        }));
+        Ok(())
     }
 
     fn modules(&self) -> Option<&(Arc<Modules>, Release)> {

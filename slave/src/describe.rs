@@ -33,6 +33,7 @@ impl Core {
             uptime_s: self.started.elapsed().as_secs(),
             agent: AGENT.into(),
             draining: self.is_draining(),
+            disk: self.store.disk(),
         }
     }
 }

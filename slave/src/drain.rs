@@ -14,7 +14,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 /// How a drain ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,6 +141,10 @@ pub(crate) async fn drain(core: &Arc<Core>, limit: Duration) -> Drained {
             tracing::info!("interrupted: {one}");
         }
     }
+    let (kept, written) = oneshot::channel();
+    core.store.when_kept(Box::new(move |outcome| _ = kept.send(outcome)));
+    // Those who wait for the disk are answered before the links end. The end writes the rest.
+    let _ = tokio::time::timeout(FAREWELL, written).await;
     let flush = async {
         for session in core.linked() {
             // A link that fails now has nothing more to say.

@@ -62,3 +62,4 @@ pub use limits::{Limits, LimitsError};
 pub use local::{Local, LocalResident, LocalTask};
 pub use module::facts::{Facts, Kind};
 pub use slave::Slave;
+pub use store::DirectoryError;

@@ -221,6 +221,8 @@ impl Drop for Slave {
                 tracing::error!("a thread of the slave panicked");
             }
         }
+        // All that changed is written, and the directory is another's to take.
+        self.core.store.close();
         // Who listens or dials holds the core, which holds the runtime that they run on.
         self.core.helm.shut();
     }

@@ -1,7 +1,8 @@
 //! The keyed store: values, images and residents under keys, in namespaces.
 //!
 //! Owns: the entries, their versions, the operations on them. The quota and whose share of it is
-//! whose are the ledger's (`ledger`), what goes by itself is `evict`'s, who is told `changes`'.
+//! whose are the ledger's (`ledger`), what goes by itself is `evict`'s, who is told `changes`',
+//! what outlives the process `disk`'s.
 //! Invariants: an operation on a key is atomic; a version is never used twice, not even after a
 //! removal; what is stored stays within the quota, and a refused write leaves the old value;
 //! what is to be evicted is what was made to be: a plain value never, a pinned entry never; an
@@ -13,6 +14,7 @@ use crate::limits::Limits;
 use changes::{Changes, Waiting, Watcher, Watching};
 use clock::Clock;
 use dashmap::DashMap;
+use disk::Disk;
 use dpfw_protocol::Bytes;
 use dpfw_protocol::changes::{Change, What};
 use dpfw_protocol::error::Cause;
@@ -24,21 +26,26 @@ use entry::{Content, Entry};
 use evict::Times;
 use index::Index;
 use ledger::Ledger;
-use std::sync::Arc;
+use saved::SavedStates;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use write::Write;
 
+pub use disk::DirectoryError;
 pub(crate) use draft::Drafts;
 pub(crate) use entry::Held;
 
 pub(crate) mod changes;
 mod clock;
+mod disk;
 mod draft;
+mod durable;
 mod entry;
 mod evict;
 mod index;
 mod ledger;
 mod list;
+mod saved;
 mod write;
 
 /// The entries of a slave.
@@ -50,9 +57,12 @@ pub(crate) struct Store {
     times: Times,
     ledger: Arc<Ledger>,
     changes: Arc<Changes>,
-    versions: AtomicU64,
+    versions: Arc<AtomicU64>,
     evicted: AtomicU64,
     clock: Clock,
+    /// Where values are kept beyond the process, if they are.
+    disk: OnceLock<Disk>,
+    saved: SavedStates,
 }
 
 /// What an operation brought.
@@ -85,9 +95,11 @@ impl Store {
             times: Times::default(),
             ledger: Arc::new(Ledger::new(limits.store_bytes, limits.store_entries)),
             changes: Arc::default(),
-            versions: AtomicU64::new(1),
+            versions: Arc::new(AtomicU64::new(1)),
             evicted: AtomicU64::new(0),
             clock,
+            disk: OnceLock::new(),
+            saved: SavedStates::default(),
         }
     }
 
@@ -132,7 +144,8 @@ impl Store {
     /// asked now and then whether to go on.
     ///
     /// # Errors
-    /// As [`apply`](Self::apply); [`Cause::Cancelled`] if it did not go on.
+    /// As [`apply`](Self::apply); [`Cause::Cancelled`] if it did not go on; [`Cause::Storage`] if
+    /// its disk does not take it.
     pub(crate) fn apply_on(
         &self,
         terms: Terms,
@@ -142,6 +155,7 @@ impl Store {
         value: Bytes,
         go_on: &dyn Fn() -> bool,
     ) -> Result<Answer, Cause> {
+        self.check_disk(&op, terms)?;
         let full = |key| FullKey { namespace: namespace.clone(), key };
         let content = Content::Value(value);
         let keeps_terms = matches!(op, StoreOp::Update { .. });
@@ -177,7 +191,7 @@ impl Store {
         info: ImageInfo,
         held: Held,
     ) -> Result<Version, Cause> {
-        let terms = Terms { evictable: true, ttl_ms: None };
+        let terms = Terms { evictable: true, ..Terms::default() };
         let content = Content::Image(held, Box::new(info));
         let (key, writer, keeps_terms, go_on) = (key.clone(), owner, false, &|| true);
         let write = Write { key, writer, content, terms, keeps_terms, go_on };
@@ -375,6 +389,7 @@ impl Store {
             (false, true) => self.ledger.line_up(key, &entry),
             _ => {}
         }
+        self.note(key, &entry);
         Answer { hit: true, version: entry.version, ..Answer::default() }
     }
 }

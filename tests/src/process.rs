@@ -36,6 +36,25 @@ impl Process {
         Self::with(command.args([name, &slots.to_string()]).env("DPFW_TEST_DIAL", address)).await
     }
 
+    /// The same, of a slave with one slot that keeps its store in a directory. If `longest` is
+    /// given no file that it writes may be longer, until it is allowed by `prlimit`.
+    ///
+    /// # Errors
+    /// If it does not say where it listens.
+    pub async fn keeping(
+        program: &str,
+        name: &str,
+        directory: &Path,
+        longest: Option<u64>,
+    ) -> Result<Self> {
+        let mut command = Command::new(program);
+        command.args([name, "1"]).env("DPFW_TEST_STORE", directory);
+        if let Some(bytes) = longest {
+            command.env("DPFW_TEST_LONGEST_FILE", bytes.to_string());
+        }
+        Self::with(&mut command).await
+    }
+
     async fn with(command: &mut Command) -> Result<Self> {
         let cache = crate::fleet::cache()?;
         let child = command.arg(cache).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();

@@ -20,6 +20,7 @@ mod system {
     mod crowds;
     mod describe;
     mod dispatch;
+    mod durable;
     mod dying_slaves;
     mod errors_page;
     mod figures;

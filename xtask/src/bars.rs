@@ -26,7 +26,7 @@ const fn bar(metric: &'static str, field: &'static str, bound: Bound) -> Bar {
 }
 
 /// The first bars.
-pub(crate) const BARS: [Bar; 13] = [
+pub(crate) const BARS: [Bar; 15] = [
     bar("fresh_tasks_per_s", "median", Bound::AtLeast(60_000.0)),
     bar("payload_in_mb_per_s", "ratio", Bound::AtLeast(0.5)),
     bar("payload_out_mb_per_s", "ratio", Bound::AtLeast(0.5)),
@@ -40,6 +40,8 @@ pub(crate) const BARS: [Bar; 13] = [
     bar("pipeline_link_bytes", "median", Bound::AtMost(65_536.0)),
     bar("resident_calls_per_s", "median", Bound::AtLeast(300_000.0)),
     bar("resident_bytes", "median", Bound::AtMost(65_536.0)),
+    bar("durable_puts_per_s", "ratio", Bound::AtLeast(0.5)),
+    bar("recovery_ms", "median", Bound::AtMost(2_000.0)),
 ];
 
 impl Bar {
@@ -112,11 +114,17 @@ mod tests {
         let verdicts = |lines: &[String]| BARS.map(|bar| bar.is_cleared(bar.figure(lines)));
         assert_eq!(
             verdicts(&lines("60000.0", "0.5")),
-            [true, true, true, false, false, false, false, false, true, true, true, false, true]
+            [
+                true, true, true, false, false, false, false, false, true, true, true, false, true,
+                true, false,
+            ]
         );
         assert_eq!(
             verdicts(&lines("40.0", "0.499")),
-            [false, false, false, true, true, true, false, true, true, false, true, false, true]
+            [
+                false, false, false, true, true, true, false, true, true, false, true, false, true,
+                false, true,
+            ]
         );
     }
 

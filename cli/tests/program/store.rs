@@ -178,3 +178,43 @@ fn tasks_see_the_same_entries() {
     let elsewhere = ["get", "remembered/colour", "--namespace", "other"];
     assert_eq!(store(&slave, &elsewhere, "").code, 9);
 }
+
+#[test]
+fn a_store_on_disk_is_there_again_when_its_slave_was_killed() {
+    let directory = tempfile::tempdir().expect("a place");
+    let place = directory.path().join("store");
+    let place = place.to_str().expect("a path");
+    let first = slave(&["--store", place]);
+    let put = store(&first, &["put", "account/7", "100", "--durable"], "");
+    assert_eq!((put.code, put.out.as_str()), (0, "version 1\n"));
+    let disk = |slave: &Slave| {
+        let told = dpfw(&["slaves", "--json", "--slave", &slave.address], "").out;
+        serde_json::from_str::<serde_json::Value>(&told).expect("an object")["disk"].clone()
+    };
+    assert_eq!(disk(&first), "durable");
+    let second = dpfw(&["slave", "--listen", "127.0.0.1:0", "--store", place], "");
+    assert_eq!(second.code, 2);
+    assert!(second.err.contains("is the store of another slave"), "{}", second.err);
+    first.process.signal(rustix::process::Signal::KILL);
+    drop(first);
+
+    let again = slave(&["--store", place]);
+    assert_eq!(shown(&store(&again, &["get", "account/7"], "")), "100\nversion 1\n[0]");
+    assert_eq!(shown(&store(&again, &["remove", "account/7", "--durable"], "")), "[0]");
+}
+
+#[test]
+fn without_a_directory_nothing_is_durable() {
+    let slave = slave(&[]);
+    let put = shown(&store(&slave, &["put", "k", "1", "--durable"], ""));
+    assert!(put.contains("nothing is written to disk"), "{put}");
+    assert!(put.contains("hint: start it with `dpfw slave --store DIR`"), "{put}");
+    assert_eq!(store(&slave, &["get", "k"], "").code, 9);
+}
+
+#[test]
+fn a_size_is_no_directory() {
+    let left = dpfw(&["slave", "--listen", "127.0.0.1:0", "--store", "512MiB"], "");
+    assert_eq!(left.code, 2);
+    assert!(left.err.contains("--store-bytes"), "{}", left.err);
+}

@@ -20,7 +20,7 @@ fn slaves_are_a_table() {
     let lines: Vec<_> = left.out.lines().map(stable).collect();
     assert_eq!(
         lines[0].join(" "),
-        "SLAVE NAME STATE SLOTS RUNNING WAITING QUEUED LOAD MEMORY STORE ENTRIES EVICTED RESIDENTS MODULES UPTIME VERSION"
+        "SLAVE NAME STATE SLOTS RUNNING WAITING QUEUED LOAD MEMORY STORE DISK ENTRIES EVICTED RESIDENTS MODULES UPTIME VERSION"
     );
     assert_eq!(lines[1][..7], [&one.address, "one", "serving", "1", "0", "0", "0"]);
     assert_eq!(lines[2][..7], [&two.address, "two", "serving", "2", "0", "0", "0"]);

@@ -1,4 +1,5 @@
-//! Entries that are built once, and waiting for changes, as the slave offers them.
+//! Entries that are built once, and waiting for changes and for the disk, as the slave offers
+//! them.
 //!
 //! Apart from the rest of the store, because a module that imports what waits has all its
 //! tasks run where they can wait, which costs each of them a little.
@@ -13,6 +14,7 @@ unsafe extern "C" {
     fn store_settle(key: *const u8, key_len: usize, value: *const u8, value_len: usize) -> i32;
     fn store_forgo(key: *const u8, key_len: usize, why: *const u8, why_len: usize) -> i32;
     fn store_wait(key: *const u8, key_len: usize, version: i64) -> i32;
+    safe fn store_sync(waits: i32) -> i32;
 }
 
 /// The entry, once it is there; or nothing, and this task is the one that builds it.
@@ -44,4 +46,9 @@ pub(crate) fn forgo(key: &str, why: &str) -> Result<Answer, String> {
 pub(crate) fn wait(key: &str, version: u64) -> Result<Answer, String> {
     // SAFETY: as in `claim`.
     answer::<false>(unsafe { store_wait(key.as_ptr(), key.len(), version.cast_signed()) })
+}
+
+/// Waits until what was written is on disk, or only asks whether that could be waited for.
+pub(crate) fn sync(waits: bool) -> Result<Answer, String> {
+    answer::<false>(store_sync(waits.into()))
 }

@@ -6,7 +6,7 @@
 //! module asks for what waits only if its tasks wait.
 
 #[cfg(not(target_family = "wasm"))]
-mod memory;
+pub(super) mod memory;
 
 #[cfg(target_family = "wasm")]
 use crate::abi::wait as backend;

@@ -56,6 +56,23 @@ impl<T> Write<T> {
         self.terms.set_ttl(ttl);
         self
     }
+
+    /// Done only when it is on the slave's disk: it survives the slave's process, whatever ends
+    /// it. Where the slave keeps nothing on disk it is refused. Others may read the value before.
+    ///
+    /// ```no_run
+    /// # async fn example(store: dpfw::Store) -> Result<(), Box<dyn std::error::Error>> {
+    /// store.put("account/7", &100).durable().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// If awaiting fails with [`Cause::Storage`] the value is not written, or is written in the
+    /// slave's memory alone: its disk failed or was full in the middle.
+    pub fn durable(mut self) -> Self {
+        self.terms.durable = true;
+        self
+    }
 }
 
 impl<T: 'static> IntoFuture for Write<T> {

@@ -91,6 +91,7 @@ impl From<Cause> for Failure {
             | Cause::ResidentMoved { key: name, to: message } => {
                 Self { name, message, ..Self::default() }
             }
+            Cause::Storage { what } => Self { name: what.as_str().into(), ..Self::default() },
             Cause::MissingTask { name, known: list }
             | Cause::ResidentTwice { key: name, slaves: list } => {
                 Self { name, list, ..Self::default() }
@@ -178,6 +179,7 @@ impl From<Failure> for Cause {
             44 => Self::ResidentRestarted { key: name },
             45 => Self::ResidentMoved { key: name, to: message },
             46 => Self::ResidentTwice { key: name, slaves: list },
+            47 => Self::Storage { what: name.as_str().into() },
             code => Self::Unknown { code, message },
         }
     }
@@ -225,6 +227,7 @@ mod tests {
             Cause::KeyGone { key: "part/1".into() },
             Cause::ImageGone { image: "index".into() },
             Cause::KeyTaken { key: "k".into(), kind: EntryKind::Value },
+            Cause::Storage { what: crate::error::Storage::Full },
             Cause::NoResident { key: "k".into() },
             Cause::ResidentLost { key: "k".into(), may_have_run: true },
             Cause::ResidentEnded { key: "k".into(), why: text() },

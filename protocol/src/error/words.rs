@@ -1,4 +1,4 @@
-//! What is limited, and how a guest traps, in words.
+//! What is limited, how a guest traps, and what is the matter with a disk, in words.
 //!
 //! Owns: the words, which are those of the wire and of messages. Invariant: a word that this
 //! version does not know is kept as it is.
@@ -110,6 +110,29 @@ words! {
         Key = "key",
         /// Entries that a task builds at a time.
         Claims = "entries being built",
+    }
+}
+
+words! {
+    /// What is the matter with the disk of a store.
+    Storage {
+        /// There is no room. Writing goes on when there is.
+        Full = "full",
+        /// It failed, and is not trusted until the slave starts again.
+        Failed = "failed",
+        /// The slave has no directory: all is in memory.
+        Absent = "absent",
+    }
+}
+
+impl Storage {
+    pub(super) fn reason(&self) -> &str {
+        match self {
+            Self::Full => "the slave's disk is full",
+            Self::Failed => "the slave's disk failed; its log says how",
+            Self::Absent => "the slave has no directory for its store",
+            Self::Other(word) => word,
+        }
     }
 }
 

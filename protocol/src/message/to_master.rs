@@ -6,7 +6,7 @@ use super::KeptAs;
 use crate::attempts::AttemptSet;
 use crate::error::Failure;
 use crate::ids::{AttemptId, ModuleHash};
-use crate::store::EntryInfo;
+use crate::store::{Disk, EntryInfo};
 use serde::{Deserialize, Serialize};
 
 /// Asks for a module's bytes.
@@ -198,4 +198,7 @@ pub struct Description {
     pub agent: String,
     /// Whether nothing new is admitted.
     pub draining: bool,
+    /// Whether the store's values are on disk. Not there if they are in memory only.
+    #[serde(default, skip_serializing_if = "Disk::is_memory")]
+    pub disk: Disk,
 }

@@ -94,7 +94,8 @@ pub struct StoreRequest {
     pub op: StoreOp,
     /// The length of the value.
     pub payload: u64,
-    /// On what terms a value is kept that is written. Not there if it stays.
+    /// On what terms a value is kept that is written, and any change is answered. Not there if
+    /// it stays and is answered at once.
     #[serde(default, skip_serializing_if = "Terms::is_plain")]
     pub terms: Terms,
 }

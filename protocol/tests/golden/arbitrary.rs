@@ -19,7 +19,7 @@ use dpfw_protocol::message::{
 use dpfw_protocol::resident::{End, Mailbox, ResidentInfo, Saving, Stage};
 use dpfw_protocol::restart::Restart;
 use dpfw_protocol::signature::{Field, Signature, TaskRecord, TypeRecord};
-use dpfw_protocol::store::{EntryInfo, EntryKind, ImageInfo, Key, Principal, StoreOp, Terms};
+use dpfw_protocol::store::{Disk, EntryInfo, EntryKind, ImageInfo, Key, Principal, StoreOp, Terms};
 use dpfw_protocol::task_limits::TaskLimits;
 use proptest::collection::vec;
 use proptest::option;
@@ -262,8 +262,8 @@ fn op() -> impl Strategy<Value = StoreOp> {
 }
 
 fn terms() -> impl Strategy<Value = Terms> {
-    (any::<bool>(), option::of(any::<u64>()))
-        .prop_map(|(evictable, ttl_ms)| Terms { evictable, ttl_ms })
+    (any::<[bool; 2]>(), option::of(any::<u64>()))
+        .prop_map(|([evictable, durable], ttl_ms)| Terms { evictable, ttl_ms, durable })
 }
 
 fn changed() -> impl Strategy<Value = Changed> {
@@ -346,12 +346,15 @@ fn status() -> impl Strategy<Value = Status> {
 }
 
 fn description() -> impl Strategy<Value = Description> {
-    (any::<[u32; 9]>(), any::<[u64; 5]>(), ".{0,60}", any::<bool>()).prop_map(
+    let disks = vec![Disk::Memory, Disk::Durable, Disk::Full, Disk::Failed];
+    let disk = prop::sample::select(disks);
+    (any::<[u32; 9]>(), any::<[u64; 5]>(), ".{0,60}", any::<bool>(), disk).prop_map(
         |(
             small,
             [memory, store_bytes, store_entries, store_evicted, uptime_s],
             agent,
             draining,
+            disk,
         )| {
             let [slots, running, waiting, queued, sandboxes, load_milli, residents, modules, links] =
                 small;
@@ -372,6 +375,7 @@ fn description() -> impl Strategy<Value = Description> {
                 uptime_s,
                 agent,
                 draining,
+                disk,
             }
         },
     )

@@ -16,7 +16,7 @@ use dpfw_protocol::message::{
 use dpfw_protocol::resident::{End, Mailbox, ResidentInfo, Saving, Stage};
 use dpfw_protocol::restart::Restart;
 use dpfw_protocol::signature::{Field, Signature, TaskRecord, TypeRecord};
-use dpfw_protocol::store::{EntryInfo, EntryKind, ImageInfo, Key, Principal, StoreOp, Terms};
+use dpfw_protocol::store::{Disk, EntryInfo, EntryKind, ImageInfo, Key, Principal, StoreOp, Terms};
 use dpfw_protocol::task_limits::TaskLimits;
 use std::array;
 use std::time::Duration;
@@ -226,10 +226,11 @@ pub(crate) fn need_module() -> NeedModule {
 }
 
 /// Every operation on the store.
-pub(crate) fn store_requests() -> [(StoreRequest, &'static [u8]); 11] {
+pub(crate) fn store_requests() -> [(StoreRequest, &'static [u8]); 13] {
     let ask = |op| StoreRequest { op, payload: 0, terms: Terms::default() };
     let write = |op| StoreRequest { op, payload: 2, terms: Terms::default() };
-    let terms = Terms { evictable: true, ttl_ms: Some(60_000) };
+    let terms = Terms { evictable: true, ttl_ms: Some(60_000), durable: false };
+    let durable = Terms { durable: true, ..Terms::default() };
     let key = || key("k");
     [
         (ask(StoreOp::Get { key: key() }), b""),
@@ -246,6 +247,8 @@ pub(crate) fn store_requests() -> [(StoreRequest, &'static [u8]); 11] {
         (ask(StoreOp::Pin { key: key(), pinned: true }), b""),
         (ask(StoreOp::Look { key: key() }), b""),
         (StoreRequest { terms, ..write(StoreOp::Put { key: key() }) }, b"\xcc\xc8"),
+        (StoreRequest { terms: durable, ..write(StoreOp::Put { key: key() }) }, b"\xcc\xc8"),
+        (StoreRequest { terms: durable, ..ask(StoreOp::Remove { key: key() }) }, b""),
     ]
 }
 
@@ -386,7 +389,13 @@ pub(crate) fn description() -> Description {
         uptime_s: 86_400,
         agent: "dpfw 0.1.0".into(),
         draining: false,
+        disk: Disk::Memory,
     }
+}
+
+/// Of a slave that keeps its store on disk.
+pub(crate) fn description_with_a_disk() -> Description {
+    Description { disk: Disk::Durable, ..description() }
 }
 
 pub(crate) fn closing() -> Close {

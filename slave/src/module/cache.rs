@@ -341,7 +341,11 @@ fn write_whole(dir: &Path, path: &Path, parts: &[&[u8]]) -> io::Result<fs::File>
 }
 
 /// Makes a directory that only this user can enter, or checks that it is one.
-fn make_private(dir: &Path) -> io::Result<()> {
+/// Makes a directory that is this user's own and closed to others, or looks whether it is.
+///
+/// # Errors
+/// An I/O error if it is not, or cannot be.
+pub(crate) fn make_private(dir: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     match fs::DirBuilder::new().recursive(true).mode(0o700).create(dir) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),

@@ -10,6 +10,7 @@ use crate::module::code::{CodeId, Wanted};
 use crate::module::image::{self, Source};
 use crate::residents;
 use crate::session::Session;
+use crate::store::Answer;
 use dpfw_link::LinkError;
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
@@ -19,6 +20,7 @@ use dpfw_protocol::message::{
 };
 use dpfw_protocol::receive::{ArrivalError, Step};
 use dpfw_protocol::store::StoreOp;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// What a payload belongs to that is arriving.
@@ -65,14 +67,7 @@ impl Reader {
                 self.offered(&offer, |offer| source_of(offer, bytes));
             }
             Ok(Step::Complete(Arriving::Value(request), value)) => {
-                let Session { namespace, principal, .. } = &*self.session;
-                let StoreRequest { op, terms, .. } = request;
-                if let StoreOp::Look { key } = &op {
-                    image::looked_at(&self.core, &self.session, key);
-                }
-                let answer =
-                    self.core.store.apply_on(terms, namespace, principal, op, value, &|| true);
-                self.reply(conversation, answer);
+                self.apply(conversation, request, value);
             }
             Ok(Step::Complete(Arriving::Call(call, at), args)) => {
                 self.called(conversation, call, args, at)?;
@@ -125,26 +120,55 @@ impl Reader {
         self.core.offered(&self.session, CodeId::Image(wanted.built), source(offer));
     }
 
-    fn reply(&self, conversation: ConversationId, answer: Result<crate::store::Answer, Cause>) {
-        let (answer, failure) = match answer {
-            Ok(answer) => (answer, None),
-            Err(cause) => (Default::default(), Some(cause.into())),
-        };
-        let reply = StoreReply {
-            failure,
-            hit: answer.hit,
-            version: answer.version,
-            entries: answer.entries,
-            more: answer.more,
-            payload: answer.value.len() as u64,
-        };
-        let outbox = &self.session.outbox;
-        if let Err(error) = outbox.message_with(conversation, &reply, answer.value.into()) {
-            tracing::error!(%error, "an answer of the store cannot be told");
+    /// Does what is asked of the store. What waits for the disk is answered by its thread.
+    fn apply(&self, conversation: ConversationId, request: StoreRequest, value: Bytes) {
+        let (core, session) = (&self.core, &self.session);
+        let StoreRequest { op, terms, .. } = request;
+        if let StoreOp::Look { key } = &op {
+            image::looked_at(core, session, key);
         }
-        self.session.look_for_clog();
-        outbox.flush();
+        let is_awaited = core.store.is_awaited(&op, terms);
+        let Session { namespace, principal, .. } = &**session;
+        let answer = core.store.apply_on(terms, namespace, principal, op, value, &|| true);
+        match answer {
+            Ok(answer) if is_awaited => {
+                let session = Arc::clone(session);
+                core.store.when_kept(Box::new(move |kept| {
+                    // Whoever calls this flushes.
+                    reply(&session, conversation, kept.map(|()| answer));
+                }));
+                // It was answered already if the disk takes nothing.
+                self.session.outbox.flush();
+            }
+            other => self.reply(conversation, other),
+        }
     }
+
+    fn reply(&self, conversation: ConversationId, answer: Result<Answer, Cause>) {
+        reply(&self.session, conversation, answer);
+        self.session.outbox.flush();
+    }
+}
+
+/// Queues the answer to a request of the store.
+fn reply(session: &Session, conversation: ConversationId, answer: Result<Answer, Cause>) {
+    let (answer, failure) = match answer {
+        Ok(answer) => (answer, None),
+        Err(cause) => (Answer::default(), Some(cause.into())),
+    };
+    let reply = StoreReply {
+        failure,
+        hit: answer.hit,
+        version: answer.version,
+        entries: answer.entries,
+        more: answer.more,
+        payload: answer.value.len() as u64,
+    };
+    let told = session.outbox.message_with(conversation, &reply, answer.value.into());
+    if let Err(error) = told {
+        tracing::error!(%error, "an answer of the store cannot be told");
+    }
+    session.look_for_clog();
 }
 
 /// What an image is made of, as it arrived.

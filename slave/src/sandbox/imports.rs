@@ -22,7 +22,7 @@ pub(crate) const ABI: &str = "dpfw_1";
 pub(crate) const WASI: &str = "wasi_snapshot_preview1";
 
 /// What the ABI offers.
-pub(crate) const ABI_NAMES: [&str; 24] = [
+pub(crate) const ABI_NAMES: [&str; 25] = [
     "log",
     "progress",
     "panic",
@@ -44,13 +44,14 @@ pub(crate) const ABI_NAMES: [&str; 24] = [
     "store_settle",
     "store_forgo",
     "store_wait",
+    "store_sync",
     "reply_len",
     "reply_take",
     "reply_version",
 ];
 
 /// Those of the ABI that can wait. A module that imports one has its tasks run on fibers.
-pub(crate) const WAITING_NAMES: [&str; 2] = ["store_claim", "store_wait"];
+pub(crate) const WAITING_NAMES: [&str; 3] = ["store_claim", "store_wait", "store_sync"];
 
 /// Refuses modules that import what nobody grants.
 ///

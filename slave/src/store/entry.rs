@@ -74,6 +74,9 @@ pub(super) struct Life {
 }
 
 impl Life {
+    /// Until it is removed.
+    pub(super) const ENDLESS: Self = Self { evictable: false, gone_at: None };
+
     /// Of what is written now on these terms.
     pub(super) fn new(terms: Terms, now: u64) -> Self {
         let ends = |ttl_ms: u64| now.saturating_add(ttl_ms.saturating_mul(MILLISECOND));

@@ -134,6 +134,7 @@ impl Store {
     /// Takes an entry out of everything but the map, under its shard's lock, and says so.
     pub(super) fn forget(&self, key: &FullKey, entry: &Entry, what: What) {
         self.index.remove(key);
+        self.note_gone(key, entry);
         self.unlist(entry);
         self.ledger.give(&entry.owner, entry.cost);
         self.changes.publish(key, entry.content.kind(), self.next_version(), what);

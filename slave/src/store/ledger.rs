@@ -102,6 +102,14 @@ impl Ledger {
         self.accounts.len()
     }
 
+    pub(super) fn most_bytes(&self) -> u64 {
+        self.most_bytes
+    }
+
+    pub(super) fn most_entries(&self) -> u64 {
+        self.most_entries
+    }
+
     pub(super) fn quota(&self) -> Cause {
         Cause::Limit { limit: Limit::Quota, allowed: self.most_bytes }
     }

@@ -4,7 +4,7 @@ use dpfw_protocol::ids::PeerId;
 use dpfw_protocol::store::Key;
 
 mod drafts;
-mod images;
+pub(super) mod images;
 mod linear;
 mod model;
 mod quota;
@@ -69,8 +69,8 @@ impl Fixture {
     }
 }
 
-const STAYS: Terms = Terms { evictable: false, ttl_ms: None };
-const MAY_GO: Terms = Terms { evictable: true, ttl_ms: None };
+const STAYS: Terms = Terms { evictable: false, ttl_ms: None, durable: false };
+const MAY_GO: Terms = Terms { evictable: true, ..STAYS };
 
 fn principal(name: &str) -> Principal {
     Principal(PeerId::new(name).expect("printable"))

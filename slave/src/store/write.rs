@@ -45,6 +45,9 @@ impl Store {
         mut write: Write<'_>,
         may: impl Fn(Version) -> bool,
     ) -> Result<Answer, Cause> {
+        if let Content::Value(value) = &write.content {
+            self.admits(value.len() as u64)?;
+        }
         let mut step = 0;
         loop {
             step += 1;
@@ -117,6 +120,7 @@ impl Store {
         let entry = Entry::new(new, owner, version);
         self.index.insert(slot.key());
         self.enlist(slot.key(), &entry);
+        self.note(slot.key(), &entry);
         self.changes.publish(slot.key(), kind, version, What::Put);
         let waited = self.changes.has_waiters().then(|| slot.key().clone());
         // The shard is locked until here.
@@ -138,6 +142,7 @@ impl Store {
         let version = self.next_version();
         let replaced = slot.get_mut().renew(new, owner, version);
         self.enlist(slot.key(), slot.get());
+        self.note(slot.key(), slot.get());
         self.changes.publish(slot.key(), kind, version, What::Put);
         let waited = self.changes.has_waiters().then(|| slot.key().clone());
         drop(slot);

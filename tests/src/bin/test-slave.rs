@@ -1,12 +1,14 @@
 //! A slave in a process of its own: `dpfw-test-slave NAME SLOTS CACHE`.
 //!
 //! It says where it listens, drains at `SIGTERM`, ends at once at a second one, and ends with
-//! its standard input. It dials the master at `DPFW_TEST_DIAL`, if there is such a variable.
+//! its standard input. It dials the master at `DPFW_TEST_DIAL`, if there is such a variable, keeps
+//! its store in `DPFW_TEST_STORE`, and writes no file of more than `DPFW_TEST_LONGEST_FILE` bytes.
 
 #![forbid(unsafe_code)]
 
 use anyhow::{Context, Result};
 use dpfw::{PeerId, Slave};
+use rustix::process::{Resource, Rlimit, Signal, setrlimit};
 use std::io::Read;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -25,7 +27,16 @@ async fn main() -> Result<()> {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
         std::process::exit(3);
     });
-    let slave = Slave::builder().name(PeerId::new(name)?).slots(slots.parse()?).cache(cache);
+    let mut slave = Slave::builder().name(PeerId::new(name)?).slots(slots.parse()?).cache(cache);
+    if let Some(directory) = std::env::var_os("DPFW_TEST_STORE") {
+        slave = slave.store(directory);
+    }
+    if let Ok(bytes) = std::env::var("DPFW_TEST_LONGEST_FILE") {
+        // It is an error to write more then, and not the end of the process.
+        let _caught = signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?;
+        let longest = Rlimit { current: Some(bytes.parse()?), maximum: None };
+        setrlimit(Resource::Fsize, longest)?;
+    }
     let slave = slave.build()?;
     println!("listening on {}", slave.listen("127.0.0.1:0").await?);
     if let Ok(address) = std::env::var("DPFW_TEST_DIAL") {

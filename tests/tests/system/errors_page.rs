@@ -141,7 +141,9 @@ fn every_error_and_every_variant_has_its_place_on_the_page() -> Result<()> {
         assert_eq!(names(rows, column), error.variants, "docs/errors.md, {long}: rows, variants");
     }
     let headings: BTreeSet<_> = declared.iter().flat_map(Declared::headings).collect();
-    for heading in page.keys().filter(|heading| !["Limit", "Trap"].contains(&heading.as_str())) {
+    for heading in
+        page.keys().filter(|heading| !["Limit", "Storage", "Trap"].contains(&heading.as_str()))
+    {
         assert!(headings.contains(heading), "docs/errors.md: `{heading}` is no error any more");
     }
     Ok(())
@@ -154,7 +156,7 @@ fn every_row_says_what_it_means_and_what_to_do() {
             let (width, is_cause) = (row.len(), heading == "Cause");
             let expected = match heading.as_str() {
                 "Cause" => 5,
-                "Limit" | "Trap" => 4,
+                "Limit" | "Storage" | "Trap" => 4,
                 _ => 3,
             };
             assert_eq!(width, expected, "{heading}: {row:?}");
@@ -221,9 +223,9 @@ fn words(source: &str) -> BTreeMap<String, BTreeMap<String, String>> {
 }
 
 #[test]
-fn limits_and_traps_have_rows_with_their_words() -> Result<()> {
+fn limits_traps_and_disks_have_rows_with_their_words() -> Result<()> {
     let words = words(&fs::read_to_string(root().join("protocol/src/error/words.rs"))?);
-    assert_eq!(words.keys().map(String::as_str).collect::<Vec<_>>(), ["Limit", "Trap"]);
+    assert_eq!(words.keys().map(String::as_str).collect::<Vec<_>>(), ["Limit", "Storage", "Trap"]);
     let page = page();
     for (name, mut words) in words {
         words.insert("other".into(), "Other".into());

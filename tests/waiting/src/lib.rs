@@ -246,3 +246,30 @@ impl Default for Sleeper {
         Self::new()
     }
 }
+
+/// Puts a number, which is on disk when the task ends.
+///
+/// # Errors
+/// [`StoreError`].
+#[task]
+pub fn put_durable(key: String, value: u64) -> Result<u64, StoreError> {
+    store::durable().put(&key, &value)
+}
+
+/// Removes an entry, which is gone from the disk when the task ends.
+///
+/// # Errors
+/// [`StoreError`].
+#[task]
+pub fn remove_durable(key: String) -> Result<bool, StoreError> {
+    store::durable().remove(&key)
+}
+
+/// Waits until all is on disk.
+///
+/// # Errors
+/// [`StoreError`].
+#[task]
+pub fn sync() -> Result<(), StoreError> {
+    store::sync()
+}

@@ -44,3 +44,8 @@ pub(super) fn wait(key: &str, version: Version) -> Result<Answer, String> {
         false => Err(format!("nobody else changes `{key}` here, so it would wait for ever")),
     }
 }
+
+/// Nothing is kept beyond the thread, so nothing is waited for.
+pub(crate) fn sync(_: bool) -> Result<Answer, String> {
+    Ok(Answer { there: true, bytes: Bytes::new(), version: 0 })
+}

@@ -115,7 +115,7 @@ fn put_on(
 
 fn terms(evictable: u32, ttl_ms: i64) -> Terms {
     let ttl_ms = (ttl_ms != NONE).then_some(ttl_ms.cast_unsigned());
-    Terms { evictable: evictable != 0, ttl_ms }
+    Terms { evictable: evictable != 0, ttl_ms, ..Terms::default() }
 }
 
 fn put(

@@ -1,4 +1,5 @@
-//! Entries that are built once: claims on them, and waiting for them and for changes.
+//! Entries that are built once: claims on them, and waiting for them, for changes and for the
+//! disk.
 //!
 //! What can wait is linked twice: for guests on fibers, which wait without a slot, and for
 //! guests that have nobody beside them (a module that is tried out), which are told that they
@@ -28,6 +29,13 @@ pub(super) fn link(linker: &mut Linker<Host>) -> Result<()> {
             Ok(Claimed::Wait(_)) => Ok(alone(caller.data_mut())),
             other => Ok(claimed(caller.data_mut(), other)),
         }
+    })?;
+    linker.func_wrap(ABI, "store_sync", |mut caller: Caller<'_, Host>, waits: u32| {
+        Ok(match (sync(&mut caller)?, waits) {
+            (Ok(()), 0) => kept(caller.data_mut(), Ok(())),
+            (Ok(()), _) => alone(caller.data_mut()),
+            (refused, _) => kept(caller.data_mut(), refused),
+        })
     })?;
     linker.func_wrap(
         ABI,
@@ -66,6 +74,23 @@ pub(super) fn link_waiting(linker: &mut Linker<Host>) -> Result<()> {
     )?;
     linker.func_wrap_async(
         ABI,
+        "store_sync",
+        |mut caller: Caller<'_, Host>, (waits,): (u32,)| {
+            Box::new(async move {
+                let mut outcome = sync(&mut caller)?;
+                if outcome.is_ok() && waits != 0 {
+                    let (tell, told) = oneshot::channel();
+                    // A guest that was stopped meanwhile needs nothing.
+                    let tell = Box::new(move |outcome| _ = tell.send(outcome));
+                    caller.data().lent.core.store.when_kept(tell);
+                    outcome = told.await.unwrap_or(Err(Cause::Draining));
+                }
+                Ok::<u32, wasmtime::Error>(kept(caller.data_mut(), outcome))
+            })
+        },
+    )?;
+    linker.func_wrap_async(
+        ABI,
         "store_wait",
         |mut caller: Caller<'_, Host>, (key, key_len, version): (u32, u32, u64)| {
             Box::new(async move {
@@ -98,6 +123,27 @@ pub(super) fn link_waiting(linker: &mut Linker<Host>) -> Result<()> {
         },
     )?;
     Ok(())
+}
+
+/// Whether the guest may wait for the disk.
+fn sync(caller: &mut Caller<'_, Host>) -> Result<Result<(), Cause>> {
+    charge(caller)?;
+    let host = caller.data();
+    Ok(match host.is_init {
+        true => Err(unseen_by_init()),
+        false => host.lent.core.store.check_durable(),
+    })
+}
+
+/// What came of waiting for the disk, for the guest.
+fn kept(host: &mut Host, outcome: Result<(), Cause>) -> u32 {
+    match outcome {
+        Ok(()) => {
+            host.reply = Reply::default();
+            HIT
+        }
+        Err(cause) => failed(host, &cause),
+    }
 }
 
 /// The key that a guest names, in its master's namespace.

@@ -6,7 +6,7 @@ use dpfw_protocol::message::Origin;
 use dpfw_protocol::store::EntryKind;
 
 /// Of an image of so many bytes.
-pub(super) fn info(memory: u64) -> ImageInfo {
+pub(crate) fn info(memory: u64) -> ImageInfo {
     ImageInfo {
         id: ImageId::from_bytes([1; 32]),
         module: ModuleHash::from_bytes([2; 32]),

@@ -73,7 +73,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let key = || 0..KEYS.len();
     let len = || prop_oneof![0..100usize, 300..900usize, 0..5000usize];
     let ttl = prop_oneof![3 => Just(None), 1 => (0..200u64).prop_map(Some)];
-    let terms = (any::<bool>(), ttl).prop_map(|(evictable, ttl_ms)| Terms { evictable, ttl_ms });
+    let terms = (any::<bool>(), ttl).prop_map(|(evictable, ttl_ms)| Terms {
+        evictable,
+        ttl_ms,
+        durable: false,
+    });
     let put = (key(), len(), terms.clone());
     let op = prop_oneof![
         6 => put.clone().prop_map(|(key, len, terms)| Op::Put { key, len, terms }),

@@ -3,7 +3,7 @@
 use super::*;
 
 fn lives(ttl_ms: u64) -> Terms {
-    Terms { evictable: false, ttl_ms: Some(ttl_ms) }
+    Terms { ttl_ms: Some(ttl_ms), ..STAYS }
 }
 
 #[test]

@@ -1,0 +1,139 @@
+//! Saved states of residents: records under keys, which nobody but their makers reads.
+//!
+//! Owns: them. Does not: know what is in one. Invariants: each is charged to its owner, whole,
+//! for as long as it is there; nothing evicts one; on disk they are as they are here, if there is
+//! a disk. Locks: these before a shard, never the other way round.
+
+use super::Store;
+use super::disk::{Done, Part, Record, Stored};
+use super::entry::{self, Content, Life};
+use super::ledger::{Account, Need};
+use dpfw_protocol::Bytes;
+use dpfw_protocol::error::Cause;
+use dpfw_protocol::store::{FullKey, Principal};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The records. Bounded by the store's quota.
+#[derive(Debug, Default)]
+pub(super) struct SavedStates(Mutex<HashMap<FullKey, Saved>>);
+
+#[derive(Debug)]
+struct Saved {
+    record: Bytes,
+    owner: Arc<Account>,
+    /// What it was charged.
+    cost: u64,
+}
+
+impl SavedStates {
+    fn lock(&self) -> MutexGuard<'_, HashMap<FullKey, Saved>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg_attr(not(test), expect(dead_code, reason = "residents are what saves"))]
+impl Store {
+    /// Saves a record under a key, in place of the one that is there. `done` is called once: at
+    /// once, or, if it is to be `durable`, when it is on disk. With [`Cause::Limit`] if there is
+    /// no room, [`Cause::Storage`] if the disk does not take it or there is none, the old one
+    /// stays; if the disk failed meanwhile, the new one is there in memory.
+    pub(crate) fn save(
+        &self,
+        key: &FullKey,
+        owner: &Principal,
+        record: Bytes,
+        durable: bool,
+        done: Done,
+    ) {
+        let saved = match durable {
+            true => self.check_durable().and_then(|()| self.save_one(key, owner, record)),
+            false => self.save_one(key, owner, record),
+        };
+        match saved {
+            Ok(()) if durable => self.when_kept(done),
+            other => done(other),
+        }
+    }
+
+    /// The record under a key.
+    pub(crate) fn saved(&self, key: &FullKey) -> Option<Bytes> {
+        self.saved.lock().get(key).map(|saved| saved.record.clone())
+    }
+
+    /// All of them, with their owners: what there is to begin with.
+    pub(crate) fn saved_all(&self) -> Vec<(FullKey, Principal, Bytes)> {
+        let all = self.saved.lock();
+        let one = |(key, saved): (&FullKey, &Saved)| {
+            (key.clone(), saved.owner.principal.clone(), saved.record.clone())
+        };
+        all.iter().map(one).collect()
+    }
+
+    /// Forgets the record under a key; whether there was one.
+    pub(crate) fn forget_saved(&self, key: &FullKey) -> bool {
+        let mut all = self.saved.lock();
+        let Some(saved) = all.remove(key) else {
+            return false;
+        };
+        if let Some(disk) = self.disk.get() {
+            disk.note(Part::Saved, key, None);
+        }
+        drop(all);
+        self.ledger.give(&saved.owner, saved.cost);
+        true
+    }
+
+    fn save_one(&self, key: &FullKey, owner: &Principal, record: Bytes) -> Result<(), Cause> {
+        self.admits(record.len() as u64)?;
+        let cost = entry::cost(key, &Content::Value(record.clone()), Life::ENDLESS);
+        let mut all = self.saved.lock();
+        let old = all.get(key).map(|old| (Arc::clone(&old.owner), old.cost));
+        let bytes = old.as_ref().map(|(_, cost)| *cost);
+        let need = Need { writer: owner, key: None, new: cost, old: bytes, old_is_lined: false };
+        let mut step = 0;
+        let account = loop {
+            let taken = match &old {
+                Some((owner, old)) => {
+                    let changed = self.ledger.exchange(need.writer, cost, owner, *old);
+                    changed.map(|newer| newer.unwrap_or_else(|| Arc::clone(owner)))
+                }
+                None => self.ledger.take(owner, cost),
+            };
+            if let Some(account) = taken {
+                break account;
+            }
+            step += 1;
+            if !self.make_room(&need, step, &|| true)? {
+                return Err(self.ledger.lack(&need));
+            }
+        };
+        if let Some(disk) = self.disk.get() {
+            let record = Record {
+                version: 0,
+                owner: Arc::clone(&account),
+                evictable: false,
+                pinned: true,
+                time: None,
+                content: record.clone(),
+            };
+            disk.note(Part::Saved, key, Some(record));
+        }
+        let replaced = all.insert(key.clone(), Saved { record, owner: account, cost });
+        drop(all);
+        // It may be large.
+        drop(replaced);
+        Ok(())
+    }
+}
+
+impl Store {
+    /// A record that was on disk. There is room for it.
+    pub(super) fn take_saved_back(&self, key: FullKey, stored: Stored) {
+        let content = Content::Value(stored.content.clone());
+        let cost = entry::cost(&key, &content, Life::ENDLESS);
+        if let Some(owner) = self.ledger.take(&stored.owner, cost) {
+            self.saved.lock().insert(key, Saved { record: stored.content, owner, cost });
+        }
+    }
+}
