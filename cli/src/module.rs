@@ -178,27 +178,12 @@ impl Loaded {
     /// A [`Failure`] that lists those that are there.
     pub(crate) fn method(&self, name: &str) -> Result<Function, Failure> {
         let table = self.module.tasks().ok();
-        match table.and_then(|table| table.method(name)) {
-            Some(signature) => Ok(self.described(name, Some(signature))),
-            None => {
-                let path = self.path.display();
-                let mut text = format!("{path}: no resident of the module has a `{name}`");
-                let known: Vec<_> =
-                    table.map(|table| table.residents()).into_iter().flatten().collect();
-                for record in known.iter().take(LISTED) {
-                    text.push_str("\nit has ");
-                    text.push_str(&record.line());
-                }
-                match known.len() {
-                    0 => text.push_str("; it has no residents"),
-                    more if more > LISTED => {
-                        text.push_str(&format!("\nand {} more", more - LISTED))
-                    }
-                    _ => {}
-                }
-                Err(Failure::new(Exit::Call, text))
-            }
-        }
+        let Some(signature) = table.and_then(|table| table.method(name)) else {
+            let line = |known: &str| Some(table?.method(known)?.task.line());
+            let text = self.missing("resident with", name, &self.facts.residents, line);
+            return Err(Failure::new(Exit::Call, text));
+        };
+        Ok(self.described(name, Some(signature)))
     }
 
     fn described(&self, name: &str, signature: Option<Signature>) -> Function {

@@ -58,6 +58,7 @@ mod system {
     mod resident_lies;
     mod residents;
     mod residents_at_slave;
+    mod residents_durable;
     mod residents_ends;
     mod residents_lost;
     mod residents_many;

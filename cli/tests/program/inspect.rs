@@ -62,7 +62,7 @@ fn inits_are_described_and_the_tasks_that_need_their_images() {
     assert_eq!(left.code, 3);
     insta::assert_snapshot!(left.out, @r"
     lacking.wat: 2 problems
-      - the section `dpfw.tasks` describes the init `full`, which is not exported
+      - the section `dpfw.tasks` describes `full`, which is not exported
         export it as `dpfw-init:full`, or take the line out
       - the task `t` needs an image of `fill`, and there is no such init
         export it as `dpfw-init:fill`, or name another: no image would do

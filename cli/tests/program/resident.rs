@@ -62,9 +62,9 @@ fn what_cannot_be_called_is_told_in_words() {
     let tasks = modules.path("tasks.wasm");
     let told = modules.stable(&resident(&["spawn", &tasks, "counter.make", "hits"]));
     insta::assert_snapshot!(told, @r"
-    error: tasks.wasm: no resident of the module has a `counter.make`
-    it has counter.bump() -> u64
-    it has counter.new(start: u64) -> Self
+    error: tasks.wasm: the module has no resident with `counter.make`
+      it has counter.bump() -> u64
+      it has counter.new(start: u64) -> Self
     [4]
     ");
     insta::assert_snapshot!(resident(&["spawn", &tasks, "counter.new", "hits"]), @r"

@@ -44,27 +44,19 @@ pub(super) fn problems(kind: Kind, scan: &Scan) -> Vec<Problem> {
     found
 }
 
-/// Inits that are described and are not there, and tasks that need an image of one that is not.
+/// Tasks that need an image of an init that is not there.
 fn wrong_images(scan: &Scan, table: &TaskTable) -> Vec<Problem> {
     let names = scan.exported_functions().filter_map(|name| name.strip_prefix(INIT_PREFIX));
     let exported: BTreeSet<_> = names.collect();
-    let missing = table.inits().filter(|init| !exported.contains(init.name.as_str())).map(|init| {
-        Problem::new(
-            format!(
-                "the section `{SECTION}` describes the init `{}`, which is not exported",
-                init.name
-            ),
-            format!("export it as `{INIT_PREFIX}{}`, or take the line out", init.name),
-        )
-    });
     let needed = table.tasks().filter_map(|task| Some((&task.name, task.needs()?)));
-    let unmet = needed.filter(|(_, init)| !exported.contains(init)).map(|(task, init)| {
+    let unmet = needed.filter(|(_, init)| !exported.contains(init));
+    let problem = |(task, init): (&String, &str)| {
         Problem::new(
             format!("the task `{task}` needs an image of `{init}`, and there is no such init"),
             format!("export it as `{INIT_PREFIX}{init}`, or name another: no image would do"),
         )
-    });
-    missing.chain(unmet).collect()
+    };
+    unmet.map(problem).collect()
 }
 
 /// What a table describes, each with the prefix of its export.

@@ -44,6 +44,9 @@ impl Resident {
         drop(place);
         let gone = Gone { key: self.key.clone(), end: end.clone(), failure };
         core.residents.remove(self, gone);
+        if version != 0 {
+            self.forget_record(core, &end);
+        }
         core.store.remove_resident(&self.key, version);
         // A drain waits for the last place, and does not miss what is told below.
         let room = room.filter(|_| end == End::Drained);

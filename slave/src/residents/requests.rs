@@ -5,6 +5,7 @@
 
 use super::call::key;
 use super::resident::Resident;
+use super::saved::asleep;
 use crate::core::Core;
 use crate::session::{Held, Session};
 use dpfw_protocol::Bytes;
@@ -73,7 +74,10 @@ pub(crate) fn ask(
             let key = full(session, key);
             let found = match core.residents.under(&key) {
                 Some(resident) => Ok(vec![resident.info()]),
-                None => core.residents.moved_from(&key).map_or(Ok(Vec::new()), Err),
+                None => {
+                    let why = core.residents.moved_from(&key).or_else(|| asleep(core, &key));
+                    why.map_or(Ok(Vec::new()), Err)
+                }
             };
             asked.answer(found.map(|residents| ResidentReply { residents, ..Default::default() }));
         }

@@ -1,13 +1,20 @@
 //! What residents have saved.
 //!
-//! Owns: the last state of each, which it is made of when it is begun again, and what it is
-//! charged for. Invariant: whoever is told that a state is kept finds it at the next restart; a
-//! state that cannot be kept is an error of the call that made it.
+//! Owns: the last state of each, which it is made of when it is begun again, what it is charged
+//! for, and the record of it where the store is on disk: from there it is made again by whoever
+//! spawns it after a restart of the slave. Invariants: whoever is told that a state is kept finds it
+//! at the next restart; a state that cannot be kept is an error of the call that made it; a resident
+//! that has ended, but for the end of its slave, has no record.
 
+use super::call::Call;
 use super::resident::Resident;
 use crate::core::Core;
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
+use dpfw_protocol::message::Timing;
+use dpfw_protocol::resident::End;
+use dpfw_protocol::store::{EntryKind, FullKey};
+use serde::{Deserialize, Serialize};
 
 /// What a resident costs the store beside its state: its memory where a call has touched it, and
 /// what the host knows of it.
@@ -23,12 +30,48 @@ pub(super) fn charge(state: Option<&Bytes>) -> u64 {
     if len == 0 { EACH } else { EACH.saturating_add(len.next_power_of_two().max(STEP)) }
 }
 
+/// A state on disk.
+#[derive(Serialize, Deserialize)]
+struct Record<'a> {
+    /// The name of the class that saved it.
+    class: &'a str,
+    #[serde(with = "serde_bytes")]
+    state: &'a [u8],
+}
+
+/// The state under a key that a resident of this class had when the slave ended.
+///
+/// # Errors
+/// [`Cause::KeyTaken`] if it is another class's, or no state.
+pub(super) fn of_last(core: &Core, key: &FullKey, class: &str) -> Result<Option<Bytes>, Cause> {
+    let Some(record) = core.store.saved(key) else {
+        return Ok(None);
+    };
+    match rmp_serde::from_slice::<Record<'_>>(&record) {
+        Ok(saved) if saved.class == class => Ok(Some(record.slice_ref(saved.state))),
+        _ => Err(Cause::KeyTaken { key: key.key.to_string(), kind: EntryKind::Resident }),
+    }
+}
+
+/// Why a resident is not there whose state is.
+pub(super) fn asleep(core: &Core, key: &FullKey) -> Option<Cause> {
+    core.store.saved(key)?;
+    let why = "its slave was started again; `get_or_spawn` begins it with what it saved last";
+    Some(Cause::ResidentEnded { key: key.key.to_string(), why: why.into() })
+}
+
 impl Resident {
     /// Keeps a state that was taken. Called by whoever has the resident in hand.
     ///
     /// # Errors
-    /// [`Cause::Limit`] if the store has no room for it.
+    /// [`Cause::Limit`] if the store has no room for it, [`Cause::Storage`] if its disk takes
+    /// nothing.
     pub(super) fn keep(&self, core: &Core, state: Bytes) -> Result<(), Cause> {
+        if core.store.is_on_disk() {
+            self.record(core, &state)?;
+            self.lock().state = Some(state);
+            return Ok(());
+        }
         let (old, version) = {
             let inner = self.lock();
             (charge(inner.state.as_ref()), inner.version)
@@ -45,4 +88,36 @@ impl Resident {
         inner.state = Some(state);
         Ok(())
     }
+
+    /// Has a state written to disk, within a second.
+    pub(super) fn record(&self, core: &Core, state: &[u8]) -> Result<(), Cause> {
+        let record = Record { class: &self.class, state };
+        let record = rmp_serde::to_vec(&record)
+            .map_err(|error| Cause::Internal { message: error.to_string() })?;
+        core.store.save(&self.key, &self.owner, record.into())
+    }
+
+    /// What becomes of its record when it ends.
+    pub(super) fn forget_record(&self, core: &Core, end: &End) {
+        // Only a slave that ends leaves it for another day.
+        if *end != End::Drained {
+            core.store.forget_saved(&self.key);
+        }
+    }
+
+    /// Whether its callers are answered only when what they changed is on disk.
+    pub(super) fn is_durable(&self) -> bool {
+        self.terms.durable && self.saves()
+    }
+}
+
+/// Answers a call when all that was changed before is on disk.
+pub(super) fn answer_when_kept(core: &Core, call: Call, timing: Timing, result: Vec<u8>) {
+    core.store.when_kept(Box::new(move |kept| {
+        match kept {
+            Ok(()) => call.done(timing, &result),
+            Err(cause) => call.failed(timing, cause),
+        }
+        call.session().outbox.flush();
+    }));
 }

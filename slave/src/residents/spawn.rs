@@ -30,11 +30,13 @@ use std::time::Instant;
 pub(crate) struct Spawning {
     pub(super) terms: SpawnAs,
     turn: Option<Turn>,
+    /// Whether it is made of what it saved before its slave was started again.
+    is_back: bool,
 }
 
 impl Spawning {
     pub(crate) fn new(terms: SpawnAs) -> Self {
-        Self { terms, turn: None }
+        Self { terms, turn: None, is_back: false }
     }
 }
 
@@ -171,7 +173,9 @@ fn claim(core: &Arc<Core>, mut job: Job) -> Claimed {
             There::Refuse => Claimed::Not(job, taken(&key, EntryKind::Resident)),
         };
     }
-    if let Some(kind) = core.store.kind_of(&key) {
+    let saved = core.store.saved(&key).filter(|_| there == There::Refuse);
+    let kind = saved.map(|_| EntryKind::Resident).or_else(|| core.store.kind_of(&key));
+    if let Some(kind) = kind {
         drop(rows);
         return Claimed::Not(job, taken(&key, kind));
     }
@@ -232,7 +236,10 @@ fn make(core: &Arc<Core>, job: &mut Job, turn: Turn) -> Result<Arc<Resident>, Ca
         module.facts().residents.binary_search(&name).ok()
     };
     let roles = Roles { constructor: function, save: role(SAVE), load: role(LOAD) };
-    let (args, state) = split(&spawning.terms, &job.args)?;
+    let (args, sent) = split(&spawning.terms, &job.args)?;
+    let last = saved::of_last(core, &key, &class)?;
+    spawning.is_back = last.is_some();
+    let state = sent.or(last);
     if state.is_some() && roles.load.is_none() {
         return Err(super::work::no_save(&class));
     }
@@ -298,8 +305,9 @@ impl Resident {
         let timing = Timing { queued_us, ..timing };
         job.bound.learn(std::time::Duration::from_micros(timing.run_us));
         let settled = outcome.and_then(|()| self.settle(core, &job));
+        let is_back = job.spawn.as_ref().is_some_and(|spawning| spawning.is_back);
         let told = settled
-            .and_then(|()| told(self, false))
+            .and_then(|()| told(self, is_back))
             .and_then(|spawned| tell(&job, timing, spawned.into()));
         match told {
             Ok(()) => {
@@ -327,8 +335,12 @@ impl Resident {
         if core.is_draining() {
             return Err(Cause::Draining);
         }
+        let state = self.lock().state.clone();
+        if let Some(state) = state.as_ref().filter(|_| core.store.is_on_disk()) {
+            self.record(core, state)?;
+        }
         let kept = Arc::new(Kept { resident: Arc::clone(self), core: Arc::downgrade(core) });
-        let bytes = saved::charge(self.lock().state.as_ref());
+        let bytes = saved::charge(state.as_ref().filter(|_| !core.store.is_on_disk()));
         let version = core.store.put_resident(&self.key, &self.owner, bytes, kept)?;
         // If the entry is gone by now, it ends when it is put back.
         self.lock().version = version;

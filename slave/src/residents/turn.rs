@@ -8,6 +8,7 @@ use super::call::{Call, key};
 use super::life::{Failed, Step};
 use super::requests::hand_over;
 use super::resident::{Inner, Paused, Place, Resident};
+use super::saved;
 use super::work::{Body, Doing, Ran, Running, What, Work, perform};
 use crate::core::Core;
 use crate::queue::Woken;
@@ -407,7 +408,11 @@ impl Resident {
                 let queued_us = micros(queued).saturating_sub(ran.timing.run_us);
                 let timing = Timing { queued_us, ..ran.timing };
                 tell_dropped(call.session(), call.conversation.attempt(), dropped);
+                let session = Arc::clone(call.session());
                 match ran.outcome {
+                    Ok(()) if self.is_durable() && state.is_some() => {
+                        saved::answer_when_kept(core, call, timing, out.clone());
+                    }
                     Ok(()) => call.done(timing, &out),
                     Err(cause) => {
                         if cause == Cause::Draining {
@@ -418,7 +423,7 @@ impl Resident {
                         call.failed(timing, cause);
                     }
                 }
-                Some(Arc::clone(call.session()))
+                Some(session)
             }
             Doing::Begin(Some(job)) => {
                 tell_dropped(&job.session, job.attempt, dropped);

@@ -177,7 +177,8 @@ async fn method(
     body.lasting.begin(&work.session, work.conversation, &resident.granted);
     let ended = body.lasting.call(function, args).await;
     let outcome = taken(&mut body, ended, |len| within(len, most));
-    let saves = resident.terms.saving == Saving::EachCall && !is_unrun(&outcome);
+    let is_each = resident.terms.saving == Saving::EachCall || resident.is_durable();
+    let saves = is_each && !is_unrun(&outcome);
     match resident.roles.save.filter(|_| saves && !is_doubtful(&outcome)) {
         None => finished(body, outcome, None),
         Some(save) => {

@@ -5,7 +5,7 @@
 //! a disk. Locks: these before a shard, never the other way round.
 
 use super::Store;
-use super::disk::{Done, Part, Record, Stored};
+use super::disk::{Part, Record, Stored};
 use super::entry::{self, Content, Life};
 use super::ledger::{Account, Need};
 use dpfw_protocol::Bytes;
@@ -32,42 +32,15 @@ impl SavedStates {
     }
 }
 
-#[cfg_attr(not(test), expect(dead_code, reason = "residents are what saves"))]
 impl Store {
-    /// Saves a record under a key, in place of the one that is there. `done` is called once: at
-    /// once, or, if it is to be `durable`, when it is on disk. With [`Cause::Limit`] if there is
-    /// no room, [`Cause::Storage`] if the disk does not take it or there is none, the old one
-    /// stays; if the disk failed meanwhile, the new one is there in memory.
-    pub(crate) fn save(
-        &self,
-        key: &FullKey,
-        owner: &Principal,
-        record: Bytes,
-        durable: bool,
-        done: Done,
-    ) {
-        let saved = match durable {
-            true => self.check_durable().and_then(|()| self.save_one(key, owner, record)),
-            false => self.save_one(key, owner, record),
-        };
-        match saved {
-            Ok(()) if durable => self.when_kept(done),
-            other => done(other),
-        }
+    /// Whether values and records are on disk.
+    pub(crate) fn is_on_disk(&self) -> bool {
+        self.disk.get().is_some()
     }
 
     /// The record under a key.
     pub(crate) fn saved(&self, key: &FullKey) -> Option<Bytes> {
         self.saved.lock().get(key).map(|saved| saved.record.clone())
-    }
-
-    /// All of them, with their owners: what there is to begin with.
-    pub(crate) fn saved_all(&self) -> Vec<(FullKey, Principal, Bytes)> {
-        let all = self.saved.lock();
-        let one = |(key, saved): (&FullKey, &Saved)| {
-            (key.clone(), saved.owner.principal.clone(), saved.record.clone())
-        };
-        all.iter().map(one).collect()
     }
 
     /// Forgets the record under a key; whether there was one.
@@ -84,7 +57,17 @@ impl Store {
         true
     }
 
-    fn save_one(&self, key: &FullKey, owner: &Principal, record: Bytes) -> Result<(), Cause> {
+    /// Saves a record under a key, in place of the one that is there.
+    ///
+    /// # Errors
+    /// [`Cause::Limit`] if there is no room, [`Cause::Storage`] if the disk does not take it: the
+    /// old one stays.
+    pub(crate) fn save(
+        &self,
+        key: &FullKey,
+        owner: &Principal,
+        record: Bytes,
+    ) -> Result<(), Cause> {
         self.admits(record.len() as u64)?;
         let cost = entry::cost(key, &Content::Value(record.clone()), Life::ENDLESS);
         let mut all = self.saved.lock();

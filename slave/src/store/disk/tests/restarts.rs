@@ -105,35 +105,25 @@ fn f20_a_wall_clock_that_was_put_back_takes_nothing_from_a_time_to_live() {
 fn saved_states_are_charged_kept_and_there_again() {
     let (platter, limits) = (Platter::default(), Limits { store_bytes: 3000, ..Limits::default() });
     let store = again(&platter, &limits);
-    let save = |store: &Store, bytes: &[u8], durable| {
-        let (told, outcome) = mpsc::channel();
-        let done: Done = Box::new(move |kept| told.send(kept).expect("somebody waits"));
-        store.save(&full("r"), &owner(), Bytes::copy_from_slice(bytes), durable, done);
-        outcome.recv().expect("it is called")
+    let save = |store: &Store, bytes: &[u8]| {
+        store.save(&full("r"), &owner(), Bytes::copy_from_slice(bytes))
     };
-    assert_eq!(save(&store, &[1; 1000], true), Ok(()));
+    assert_eq!(save(&store, &[1; 1000]), Ok(()));
     assert_eq!(store.size(), (1, 1130));
-    assert_eq!(save(&store, &[2; 2000], false), Ok(()));
+    assert_eq!(save(&store, &[2; 2000]), Ok(()));
     let too_large = Cause::Limit { limit: Limit::Quota, allowed: 3000 };
-    assert_eq!(save(&store, &[3; 3000], true), Err(too_large));
+    assert_eq!(save(&store, &[3; 3000]), Err(too_large));
     assert_eq!(store.saved(&full("r")).as_deref(), Some(&[2; 2000][..]));
     assert!(store.all().is_empty(), "a saved state is no entry");
     drop(store);
 
     let store = again(&platter, &limits);
-    let all = store.saved_all();
-    assert_eq!(all, [(full("r"), owner(), Bytes::from(vec![2; 2000]))]);
+    assert_eq!(store.saved(&full("r")).as_deref(), Some(&[2; 2000][..]));
     assert_eq!(store.size(), (1, 2130));
     assert!(store.forget_saved(&full("r")) && !store.forget_saved(&full("r")));
     assert_eq!(store.size(), (0, 0));
     drop(store);
-    assert!(again(&platter, &limits).saved_all().is_empty());
-
-    // Without a disk it is the same, but for what is durable.
-    let store = Store::new(&limits);
-    assert_eq!(save(&store, &[1], false), Ok(()));
-    assert_eq!(save(&store, &[2], true), storage(Storage::Absent));
-    assert_eq!(store.saved(&full("r")).as_deref(), Some(&[1][..]));
+    assert_eq!(again(&platter, &limits).saved(&full("r")), None);
 }
 
 #[test]

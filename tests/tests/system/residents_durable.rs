@@ -1,0 +1,102 @@
+//! R9, F13: residents whose state outlives the process of their slave.
+
+use anyhow::{Result, ensure};
+use dpfw::{Cause, End, LinkedSlave, Master, Resident, Saving};
+use dpfw_protocol::store::EntryKind;
+use dpfw_test_tasks::{Counter, Fragile, counter, fragile};
+use dpfw_tests::fleet::{self, linked};
+use dpfw_tests::process::Process;
+use dpfw_tests::wait::within;
+use rustix::process::Signal;
+use std::path::Path;
+
+const SLAVE: &str = env!("CARGO_BIN_EXE_dpfw-test-slave");
+
+/// A slave in a process of its own that keeps its store there.
+struct Scene {
+    process: Process,
+    _master: Master,
+    there: LinkedSlave,
+}
+
+impl Scene {
+    async fn at(store: &Path) -> Result<Self> {
+        let process = Process::keeping(SLAVE, "s1", store, None).await?;
+        let master = fleet::master(&[&process.address]).await?;
+        let there = linked(&master, "s1")?;
+        Ok(Self { process, _master: master, there })
+    }
+
+    /// One that was there before, or a new one that begins with 100.
+    async fn counter(&self) -> Result<Resident<Counter>> {
+        let spawning = self.there.get_or_spawn("c", counter::new(100)).durable();
+        Ok(within("the counter", spawning.into_future()).await??)
+    }
+}
+
+#[tokio::test]
+async fn f13_what_was_answered_is_there_after_a_kill() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let store = directory.path().join("store");
+    let mut answered = 100;
+    for round in 0..3 {
+        let mut scene = Scene::at(&store).await?;
+        if round > 0 {
+            // It is not taken for one that never was.
+            let error = scene.there.resident::<Counter>("c").await.expect_err("it is not begun");
+            ensure!(error.to_string().contains("get_or_spawn"), "{error}");
+            let error = scene.there.spawn("c", counter::new(0)).await.expect_err("it is there");
+            let taken = Cause::KeyTaken { key: "c".into(), kind: EntryKind::Resident };
+            assert_eq!(error.cause(), &taken);
+        }
+        let c = scene.counter().await?;
+        assert_eq!(c.call(counter::peek()).await?, answered, "round {round}");
+        let calls: Vec<_> = (0..20).map(|_| c.call(counter::bump())).collect();
+        for call in calls {
+            answered = within("the answer", call).await??;
+        }
+        assert_eq!(answered, 100 + 20 * (round + 1));
+        scene.process.kill()?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_changed_is_saved_when_the_slave_drains() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let store = directory.path().join("store");
+    let scene = Scene::at(&store).await?;
+    let hour = Saving::After(3_600_000);
+    let c = scene.there.spawn("c", counter::new(1)).saving(hour).await?;
+    assert_eq!(c.call(counter::bump()).await?, 2);
+    scene.process.signal(Signal::TERM)?;
+    ensure!(scene.process.ended().await?.success(), "it did not drain");
+
+    let scene = Scene::at(&store).await?;
+    let c = scene.counter().await?;
+    assert_eq!(c.call(counter::peek()).await?, 2);
+    // One that is stopped is not there again.
+    c.stop().await?;
+    assert_eq!(c.wait().await?, End::Stopped);
+    drop(scene);
+    let scene = Scene::at(&store).await?;
+    let c = scene.counter().await?;
+    assert_eq!(c.call(counter::peek()).await?, 100);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_state_of_another_class_is_not_taken() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let store = directory.path().join("store");
+    let mut scene = Scene::at(&store).await?;
+    let c = scene.counter().await?;
+    c.call(counter::bump()).await?;
+    scene.process.kill()?;
+    let scene = Scene::at(&store).await?;
+    let spawning = scene.there.get_or_spawn::<Fragile>("c", fragile::new("x".into(), true));
+    let error = within("the refusal", spawning.into_future()).await?.expect_err("it is a counter");
+    let taken = Cause::KeyTaken { key: "c".into(), kind: EntryKind::Resident };
+    assert_eq!(error.cause(), &taken);
+    Ok(())
+}
