@@ -99,7 +99,9 @@ impl Slot {
                     let spent = self.run(&job, started);
                     self.after(job.session);
                     // Nobody waits for it to be cleared up.
-                    drop(spent);
+                    if let Some(sandbox) = spent {
+                        sandbox.clear();
+                    }
                 }
                 Next::Resume(fiber) => {
                     self.before(&fiber.job);

@@ -1,10 +1,11 @@
 //! Images: what they are made of, and what is told of them.
 //!
 //! Owns: an image's own facts, the words to masters, its place in the store. Does not: build
-//! one; `build` does. Invariant: what was sent serves nobody but its sender.
+//! one; `build` does, and `turn` has them wait for memory. Invariant: what was sent serves nobody but its sender.
 
 pub(super) mod build;
 pub(crate) mod fetch;
+pub(super) mod turn;
 
 use super::load::Loaded;
 use crate::core::Core;

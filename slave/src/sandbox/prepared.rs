@@ -1,6 +1,7 @@
 //! A module as one slot runs it: mapped into the slot's engine, its imports resolved, its
 //! exports found.
 
+use super::clearing::Clearing;
 use super::host::Host;
 use super::imports;
 use crate::engine::Engines;
@@ -28,6 +29,7 @@ pub(crate) struct Prepared {
     pub(crate) alloc: Option<ModuleExport>,
     /// In the order of the module's function list.
     pub(crate) functions: Vec<Function>,
+    pub(crate) clearing: Clearing,
 }
 
 /// An exported function.
@@ -115,6 +117,7 @@ impl Prepared {
             memory: Some(memory),
             alloc: Some(alloc),
             functions,
+            clearing: Clearing::default(),
         })
     }
 
@@ -140,7 +143,8 @@ impl Prepared {
             false => RUN_ONCE.iter().filter_map(|name| module.get_export_index(name)).collect(),
         };
         let (engine, kind) = (engine.clone(), facts.kind);
-        Ok(Self { engine, instances, kind, before, memory, alloc, functions })
+        let clearing = Clearing::default();
+        Ok(Self { engine, instances, kind, before, memory, alloc, functions, clearing })
     }
 }
 
