@@ -1,11 +1,13 @@
-//! What an image costs: to build, and to start from.
+//! What an image costs: to build, to start from, and to send.
 
 use crate::process::Process;
 use crate::report::print;
+use crate::tcp;
 use anyhow::{Context, Result, ensure};
-use dpfw::{Image, Master};
+use dpfw::{CallExt, Image, Master, Origin, Transfer};
 use dpfw_bench_tasks::{fresh_add, heap};
 use std::collections::VecDeque;
+use std::path::Path;
 use std::time::Instant;
 
 /// The initialised heap.
@@ -13,7 +15,7 @@ const MIB: u32 = 64;
 
 /// Tasks in a round, and how many of them are under way at once.
 const TASKS: usize = 50_000;
-const UNDER_WAY: usize = 1_024;
+pub(crate) const UNDER_WAY: usize = 1_024;
 
 /// A fresh sandbox on an image beside one on the module alone, and what building it takes beyond
 /// its init. Both at a slave with one slot.
@@ -40,7 +42,7 @@ pub(crate) async fn all(slave: &Process, rounds: usize) -> Result<()> {
 }
 
 /// Microseconds for each of many tasks under way.
-async fn each(master: &Master, image: Option<&Image>) -> Result<f64> {
+pub(crate) async fn each(master: &Master, image: Option<&Image>) -> Result<f64> {
     let dispatch = |i: i64| match image {
         Some(image) => image.dispatch(fresh_add::call(i, 1)),
         None => master.dispatch(fresh_add::call(i, 1)),
@@ -65,4 +67,56 @@ async fn each(master: &Master, image: Option<&Image>) -> Result<f64> {
         check(task.await?, expected)?;
     }
     Ok(start.elapsed().as_secs_f64() * 1e6 / TASKS as f64)
+}
+
+/// Sends an image of 64 MiB to a slave, beside bare TCP of as many bytes in the same round.
+///
+/// The master has the snapshot, for it has passed it on before, from the slave that built it to
+/// another one. Measured is from when a task that needs it is dispatched to a third until that one
+/// has all of the snapshot, as its log says: its question for it included. Bare TCP is timed until
+/// the other end has said that it has all of as many bytes. Both receive for the first time, into
+/// memory that the kernel has yet to give them, as a slave that is new does. `image_sent_ms` is what comes of it:
+/// until the first task on it is done, compiling included, beside what building it took. Another
+/// image and other slaves in each round: nothing is there before.
+pub(crate) async fn send(cache: &Path, rounds: usize) -> Result<()> {
+    let (mut ratios, mut rates, mut limits) = (vec![], vec![], vec![]);
+    let (mut ready, mut built) = (vec![], vec![]);
+    for round in 0..=rounds {
+        let slave = |n: usize| Process::talking_slave(&cache.join(format!("send-{round}-{n}")));
+        let slaves = [slave(0)?, slave(1)?, slave(2)?];
+        let builder = slaves.iter().fold(Master::builder(), |b, slave| b.slave(&slave.address));
+        let master = builder.build().await?;
+        let image = master.init(heap::call(MIB, round as u64)).transfer(Transfer::Always).await?;
+        let place = image.places().await.pop().context("it was built")?;
+        let linked = master.slaves();
+        let mut others = linked.iter().filter(|slave| *slave.name() != place.slave);
+        let (second, third) = others.next().zip(others.next()).context("three are linked")?;
+        // Otherwise its module, and the pipe to it, would be measured as well.
+        image.dispatch(fresh_add::call(1, 1).on(second)).await?;
+        master.dispatch(fresh_add::call(1, 1).on(third)).await?;
+        let last = slaves.iter().find(|slave| third.address() == slave.address);
+
+        let limit = tcp::send_first(&Process::tcp()?.address).await?;
+        let begun = Instant::now();
+        let mut task = image.dispatch(fresh_add::call(1, 1).on(third));
+        (&mut task).await?;
+        let until_ready = begun.elapsed();
+        let sent = task.receipt().and_then(|receipt| receipt.image).map(|image| image.origin);
+        ensure!(sent == Some(Origin::Sent), "the image was not sent: {sent:?}");
+        let arrived = last.context("it was started here")?.heard("an image has come")?;
+        if round > 0 {
+            let took = arrived.duration_since(begun).as_secs_f64();
+            let rate = tcp::BULK as f64 / 1e6 / took;
+            let limit = tcp::BULK as f64 / 1e6 / limit.as_secs_f64();
+            ratios.push(rate / limit);
+            rates.push(rate);
+            limits.push(limit);
+            ready.push(until_ready.as_secs_f64() * 1e3);
+            built.push(place.took.as_secs_f64() * 1e3);
+        }
+    }
+    print("image_send_ratio", "of bare TCP", &ratios, &[]);
+    print("image_send_mb_per_s", "MB/s", &rates, &limits);
+    print("image_sent_ms", "ms", &ready, &built);
+    Ok(())
 }

@@ -5,6 +5,7 @@
 //! the metric itself; the ratio is the metric's median by that.
 
 mod apart;
+mod big_images;
 mod durable;
 mod images;
 mod measure;

@@ -4,7 +4,7 @@ use crate::apart::Apart;
 use crate::process::Process;
 use crate::report::{percentile, print};
 use crate::tcp::{self, BULK};
-use crate::{durable, images, pipeline, programs, queued, residents};
+use crate::{big_images, durable, images, pipeline, programs, queued, residents};
 use anyhow::{Context, Result, bail, ensure};
 use dpfw::{Limits, Master};
 use dpfw_bench_tasks::{fresh_add, give, take};
@@ -58,8 +58,14 @@ pub(crate) fn all(rounds: usize, only: Option<&str>) -> Result<()> {
         if bench.wants("pipeline_link_bytes") {
             pipeline::link_bytes(&bench.slave()?, bench.rounds).await?;
         }
-        if bench.wants("image") {
+        if bench.wants("image_64mib_extra_us") || bench.wants("image_build_ms") {
             images::all(&bench.slave()?, bench.rounds).await?;
+        }
+        if bench.wants("image_send_ratio") {
+            images::send(bench.cache.path(), bench.rounds).await?;
+        }
+        if bench.wants("image_512mib_ten_tasks_mib") {
+            big_images::all(bench.cache.path(), bench.rounds).await?;
         }
         if bench.wants("resident_calls_per_s") {
             residents::throughput(&bench.slave()?, bench.rounds).await?;

@@ -4,24 +4,35 @@ use anyhow::{Context, Result, bail};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+/// How long a line of a log is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A process that said where it listens.
 pub(crate) struct Process {
     child: Child,
     pub(crate) address: String,
+    /// Of the log, if it is listened to.
+    lines: Option<Receiver<(Instant, String)>>,
 }
 
 impl Process {
     /// Starts a program and reads its address: the last word of its first line.
     pub(crate) fn start(program: &Path, args: &[&str]) -> Result<Self> {
-        let child = Command::new(program).args(args).stdout(Stdio::piped()).spawn();
+        Self::begin(program, Command::new(program).args(args))
+    }
+
+    fn begin(program: &Path, command: &mut Command) -> Result<Self> {
+        let child = command.stdout(Stdio::piped()).spawn();
         let mut child = child.with_context(|| format!("{} cannot start", program.display()))?;
         let mut line = String::new();
         if let Some(stdout) = child.stdout.take() {
             BufReader::new(stdout).read_line(&mut line)?;
         }
         match line.split_whitespace().last() {
-            Some(address) => Ok(Self { address: address.to_owned(), child }),
+            Some(address) => Ok(Self { address: address.to_owned(), child, lines: None }),
             None => {
                 // It may have ended already.
                 let _ = child.kill();
@@ -48,6 +59,43 @@ impl Process {
         let args = ["slave", "--listen", "127.0.0.1:0", "--slots", "1", "--cache", &cache];
         let more = ["--store", &store, "--store-entries", "3000000", "--store-bytes", "4GiB"];
         Self::start(&dpfw()?, &[&args[..], &more].concat())
+    }
+
+    /// A slave with one slot and an empty cache, whose log is listened to.
+    pub(crate) fn talking_slave(cache: &Path) -> Result<Self> {
+        let cache = cache.display().to_string();
+        let slave = ["slave", "--listen", "127.0.0.1:0", "--slots", "1", "--cache", &cache];
+        let program = dpfw()?;
+        let mut command = Command::new(&program);
+        command.args(slave).args(["--log", "warn,dpfw_slave=debug"]).stderr(Stdio::piped());
+        let mut slave = Self::begin(&program, &mut command)?;
+        let log = slave.child.stderr.take().context("its log is a pipe")?;
+        let (sender, lines) = channel();
+        // It ends with the process.
+        std::thread::spawn(move || {
+            for line in BufReader::new(log).lines().map_while(Result::ok) {
+                // Nobody listens any more.
+                let _ = sender.send((Instant::now(), line));
+            }
+        });
+        slave.lines = Some(lines);
+        Ok(slave)
+    }
+
+    /// When the next line came that says this.
+    pub(crate) fn heard(&self, what: &str) -> Result<Instant> {
+        let lines = self.lines.as_ref().context("its log is not listened to")?;
+        loop {
+            let (at, line) = lines.recv_timeout(PATIENCE).with_context(|| what.to_owned())?;
+            if line.contains(what) {
+                return Ok(at);
+            }
+        }
+    }
+
+    /// Its number in the system.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Resident memory in MiB.

@@ -79,18 +79,27 @@ pub(crate) async fn round_trips(address: &str, bytes: usize, count: usize) -> Re
     Ok(times)
 }
 
-/// Time to send a payload and get one byte back.
+/// Time to send a payload and get one byte back, when it was done before.
 pub(crate) async fn send_bulk(address: &str, rounds: usize) -> Result<Vec<Duration>> {
+    Ok(send(address, rounds + 1).await?.split_off(1))
+}
+
+/// The same for the first time: to a process whose memory has not been touched.
+pub(crate) async fn send_first(address: &str) -> Result<Duration> {
+    Ok(send(address, 1).await?.remove(0))
+}
+
+async fn send(address: &str, times: usize) -> Result<Vec<Duration>> {
     let mut stream = connect(address, SINK).await?;
     let bytes = vec![3; BULK];
-    let mut times = Vec::new();
-    for _ in 0..=rounds {
+    let mut taken = Vec::new();
+    for _ in 0..times {
         let start = Instant::now();
         stream.write_all(&bytes).await?;
         stream.read_u8().await?;
-        times.push(start.elapsed());
+        taken.push(start.elapsed());
     }
-    Ok(times.split_off(1))
+    Ok(taken)
 }
 
 /// Time to ask for a payload and have it.

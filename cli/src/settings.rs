@@ -85,6 +85,9 @@ pub(crate) struct LimitOptions {
     /// Bytes of memory that an image may have; its tasks may have that of `--memory` beyond it
     #[arg(long, value_name = "SIZE", default_value_t = Size(DEFAULTS.image_memory))]
     image_memory: Size,
+    /// Bytes that making images takes together, three times the memory of each; more wait
+    #[arg(long, value_name = "SIZE", default_value_t = Size(DEFAULTS.image_building))]
+    image_building: Size,
     /// Bytes of the keyed store
     #[arg(long, value_name = "SIZE", default_value_t = Size(DEFAULTS.store_bytes))]
     store_bytes: Size,
@@ -130,6 +133,7 @@ impl LimitOptions {
         limits.warm = self.warm.0;
         limits.image_time = self.image_time.0;
         limits.image_memory = self.image_memory.0;
+        limits.image_building = self.image_building.0;
         limits.store_bytes = self.store_bytes.0;
         limits.store_entries = self.store_entries;
         limits.queued = self.queued;

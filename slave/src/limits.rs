@@ -47,6 +47,10 @@ pub struct Limits {
     /// `image memory`: bytes of memory that an image may have. Its tasks may have what `memory`
     /// allows beyond what they begin with.
     pub image_memory: u64,
+    /// Bytes that making images takes together, beyond the memory of the inits that run: three
+    /// times the memory of each. One that finds no room waits, and one that needs more than
+    /// all of it is made alone.
+    pub image_building: u64,
     /// `quota`: bytes of the keyed store.
     pub store_bytes: u64,
     /// `entries of the store`: entries of the keyed store.
@@ -100,6 +104,8 @@ impl Default for Limits {
             image_time: Duration::from_secs(600),
             // A wasm module can hold no more data.
             image_memory: 1 << 30,
+            // One of 512 MiB beside small ones.
+            image_building: 2 << 30,
             store_bytes: 1 << 30,
             store_entries: 1_000_000,
             queued: 64 * 1024,
@@ -217,6 +223,7 @@ impl Limits {
             ("warm-up", nanos(self.warm), some.clone()),
             ("image time", nanos(self.image_time), some.clone()),
             ("image memory", self.image_memory, 1..=MOST_IMAGE),
+            ("image building", self.image_building, some.clone()),
             ("queued attempts", self.queued as u64, some.clone()),
             ("sandboxes", self.sandboxes as u64, 1..=MOST_SANDBOXES),
             ("residents", self.residents as u64, 0..=MOST_RESIDENTS),
@@ -290,6 +297,7 @@ mod tests {
             (Limits { arguments: 0, ..d }, "arguments"),
             (Limits { module: 0, ..d }, "module size"),
             (Limits { functions: 0, ..d }, "functions"),
+            (Limits { image_building: 0, ..d }, "image building"),
             (Limits { queued: 0, ..d }, "queued attempts"),
             (Limits { sandboxes: 0, ..d }, "sandboxes"),
             (Limits { modules: 0, ..d }, "modules"),

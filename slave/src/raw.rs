@@ -1,5 +1,5 @@
 //! The one place of the slave with `unsafe`: mapping compiled code, and advising the
-//! kernel on a guest's memory.
+//! kernel on a guest's memory, or giving it back.
 
 #![expect(unsafe_code, reason = "what cannot be said otherwise is said only here")]
 
@@ -22,6 +22,21 @@ pub(crate) fn map(engine: &Engine, artifact: &Artifact) -> wasmtime::Result<Modu
     // The directory is closed to other users, and files in it are replaced or deleted,
     // never written to; an open file stays what it is.
     unsafe { Module::deserialize_open_file(engine, code) }
+}
+
+/// Gives the pages of a guest's memory back to the kernel. It then is what it was when it was
+/// mapped: the image, or zeros. Nothing is done to what does not begin with a page and consist of
+/// them, or if the kernel refuses.
+pub(crate) fn give_back(memory: &mut [u8]) {
+    let page = rustix::param::page_size();
+    if !memory.as_ptr().addr().is_multiple_of(page) || !memory.len().is_multiple_of(page) {
+        return;
+    }
+    // SAFETY: the range is this slice, to the byte, which nobody else sees while it is borrowed;
+    // its pages stay mapped, and whatever is in them afterwards are bytes.
+    let _ = unsafe {
+        rustix::mm::madvise(memory.as_mut_ptr().cast(), memory.len(), Advice::LinuxDontNeed)
+    };
 }
 
 /// Pages that a guest's memory gets at once.
@@ -63,5 +78,27 @@ impl Drop for Huge {
     fn drop(&mut self) {
         // Small tasks that use this memory later must not be given 2 MiB for a byte.
         self.advise(Advice::LinuxNoHugepage);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasmtime::{Memory, MemoryType, Store};
+
+    #[test]
+    fn memory_that_is_given_back_is_as_it_was_mapped() {
+        let mut store = Store::new(&Engine::default(), ());
+        let memory = Memory::new(&mut store, MemoryType::new(2, None)).expect("a memory");
+        memory.data_mut(&mut store).fill(7);
+        let page = rustix::param::page_size();
+        // Not whole pages: nothing is done.
+        give_back(&mut memory.data_mut(&mut store)[1..]);
+        give_back(&mut memory.data_mut(&mut store)[..page + 1]);
+        assert!(memory.data(&store).iter().all(|byte| *byte == 7));
+        give_back(&mut memory.data_mut(&mut store)[page..2 * page]);
+        let (given, kept) =
+            (&memory.data(&store)[page..2 * page], &memory.data(&store)[2 * page..]);
+        assert!(given.iter().all(|byte| *byte == 0) && kept.iter().all(|byte| *byte == 7));
     }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod abi;
 pub(crate) mod batch;
+pub(crate) mod clearing;
 pub(crate) mod host;
 pub(crate) mod imports;
 pub(crate) mod journal;

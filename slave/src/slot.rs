@@ -112,7 +112,9 @@ impl Slot {
                     let spent = self.run(&job, started);
                     self.after(job.session);
                     // Nobody waits for it to be cleared up.
-                    drop(spent);
+                    if let Some(sandbox) = spent {
+                        sandbox.clear();
+                    }
                 }
                 Next::Resume(Woken::Resident(resident, session)) => {
                     resident.take_turn(&mut self.hands(), &session, started);

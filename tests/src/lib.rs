@@ -10,6 +10,7 @@
 pub mod fleet;
 pub mod hostile;
 pub mod lines;
+pub mod memory;
 pub mod others;
 pub mod peer;
 pub mod process;

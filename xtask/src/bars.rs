@@ -26,7 +26,7 @@ const fn bar(metric: &'static str, field: &'static str, bound: Bound) -> Bar {
 }
 
 /// The first bars.
-pub(crate) const BARS: [Bar; 15] = [
+pub(crate) const BARS: [Bar; 17] = [
     bar("fresh_tasks_per_s", "median", Bound::AtLeast(60_000.0)),
     bar("payload_in_mb_per_s", "ratio", Bound::AtLeast(0.5)),
     bar("payload_out_mb_per_s", "ratio", Bound::AtLeast(0.5)),
@@ -35,6 +35,8 @@ pub(crate) const BARS: [Bar; 15] = [
     bar("queued_task_bytes", "median", Bound::AtMost(512.0)),
     bar("image_64mib_extra_us", "median", Bound::AtMost(2.0)),
     bar("image_build_ms", "median", Bound::AtMost(800.0)),
+    bar("image_send_ratio", "median", Bound::AtLeast(0.6)),
+    bar("image_512mib_ten_tasks_mib", "median", Bound::AtMost(600.0)),
     bar("program_start_us", "ratio", Bound::AtMost(1.5)),
     bar("program_stdin_mb_per_s", "ratio", Bound::AtLeast(0.5)),
     bar("pipeline_link_bytes", "median", Bound::AtMost(65_536.0)),
@@ -115,15 +117,15 @@ mod tests {
         assert_eq!(
             verdicts(&lines("60000.0", "0.5")),
             [
-                true, true, true, false, false, false, false, false, true, true, true, false, true,
-                true, false,
+                true, true, true, false, false, false, false, false, true, false, true, true, true,
+                false, true, true, false,
             ]
         );
         assert_eq!(
             verdicts(&lines("40.0", "0.499")),
             [
-                false, false, false, true, true, true, false, true, true, false, true, false, true,
-                false, true,
+                false, false, false, true, true, true, false, true, true, true, true, false, true,
+                false, true, false, true,
             ]
         );
     }

@@ -26,6 +26,18 @@ pub fn heap(mib: u32, seed: u64) {
     let _ = HEAP.set(words.collect());
 }
 
+/// Reads a word of each of so many pages, somewhere in the heap.
+#[task(image = heap)]
+pub fn peek(seed: u64, pages: u32) -> u64 {
+    let words = HEAP.get().map_or(&[][..], |words| words);
+    let mut at = seed;
+    (0..pages).fold(0, |sum: u64, _| {
+        at = at.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        let word = (at >> 33).checked_rem(words.len() as u64).map(|place| words[place as usize]);
+        sum.wrapping_add(word.unwrap_or(0))
+    })
+}
+
 /// Takes bytes; gives their number.
 #[task]
 pub fn take(bytes: Bytes) -> u64 {

@@ -3,9 +3,9 @@
 //! Owns: what is checked of them. Invariant: any other result than the expected one ends
 //! the demo.
 
-use crate::report::Report;
 use anyhow::{Context, Result, ensure};
 use dpfw::Master;
+use examples_kit::Report;
 use quickstart_tasks::{add, remember};
 
 pub(crate) async fn run(master: &Master, report: &mut Report) -> Result<()> {

@@ -4,13 +4,11 @@
 //! Owns: what is in flight and what waits to be merged. Invariant: both are bounded, so
 //! that memory does not grow with the number of files.
 
-use crate::bar::Bar;
 use crate::input::Input;
 use crate::kill::{self, Killed};
-use crate::report::{self, Report};
-use crate::slaves::Slaves;
 use anyhow::{Context as _, Result, ensure};
 use dpfw::{Call, CallExt, Master, Progress, Receipt, Stats, TaskError, TaskHandle};
+use examples_kit::{Bar, Report, Slaves, Unit, grouped};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use std::ops::RangeInclusive;
@@ -108,7 +106,7 @@ struct Job<'a> {
 /// Counts the input, and kills one of the slaves in the middle.
 pub(crate) async fn run(master: &Master, input: &Input, slaves: &mut Slaves) -> Result<Done> {
     let begun = Instant::now();
-    let bar = Bar::new(input.files.bytes);
+    let bar = Bar::new(input.files.bytes, Unit::Bytes);
     let mut job = Job {
         master,
         batches: Batches::new(input.files.paths.clone(), batch_size(input.files.bytes)),
@@ -212,8 +210,8 @@ impl Done {
     pub(crate) fn tell(&self, report: &mut Report) {
         let seconds = self.elapsed.as_secs_f64();
         let counts = self.tasks - self.merges;
-        report.row("words", report::grouped(self.counts.all_words()));
-        report.row("identifiers", report::grouped(self.counts.all_identifiers()));
+        report.row("words", grouped(self.counts.all_words()));
+        report.row("identifiers", grouped(self.counts.all_identifiers()));
         report.row("tasks", format!("{} ({counts} count, {} merge)", self.tasks, self.merges));
         report.row("time", format!("{seconds:.2} s"));
         report.row("tasks per second", format!("{:.1}", self.tasks as f64 / seconds));
@@ -229,8 +227,8 @@ impl Done {
                 for (number, done, total) in &killed.begun {
                     let how = format!(
                         "task {number}, {} of {} bytes done",
-                        report::grouped(*done),
-                        report::grouped(*total)
+                        grouped(*done),
+                        grouped(*total)
                     );
                     report.row("begun then", how);
                 }

@@ -5,8 +5,8 @@
 //! so one of these counts is lost whichever slave is killed.
 
 use crate::job::Flight;
-use crate::slaves::Slaves;
 use anyhow::Result;
+use examples_kit::Slaves;
 use std::time::Duration;
 
 /// How often the counts' progress is looked at once it is time: much less than one takes.

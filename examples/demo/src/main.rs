@@ -8,20 +8,16 @@
 
 #![forbid(unsafe_code)]
 
-mod bar;
 mod basics;
 mod input;
 mod job;
 mod kill;
 mod reference;
-mod report;
-mod slaves;
 
 use anyhow::{Context, Result, anyhow};
 use clap::Parser;
 use dpfw::Master;
-use report::Report;
-use slaves::Slaves;
+use examples_kit::{Caches, Report, Slaves, grouped};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -61,7 +57,7 @@ fn run(cli: &Cli) -> Result<()> {
 async fn demo(cli: &Cli) -> Result<()> {
     let begun = Instant::now();
     let input = input::find(cli.dir.as_deref())?;
-    let mut slaves = Slaves::start(SLAVES)?;
+    let mut slaves = Slaves::start(SLAVES, Caches::Shared)?;
     let builder = slaves.addresses().fold(Master::builder(), |b, address| b.slave(address));
     let master = builder.build_blocking().context("the master cannot start")?;
     let mut report = Report::default();
@@ -87,7 +83,7 @@ async fn demo(cli: &Cli) -> Result<()> {
     reference.tell(verdict.as_ref(), &mut report);
     report.title("most frequent identifiers");
     for (name, n) in done.counts.most_frequent(cli.top) {
-        report.row(name, report::grouped(n));
+        report.row(name, grouped(n));
     }
     report.print_and_clear();
 

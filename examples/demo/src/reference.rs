@@ -3,8 +3,8 @@
 //! Owns: a plain loop over the files and what differs from it. Invariant: every count is
 //! compared, not a sum of them.
 
-use crate::report::{self, Report};
 use anyhow::{Context, Result};
+use examples_kit::{Report, grouped};
 use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;
@@ -45,7 +45,7 @@ impl Reference {
 
     pub(crate) fn tell(&self, verdict: Result<&(), &String>, report: &mut Report) {
         report.row("time", format!("{:.2} s on one core", self.elapsed.as_secs_f64()));
-        let compared = |counts: &HashMap<_, _>| report::grouped(counts.len() as u64);
+        let compared = |counts: &HashMap<_, _>| grouped(counts.len() as u64);
         report.row("different words", compared(&self.counts.words));
         report.row("different identifiers", compared(&self.counts.identifiers));
         match verdict {

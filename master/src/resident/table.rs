@@ -48,9 +48,12 @@ pub(crate) enum Over {
 
 #[derive(Debug, Default)]
 struct Methods {
-    known: HashMap<(ModuleHash, Arc<str>), Vec<(Option<Signature>, MethodId)>>,
+    known: HashMap<(ModuleHash, Arc<str>), Vec<Declared>>,
     bound: u32,
 }
+
+/// What the slave was told of a method, and its number.
+type Declared = (Option<Signature>, MethodId);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

@@ -188,7 +188,8 @@ impl Cache {
         hasher.update(&[u8::from(is_image)]).update(code.as_bytes()).update(body).finalize()
     }
 
-    /// Keeps compiled code, and the snapshot that it was compiled from.
+    /// Keeps compiled code, and the snapshot that it was compiled from, which is dropped when
+    /// it is written.
     ///
     /// # Errors
     /// An I/O error if it cannot be written: the disk is full.
@@ -197,10 +198,10 @@ impl Cache {
         code: CodeId,
         label: Label,
         compiled: &[u8],
-        snapshot: Option<&[u8]>,
+        snapshot: Option<Vec<u8>>,
     ) -> io::Result<Artifact> {
         if let Some(snapshot) = snapshot {
-            write_whole(&self.dir, &self.path(code, Part::Snapshot), &[snapshot])?;
+            write_whole(&self.dir, &self.path(code, Part::Snapshot), &[&snapshot])?;
         }
         let hash = *blake3::hash(compiled).as_bytes();
         let file = write_whole(&self.dir, &self.path(code, Part::Code), &[compiled])?;

@@ -7,12 +7,12 @@
 //! one pass takes is bounded by the limit on a function's size. Invariants: no session has more
 //! than its share of what is compiled at once; a module that ends late is refused in time.
 
-use crate::watch::Watch;
 use cranelift_codegen::timing::{Pass, Profiler, set_thread_profiler};
 use std::any::Any;
+use std::fmt;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Modules that are compiled at once. Each has as many threads as there are cores, so more
@@ -29,12 +29,32 @@ const WORTH_A_THREAD: usize = 64 << 10;
 const NICE: i32 = 5;
 
 /// When a module has to be done.
-#[derive(Debug)]
 pub(super) struct Clock {
-    until: Instant,
+    until: Mutex<Until>,
     stopped: AtomicBool,
-    /// Of the init that runs.
-    watch: Mutex<Option<Arc<Watch>>>,
+    /// What is to be done to what cannot look here: an init that runs, a line that is waited in.
+    on_stop: Mutex<Option<Box<dyn Fn() + Send>>>,
+}
+
+/// The end of a clock's time.
+#[derive(Clone, Copy, Debug)]
+struct Until {
+    at: Instant,
+    /// Since when it stands, if it does.
+    paused: Option<Instant>,
+}
+
+/// A clock stands until this is dropped.
+pub(super) struct Paused<'a>(&'a Clock);
+
+impl Drop for Paused<'_> {
+    fn drop(&mut self) {
+        let mut until = self.0.until();
+        if let Some(since) = until.paused.take() {
+            let stood = since.elapsed();
+            until.at = until.at.checked_add(stood).unwrap_or(until.at);
+        }
+    }
 }
 
 /// Ends a thread's compiling; the unwinding's payload.
@@ -45,24 +65,36 @@ impl Clock {
         let now = Instant::now();
         // A limit that no clock can show is none.
         let until = now.checked_add(time).unwrap_or(now + Duration::from_secs(1 << 32));
-        Self { until, stopped: AtomicBool::new(false), watch: Mutex::default() }
+        let until = Mutex::new(Until { at: until, paused: None });
+        Self { until, stopped: AtomicBool::new(false), on_stop: Mutex::default() }
+    }
+
+    fn until(&self) -> MutexGuard<'_, Until> {
+        self.until.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What passes until the guard is dropped is not counted.
+    pub(super) fn pause(&self) -> Paused<'_> {
+        self.until().paused.get_or_insert_with(Instant::now);
+        Paused(self)
     }
 
     /// It is not needed any more.
     pub(super) fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
-        if let Some(watch) = &*self.watch.lock().unwrap_or_else(PoisonError::into_inner) {
-            watch.shut_down();
+        if let Some(on_stop) = &*self.on_stop.lock().unwrap_or_else(PoisonError::into_inner) {
+            on_stop();
         }
     }
 
-    /// An init runs, which is to be stopped as well.
-    pub(super) fn watch(&self, watch: &Arc<Watch>) {
-        let mut current = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
-        *current = Some(Arc::clone(watch));
+    /// What is to be done when it is stopped, in place of what was to be done before; at once
+    /// if it is stopped already.
+    pub(super) fn on_stop(&self, on_stop: impl Fn() + Send + 'static) {
+        let mut current = self.on_stop.lock().unwrap_or_else(PoisonError::into_inner);
         if self.is_stopped() {
-            watch.shut_down();
+            on_stop();
         }
+        *current = Some(Box::new(on_stop));
     }
 
     pub(super) fn is_stopped(&self) -> bool {
@@ -71,11 +103,19 @@ impl Clock {
 
     /// What is left of the time.
     pub(super) fn left(&self) -> Duration {
-        self.until.saturating_duration_since(Instant::now())
+        let Until { at, paused } = *self.until();
+        at.saturating_duration_since(paused.unwrap_or_else(Instant::now))
     }
 
     fn is_over(&self) -> bool {
         self.is_stopped() || self.left().is_zero()
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { until, stopped, on_stop: _ } = self;
+        f.debug_struct("Clock").field("until", until).field("stopped", stopped).finish()
     }
 }
 

@@ -1,11 +1,13 @@
 //! Images: what they are made of, and what is told of them.
 //!
 //! Owns: an image's own facts, the words to masters, what its end brings. Does not: build one;
-//! `build` does, or name it; `names` does. Invariant: what was sent serves nobody but its sender.
+//! `build` does, and `turn` has them wait for memory, or name it; `names` does. Invariant: what was
+//! sent serves nobody but its sender.
 
 pub(super) mod build;
 pub(crate) mod fetch;
 pub(crate) mod names;
+pub(super) mod turn;
 
 use super::code::Wanted;
 use super::load::Loaded;

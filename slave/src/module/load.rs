@@ -8,6 +8,7 @@ use super::cache::{Artifact, Cache};
 use super::cell::{Asked, PATIENCE, Room, State, its};
 use super::code::{CodeId, Wanted};
 use super::facts::Facts;
+use super::image::turn::Turns;
 use super::image::{self, ImageFacts, Source, Standing};
 use super::loader::{Loader, Maker};
 use crate::core::Core;
@@ -133,7 +134,13 @@ impl Modules {
             cache: Arc::new(cache),
         });
         let mut loader = Loader {
-            maker: Maker { engines, limits, cache: Arc::clone(&modules.cache), done: sender },
+            maker: Maker {
+                engines,
+                limits,
+                cache: Arc::clone(&modules.cache),
+                turns: Turns::new(limits.image_building),
+                done: sender,
+            },
             modules: Arc::clone(&modules),
             release,
             // A guest's start runs on it, and the compiler.

@@ -11,6 +11,7 @@ use super::compile::{self, Clock};
 use super::facts::Facts;
 use super::image::Source;
 use super::image::build::Builder;
+use super::image::turn::Turns;
 use super::load::{Load, Modules, Release, Work};
 use super::warm::{Warmed, warm};
 use crate::core::Core;
@@ -45,6 +46,7 @@ pub(super) struct Maker {
     pub(super) engines: Engines,
     pub(super) limits: Limits,
     pub(super) cache: Arc<Cache>,
+    pub(super) turns: Arc<Turns>,
     /// Where it is told what was made.
     pub(super) done: SyncSender<Work>,
 }
@@ -244,13 +246,13 @@ impl Maker {
         core: Option<&Arc<Core>>,
         clock: &Clock,
     ) -> Result<Artifact, Cause> {
-        let Self { engines, limits, cache, .. } = self;
+        let Self { engines, limits, cache, turns, .. } = self;
         if let Source::Module(wasm) = &load.source {
             return build(engines, limits, cache, compiler, load.code, wasm);
         }
         let (session, attempt) = (&load.whose, load.attempt);
         let core = Arc::clone(core.ok_or(Cause::Draining)?);
-        Builder { engines, limits, cache, core, clock, session, attempt }
+        Builder { engines, limits, cache, core, clock, turns, session, attempt }
             .make(load.code, &load.source)
     }
 

@@ -1,6 +1,7 @@
 //! Taking the memory of an instance, as a module that starts from it.
 //!
-//! Owns: wizer's part. Invariant: what wizer does not support, and asserts, is an error here.
+//! Owns: wizer's part. Invariants: what wizer does not support, and asserts, is an error here; an
+//! instance is gone as soon as its memory was read, before wizer makes its copies.
 
 use super::compile::has_expired;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -42,16 +43,20 @@ impl<'a> Takeable<'a> {
         Ok(Self { wizer, context, wasm })
     }
 
-    /// The module as it is when it starts from this instance.
+    /// The module as it is when it starts from this instance, which is the only one of the
+    /// store, and is gone with it.
     ///
     /// # Errors
     /// Why it cannot be taken.
     pub(crate) fn take<T: Send>(
         &self,
-        store: &mut Store<T>,
+        mut store: Store<T>,
         instance: Instance,
     ) -> wasmtime::Result<Vec<u8>> {
-        let mut state = State { store, instance };
+        let exports = instance.exports(&mut store);
+        let memories = exports.filter(|export| export.name().starts_with(MEMORIES)).count();
+        let reads = memories * PASSES;
+        let mut state = State { live: Some((store, instance)), memories, reads };
         let mut taking = pin!(self.wizer.snapshot(&self.context, &mut state));
         // Nothing in it waits: the state is at hand.
         match taking.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
@@ -61,16 +66,45 @@ impl<'a> Takeable<'a> {
     }
 }
 
-/// What wizer reads of the instance.
-struct State<'a, T: 'static> {
-    store: &'a mut Store<T>,
-    instance: Instance,
+/// What wizer calls the memories that it reads.
+const MEMORIES: &str = "__wizer_memory_";
+
+/// How often wizer reads each memory: for where it is not zero, then for what is there.
+const PASSES: usize = 2;
+
+/// Bytes that are taken together if one of them is not zero. wizer looks at each byte, and notes
+/// where zeros begin and end: of numbers of 8 bytes that are small it would note more than it
+/// then takes, several times over.
+const GRAIN: usize = 4096;
+
+/// A memory as wizer is to see it when it looks for what is not zero.
+fn grains(memory: &[u8]) -> Vec<u8> {
+    // Of zeros only what is written to is ever backed.
+    let mut seen = vec![0; memory.len()];
+    for (seen, memory) in seen.chunks_mut(GRAIN).zip(memory.chunks(GRAIN)) {
+        if memory.iter().any(|byte| *byte != 0) {
+            seen.fill(1);
+        }
+    }
+    seen
 }
 
-impl<T: Send> InstanceState for State<'_, T> {
+/// What wizer reads of the instance.
+struct State<T: 'static> {
+    /// Gone when its memories were read for the last time.
+    live: Option<(Store<T>, Instance)>,
+    /// How many there are, and how often they are read before that.
+    memories: usize,
+    reads: usize,
+}
+
+impl<T: Send> InstanceState for State<T> {
     async fn global_get(&mut self, name: &str, _: ValType) -> SnapshotVal {
-        let global = self.instance.get_global(&mut *self.store, name);
-        match global.map(|g| g.get(&mut *self.store)) {
+        let global = self.live.as_mut().and_then(|(store, instance)| {
+            let global = instance.get_global(&mut *store, name)?;
+            Some(global.get(store))
+        });
+        match global {
             Some(Val::I32(x)) => SnapshotVal::I32(x),
             Some(Val::I64(x)) => SnapshotVal::I64(x),
             Some(Val::F32(x)) => SnapshotVal::F32(x),
@@ -82,9 +116,18 @@ impl<T: Send> InstanceState for State<'_, T> {
     }
 
     async fn memory_contents(&mut self, name: &str, contents: impl FnOnce(&[u8]) + Send) {
-        match self.instance.get_memory(&mut *self.store, name) {
-            Some(memory) => contents(memory.data(&*self.store)),
+        let Some((store, instance)) = self.live.as_mut() else {
+            // Contained, too: taken for an empty memory it would be a false image.
+            panic!("wizer reads a memory more often than it did");
+        };
+        match instance.get_memory(&mut *store, name) {
+            Some(memory) if self.reads > self.memories => contents(&grains(memory.data(&*store))),
+            Some(memory) => contents(memory.data(&*store)),
             None => contents(&[]),
+        }
+        self.reads = self.reads.saturating_sub(1);
+        if self.reads == 0 {
+            self.live = None;
         }
     }
 }

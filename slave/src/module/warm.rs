@@ -87,7 +87,7 @@ fn snapshot(
     let outcome = run(&mut store);
     drop(bell);
     let instance = outcome.map_err(|error| guest_failed(&error, facts, limits))?;
-    takeable.take(&mut store, instance).map_err(unfit)
+    takeable.take(store, instance).map_err(unfit)
 }
 
 /// A guest that calls the host may do better in a task; one that fails by itself will not.

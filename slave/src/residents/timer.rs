@@ -84,7 +84,7 @@ impl Timer {
                     Some(next) => {
                         let sleep = tokio::time::sleep_until(next.into());
                         // Whatever comes first: another may be the next by now.
-                        let _ = tokio::select! { () = sleep => (), () = changed.notified() => () };
+                        tokio::select! { () = sleep => (), () = changed.notified() => () }
                     }
                     None => changed.notified().await,
                 }

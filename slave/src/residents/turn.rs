@@ -34,6 +34,7 @@ pub(crate) struct Hands<'a> {
 }
 
 /// What came of a piece of work.
+#[expect(clippy::large_enum_variant, reason = "most are the large one, on the way to its end")]
 enum Polled {
     Ended(Doing, Ran, Left),
     /// It waits, and whoever wakes it puts it into the queue.

@@ -1,6 +1,7 @@
 //! A module as one slot runs it: mapped into the slot's engine, its imports resolved, its
 //! exports found.
 
+use super::clearing::Clearing;
 use super::host::Host;
 use super::imports;
 use crate::engine::Engines;
@@ -29,6 +30,7 @@ pub(crate) struct Prepared {
     pub(crate) alloc: Option<ModuleExport>,
     /// In the order of the module's function list.
     pub(crate) functions: Vec<Function>,
+    pub(crate) clearing: Clearing,
 }
 
 /// An exported function.
@@ -116,6 +118,7 @@ impl Prepared {
             memory: Some(memory),
             alloc: Some(alloc),
             functions,
+            clearing: Clearing::default(),
         })
     }
 
@@ -138,6 +141,7 @@ impl Prepared {
             memory: Some(memory),
             alloc: Some(alloc),
             functions: names.map(named).collect::<Result<_, _>>()?,
+            clearing: Clearing::default(),
         })
     }
 
@@ -160,7 +164,8 @@ impl Prepared {
         };
         let before = before(&module, loaded);
         let (engine, kind) = (engine.clone(), facts.kind);
-        Ok(Self { engine, instances, kind, before, memory, alloc, functions })
+        let clearing = Clearing::default();
+        Ok(Self { engine, instances, kind, before, memory, alloc, functions, clearing })
     }
 }
 

@@ -11,11 +11,13 @@ use super::prepared::Prepared;
 use super::trap;
 use crate::module::facts::Kind;
 use crate::module::snapshot::Takeable;
+use crate::raw;
 use crate::watch::Stop;
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::payload::Payload;
 use std::sync::Arc;
+use std::time::Instant;
 use wasmtime::{Instance, Memory, ModuleExport, Store, TypedFunc};
 
 /// An instance with its limits and host state.
@@ -238,12 +240,24 @@ impl Sandbox {
         self.store.data_mut().finish()
     }
 
-    /// The module that starts where this sandbox is.
+    /// The module that starts where this sandbox is, which ends with it.
     ///
     /// # Errors
     /// Why it cannot be taken.
-    pub(crate) fn taken(&mut self, takeable: &Takeable<'_>) -> wasmtime::Result<Vec<u8>> {
-        takeable.take(&mut self.store, self.instance)
+    pub(crate) fn taken(self, takeable: &Takeable<'_>) -> wasmtime::Result<Vec<u8>> {
+        takeable.take(self.store, self.instance)
+    }
+
+    /// Clears up; the pages of a large memory are given back where that is quicker.
+    pub(crate) fn clear(mut self) {
+        let prepared = Arc::clone(&self.prepared);
+        let begun = Instant::now();
+        let is_due = prepared.clearing.is_due(self.memory_bytes());
+        if let Some(memory) = self.memory.filter(|_| is_due) {
+            raw::give_back(memory.data_mut(&mut self.store));
+        }
+        drop(self);
+        prepared.clearing.took(begun.elapsed(), is_due);
     }
 
     /// Bytes of linear memory.

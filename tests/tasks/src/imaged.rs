@@ -3,6 +3,7 @@
 use dpfw_guest::store;
 use dpfw_guest::{init, progress, task};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 static WORDS: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -58,6 +59,13 @@ pub fn large(mib: u32, stride: u32) {
 #[task(image = large)]
 pub fn sum() -> u64 {
     LARGE.get().map_or(0, |words| words.iter().fold(0, |sum, word| sum.wrapping_add(*word)))
+}
+
+/// The same, and how often a task has run in this memory: once, if the sandbox is fresh.
+#[task(image = large)]
+pub fn sum_once() -> (u64, u32) {
+    static RUNS: AtomicU32 = AtomicU32::new(0);
+    (sum(), RUNS.fetch_add(1, Ordering::Relaxed) + 1)
 }
 
 /// Never returns.

@@ -7,11 +7,14 @@ use dpfw::{
 };
 use dpfw_test_tasks::{
     add, add_word, count_words, init_for_ever, init_that_asks_the_store, init_that_panics,
-    init_without_end, large, numbers, square, sum, word, words,
+    init_without_end, large, numbers, square, sum, sum_once, word, words,
 };
+use dpfw_test_waiting::{doze, fill, read_and_write};
 use dpfw_tests::fleet::{self, Pair, arrival, listening, slave};
 use dpfw_tests::lines::Lines;
-use dpfw_tests::wait::within;
+use dpfw_tests::memory::proportional_mib;
+use dpfw_tests::process::Process;
+use dpfw_tests::wait::{until, within};
 use std::time::Duration;
 
 /// An image of a text that no other test has.
@@ -351,5 +354,70 @@ async fn an_init_may_draw_randomness() -> Result<()> {
     let image = master.init(numbers::call(1000)).await?;
     assert_eq!(image.dispatch(square::call(31)).await?, Some(961));
     assert_eq!(image.dispatch(square::call(1000)).await?, None);
+    Ok(())
+}
+
+#[tokio::test]
+async fn tasks_on_an_image_share_its_pages_and_own_what_they_write() -> Result<()> {
+    const MIB: u32 = 64;
+    const TASKS: u32 = 10;
+    const STRIDE: u32 = 100;
+    let slave = Process::start(env!("CARGO_BIN_EXE_dpfw-test-slave"), "s1", 1).await?;
+    let master = fleet::master(&[&slave.address]).await?;
+    master.dispatch(doze::call(0, 0)).await?;
+    let before = proportional_mib(slave.id())?;
+    let image = within("the image", master.init(fill::call(MIB, 1)).into_future()).await??;
+    let store = master.slaves().pop().context("it is linked")?.store();
+    let call = |n| read_and_write::call(STRIDE, format!("at/{n}"), "go".into());
+    let tasks: Vec<_> = (0..TASKS).map(|n| image.dispatch(call(n))).collect();
+    let all = async || Ok(store.list("at/").await?.len() == TASKS as usize);
+    until("all to have read and written", all).await?;
+    let together = proportional_mib(slave.id())? - before;
+    store.put("go", &0u64).await?;
+    let written = u64::from((MIB << 8).div_ceil(STRIDE));
+    for task in tasks {
+        let (read, after) = task.await?;
+        assert_eq!(after, read.wrapping_add(written), "a task has seen what another one wrote");
+    }
+    // One image, a hundredth of it for each task, and as much again as that for all else.
+    let own = f64::from(MIB * TASKS) / f64::from(STRIDE);
+    let most = f64::from(MIB) + 2.0 * own + 16.0;
+    assert!(together < most, "{together} MiB, where {most} were expected at most");
+    Ok(())
+}
+
+#[tokio::test]
+async fn where_memory_is_short_images_are_made_one_after_the_other() -> Result<()> {
+    let mut limits = Limits::default();
+    // Each needs more than all of it.
+    limits.image_building = 1;
+    let home = tempfile::tempdir()?;
+    let slave = slave("s1", 1)?.limits(limits).cache(home.path().join("cache"));
+    let (_slave, address) = listening(slave).await?;
+    let (one, two) = (fleet::master(&[&address]).await?, fleet::master(&[&address]).await?);
+    let text = |n: u32| format!("in turn {n}");
+    // Three of each master's: more than are made at once.
+    let made = (0..6).map(|n| {
+        let master = if n % 2 == 0 { &one } else { &two };
+        async move { image(master, &text(n)).await.map(|image| (n, image)) }
+    });
+    let made = futures_util::future::try_join_all(made);
+    for (n, image) in within("six images", made).await?? {
+        let word = image.dispatch(word::call(2)).await?;
+        assert_eq!(word, Some(n.to_string()));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn tasks_that_read_all_of_a_large_image_find_it_as_it_was() -> Result<()> {
+    let Pair { master, .. } = &Pair::simple().await?;
+    let image = master.init(large::call(64, 1)).await?;
+    let pages = (64u64 << 20) / 4096;
+    let expected = (1..=pages).map(|n| n * 512).sum::<u64>();
+    // Clearing up is slow for all these pages, so they are given back now and then.
+    for _ in 0..20 {
+        assert_eq!(image.dispatch(sum_once::call()).await?, (expected, 1));
+    }
     Ok(())
 }

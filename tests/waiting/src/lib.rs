@@ -7,9 +7,10 @@
 //! time, so that a test decides when it goes on.
 
 use dpfw_guest::store::{self, StoreError, Versioned};
-use dpfw_guest::{Bytes, resident, task};
+use dpfw_guest::{Bytes, init, resident, task};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 dpfw_guest::module!();
@@ -272,4 +273,35 @@ pub fn remove_durable(key: String) -> Result<bool, StoreError> {
 #[task]
 pub fn sync() -> Result<(), StoreError> {
     store::sync()
+}
+
+/// What an init fills, and tasks write to.
+static WORDS: Mutex<Vec<u64>> = Mutex::new(Vec::new());
+
+/// Words of 8 bytes in a page of 4 KiB.
+const PAGE: usize = 512;
+
+/// Fills so many MiB; those of another seed are others.
+#[init]
+pub fn fill(mib: u32, seed: u64) {
+    let words = (0..u64::from(mib) << 17).map(|n| (n ^ seed) | 1);
+    *WORDS.lock().unwrap_or_else(PoisonError::into_inner) = words.collect();
+}
+
+/// Reads all of it, adds one to a word of every so many-th page, writes `me`, waits for an entry,
+/// and reads all of it again: both sums.
+///
+/// # Errors
+/// [`StoreError`].
+#[task(image = fill)]
+pub fn read_and_write(stride: u32, me: String, go: String) -> Result<(u64, u64), StoreError> {
+    let mut words = WORDS.lock().unwrap_or_else(PoisonError::into_inner);
+    let sum = |words: &[u64]| words.iter().fold(0, |sum: u64, word| sum.wrapping_add(*word));
+    let before = sum(&words);
+    for page in words.chunks_mut(PAGE).step_by(stride.max(1) as usize) {
+        page[0] = page[0].wrapping_add(1);
+    }
+    store::put(&me, &0u64)?;
+    arrival(&go)?;
+    Ok((before, sum(&words)))
 }

@@ -4,6 +4,7 @@
 //! nothing of the store; clocks and randomness it may have, and then two images of one recipe
 //! may differ.
 
+use super::turn::{Turn, Turns};
 use super::{ImageFacts, Source};
 use crate::engine::Engines;
 use crate::limits::{Granted, Limits};
@@ -35,6 +36,7 @@ pub(in crate::module) struct Builder<'a> {
     pub(in crate::module) cache: &'a Cache,
     pub(in crate::module) core: Arc<Core>,
     pub(in crate::module) clock: &'a Clock,
+    pub(in crate::module) turns: &'a Arc<Turns>,
     /// In whose name an init logs.
     pub(in crate::module) session: &'a Arc<Session>,
     pub(in crate::module) attempt: AttemptId,
@@ -45,7 +47,14 @@ struct Initialised {
     snapshot: Vec<u8>,
     memory: u64,
     took: Duration,
+    /// Until what starts from it is compiled.
+    turn: Turn,
 }
+
+/// What making an image takes at its height, by its memory. It is held three times, when it is
+/// taken and when it is compiled: what was read or is read from, what is put together of it,
+/// and what comes out. An init's own instance is gone before.
+const COPIES: u64 = 3;
 
 impl Builder<'_> {
     /// Makes an image of a recipe, or takes one that was sent.
@@ -70,7 +79,7 @@ impl Builder<'_> {
                     memory: 0,
                     init_us: *init_us,
                 };
-                self.take(code, image, wasm)
+                self.take(image, wasm)
             }
         };
         if let Ok(Artifact { image: Some(image), .. }) = &made {
@@ -97,7 +106,7 @@ impl Builder<'_> {
             let message = format!("the module has no init of this name; it has {known}");
             return Err(failed(init, message));
         }
-        let Initialised { snapshot, memory, took } = self.initialise(init, wasm, args)?;
+        let Initialised { snapshot, memory, took, turn } = self.initialise(init, wasm, args)?;
         let image = ImageFacts {
             id,
             module: ModuleHash::of(wasm),
@@ -109,16 +118,23 @@ impl Builder<'_> {
             init_us: micros(took),
         };
         let facts = Facts { memory, ..facts };
-        self.compile(code, facts, image, &snapshot)
+        let compiled = self.compile(&snapshot)?;
+        let label = Label::new(facts, true, Some(image));
+        let stored = self.cache.put(code, label, &compiled, Some(snapshot));
+        drop(turn);
+        stored.map_err(not_kept)
     }
 
     /// Takes an image that was made elsewhere. It is a module like any other, and held against
     /// what an image may be.
-    fn take(&self, code: CodeId, image: ImageFacts, wasm: &[u8]) -> Result<Artifact, Cause> {
+    fn take(&self, image: ImageFacts, wasm: &[u8]) -> Result<Artifact, Cause> {
         let facts = Facts::of(wasm, &self.limits.of_images())?;
         imports::check(&facts)?;
         let image = ImageFacts { memory: facts.memory, ..image };
-        self.compile(code, facts, image, wasm)
+        let _turn = self.turn(facts.memory)?;
+        let compiled = self.compile(wasm)?;
+        // The sender's word is not kept for another day.
+        self.cache.borrow(Label::new(facts, true, Some(image)), &compiled).map_err(not_kept)
     }
 
     /// Runs the init in a sandbox of its own and takes its memory.
@@ -133,7 +149,11 @@ impl Builder<'_> {
         let watch = Arc::new(Watch::default());
         let time = self.limits.image_time;
         watch.enter(self.session, self.attempt, &engine, Instant::now(), None, time);
-        self.clock.watch(&watch);
+        let its_watch = Arc::clone(&watch);
+        self.clock.on_stop(move || {
+            // If nothing runs any more there is nothing to stop.
+            let _ = its_watch.shut_down();
+        });
         let bell = {
             let watch = Arc::clone(&watch);
             Bell::ring_after(time, move || watch.expire())
@@ -145,10 +165,11 @@ impl Builder<'_> {
         drop(bell);
         watch.leave();
         let took = begun.elapsed();
-        let mut sandbox = ran.map_err(|cause| self.explained(init, cause))?;
+        let sandbox = ran.map_err(|cause| self.explained(init, cause))?;
         let memory = sandbox.memory_bytes();
+        let turn = self.turn(memory)?;
         let snapshot = contained("taking it", || sandbox.taken(&takeable)).map_err(unfit)?;
-        Ok(Initialised { snapshot, memory, took })
+        Ok(Initialised { snapshot, memory, took, turn })
     }
 
     /// Calls the init; gives the sandbox in which it was.
@@ -195,24 +216,18 @@ impl Builder<'_> {
         }
     }
 
-    fn compile(
-        &self,
-        code: CodeId,
-        facts: Facts,
-        image: ImageFacts,
-        snapshot: &[u8],
-    ) -> Result<Artifact, Cause> {
-        let compiler = self.engines.of_images()?;
-        let compiled = super::super::loader::compile(&compiler, snapshot)?;
-        let is_built = image.origin == Origin::Built;
-        let label = Label::new(facts, true, Some(image));
-        let stored = match is_built {
-            true => self.cache.put(code, label, &compiled, Some(snapshot)),
-            // The sender's word is not kept for another day.
-            false => self.cache.borrow(label, &compiled),
-        };
-        stored.map_err(|error| scarce::cause_of_io("a compiled image cannot be kept", &error))
+    /// Waits for what making an image of so much memory takes.
+    fn turn(&self, memory: u64) -> Result<Turn, Cause> {
+        self.turns.take(memory.saturating_mul(COPIES), self.clock)
     }
+
+    fn compile(&self, snapshot: &[u8]) -> Result<Vec<u8>, Cause> {
+        super::super::loader::compile(&self.engines.of_images()?, snapshot)
+    }
+}
+
+fn not_kept(error: std::io::Error) -> Cause {
+    scarce::cause_of_io("a compiled image cannot be kept", &error)
 }
 
 fn failed(init: &str, message: String) -> Cause {

@@ -6,7 +6,7 @@ use std::fmt::{self, Display};
 
 /// Titles and rows, in the order in which they were given.
 #[derive(Debug, Default)]
-pub(crate) struct Report {
+pub struct Report {
     lines: Vec<Line>,
 }
 
@@ -17,15 +17,18 @@ enum Line {
 }
 
 impl Report {
-    pub(crate) fn title(&mut self, title: &'static str) {
+    /// Begins a part.
+    pub fn title(&mut self, title: &'static str) {
         self.lines.push(Line::Title(title));
     }
 
-    pub(crate) fn row(&mut self, name: impl Display, value: impl Display) {
+    /// Adds a row to the part.
+    pub fn row(&mut self, name: impl Display, value: impl Display) {
         self.lines.push(Line::Row(name.to_string(), value.to_string()));
     }
 
-    pub(crate) fn print_and_clear(&mut self) {
+    /// Prints what there is, and begins anew.
+    pub fn print_and_clear(&mut self) {
         print!("{self}");
         self.lines.clear();
     }
@@ -49,7 +52,7 @@ impl Display for Report {
 }
 
 /// A number with its thousands apart.
-pub(crate) fn grouped(number: u64) -> String {
+pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::with_capacity(digits.len() * 4 / 3);
     for (at, digit) in digits.chars().enumerate() {

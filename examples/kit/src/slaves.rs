@@ -1,6 +1,6 @@
 //! Slaves as processes of their own.
 //!
-//! Owns: the processes and the directory of their compiled modules. Invariant: none of them
+//! Owns: the processes and the directories of their compiled modules. Invariant: none of them
 //! outlives this value.
 
 use anyhow::{Context, Result, bail, ensure};
@@ -14,9 +14,9 @@ use tempfile::TempDir;
 /// How long a slave may take to say where it listens; it takes milliseconds.
 const START: Duration = Duration::from_secs(30);
 
-/// The slaves of the demo.
+/// Running slaves, each the program `dpfw` in a process of its own; ended when dropped.
 #[derive(Debug)]
-pub(crate) struct Slaves {
+pub struct Slaves {
     processes: Vec<Process>,
     /// Removed when the processes have ended: fields are dropped in their order.
     _cache: TempDir,
@@ -30,26 +30,50 @@ struct Process {
     _stdout: BufReader<ChildStdout>,
 }
 
+/// Where slaves keep compiled modules and images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caches {
+    /// All in one directory, as slaves of one user on one machine do.
+    Shared,
+    /// Each in a directory of its own, as slaves on different machines do.
+    Apart,
+}
+
 impl Slaves {
     /// Starts so many slaves of one slot each.
-    pub(crate) fn start(number: usize) -> Result<Self> {
+    ///
+    /// # Errors
+    /// If the program is not built, or a slave does not say where it listens.
+    pub fn start(number: usize, caches: Caches) -> Result<Self> {
         let program = program()?;
         let cache = tempfile::tempdir()?;
-        let start = |_| Process::start(&program, &cache.path().join("modules"));
+        let start = |n| {
+            let name = match caches {
+                Caches::Shared => "modules".to_owned(),
+                Caches::Apart => format!("modules-{n}"),
+            };
+            Process::start(&program, &cache.path().join(name))
+        };
         let processes = (0..number).map(start).collect::<Result<_>>()?;
         Ok(Self { processes, _cache: cache })
     }
 
-    pub(crate) fn len(&self) -> usize {
+    /// How many there are.
+    #[expect(clippy::len_without_is_empty, reason = "there are as many as were started")]
+    pub fn len(&self) -> usize {
         self.processes.len()
     }
 
-    pub(crate) fn addresses(&self) -> impl Iterator<Item = &str> {
+    /// Where they listen.
+    pub fn addresses(&self) -> impl Iterator<Item = &str> {
         self.processes.iter().map(|process| process.address.as_str())
     }
 
     /// Kills one with SIGKILL, which it cannot catch, and gives its address.
-    pub(crate) fn kill_one(&mut self) -> Result<String> {
+    ///
+    /// # Errors
+    /// If there is none left.
+    pub fn kill_one(&mut self) -> Result<String> {
         let mut process = self.processes.pop().context("there is no slave left to kill")?;
         process.child.kill().context("the slave cannot be killed")?;
         Ok(std::mem::take(&mut process.address))
@@ -106,7 +130,8 @@ fn program() -> Result<PathBuf> {
     let program = std::env::current_exe()?.with_file_name("dpfw");
     ensure!(
         program.is_file(),
-        "{} is not there; `cargo xtask demo` builds it, or: cargo build --workspace",
+        "{} is not there: build it in the same profile, with `cargo build --workspace` \
+         (and `--release`, if this is one)",
         program.display()
     );
     Ok(program)

@@ -1,29 +1,46 @@
-//! How far the job is, for whoever watches.
+//! How far work is, for whoever watches.
 //!
-//! Owns: stderr while the job runs. Invariant: a terminal gets a bar, anything else gets
+//! Owns: stderr while the work lasts. Invariant: a terminal gets a bar, anything else gets
 //! plain lines, one for each tenth.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::Duration;
 
-/// A progress bar over bytes.
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Bytes.
+    Bytes,
+    /// Queries, tasks, whatever is counted one by one.
+    Items,
+}
+
+impl Unit {
+    fn style(self) -> &'static str {
+        match self {
+            Self::Bytes => "{bar:40} {bytes} of {total_bytes}, {bytes_per_sec}, {elapsed}",
+            Self::Items => "{msg:24} {bar:30} {pos} of {len}, {per_sec}, {elapsed}",
+        }
+    }
+}
+
+/// A progress bar.
 #[derive(Debug)]
-pub(crate) struct Bar {
+pub struct Bar {
     bar: ProgressBar,
     is_terminal: bool,
 }
 
-const STYLE: &str = "{bar:40} {bytes} of {total_bytes}, {bytes_per_sec}, {elapsed}";
-
 impl Bar {
-    pub(crate) fn new(bytes: u64) -> Self {
+    /// Nothing of so much is done yet.
+    pub fn new(total: u64, unit: Unit) -> Self {
         let is_terminal = std::io::stderr().is_terminal();
         let bar = match is_terminal {
-            true => ProgressBar::new(bytes),
-            false => ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::hidden()),
+            true => ProgressBar::new(total),
+            false => ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden()),
         };
-        if let Ok(style) = ProgressStyle::with_template(STYLE) {
+        if let Ok(style) = ProgressStyle::with_template(unit.style()) {
             bar.set_style(style);
         }
         if is_terminal {
@@ -32,21 +49,30 @@ impl Bar {
         Self { bar, is_terminal }
     }
 
-    pub(crate) fn advance(&self, bytes: u64) {
+    /// Says what it is that is being done.
+    #[must_use]
+    pub fn of(self, what: &'static str) -> Self {
+        self.bar.set_message(what);
+        self
+    }
+
+    /// So much more is done.
+    pub fn advance(&self, by: u64) {
         let before = self.bar.position();
-        self.bar.inc(bytes);
+        self.bar.inc(by);
         let total = self.bar.length().unwrap_or_default();
-        if let Some(tenth) = tenth(before, before + bytes, total).filter(|_| !self.is_terminal) {
+        if let Some(tenth) = tenth(before, before + by, total).filter(|_| !self.is_terminal) {
             eprintln!("{tenth}0 %");
         }
     }
 
     /// A line of its own above the bar.
-    pub(crate) fn say(&self, line: &str) {
+    pub fn say(&self, line: &str) {
         self.bar.suspend(|| eprintln!("{line}"));
     }
 
-    pub(crate) fn finish(&self) {
+    /// Takes the bar away.
+    pub fn finish(&self) {
         self.bar.finish_and_clear();
     }
 }

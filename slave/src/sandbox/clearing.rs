@@ -1,0 +1,51 @@
+//! Clearing up after tasks that read a large memory.
+//!
+//! Owns: when the pages of a memory are given back. Does not: reset what was written; the pool
+//! does. A page that a task has read stays mapped for the next one, and the scan for pages that
+//! were written walks all that are mapped: of an image that tasks read here and there, in the end
+//! the whole of it, each time. Invariant: what is given back costs the next task faults on what it
+//! touches, so it is done only where the scan has become slower than that.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Below it a scan is quick, whatever is mapped: it takes some 15 ns a page.
+const LARGE: u64 = 8 << 20;
+
+/// What the faults cost of a task that touches little: some tens of pages.
+const SLOW: Duration = Duration::from_micros(50);
+
+/// How clearing up was the last time; of one module in one slot.
+#[derive(Debug, Default)]
+pub(crate) struct Clearing {
+    was_slow: AtomicBool,
+}
+
+impl Clearing {
+    /// Whether the pages of a memory of so many bytes are to be given back.
+    pub(crate) fn is_due(&self, memory: u64) -> bool {
+        memory >= LARGE && self.was_slow.load(Ordering::Relaxed)
+    }
+
+    /// What it took, and whether they were.
+    pub(crate) fn took(&self, time: Duration, given_back: bool) {
+        self.was_slow.store(!given_back && time > SLOW, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_are_given_back_once_it_was_slow_and_not_of_small_memories() {
+        let clearing = Clearing::default();
+        clearing.took(SLOW, false);
+        assert!(!clearing.is_due(LARGE));
+        clearing.took(SLOW * 2, false);
+        assert!(clearing.is_due(LARGE) && !clearing.is_due(LARGE - 1));
+        // It takes its time then, too.
+        clearing.took(SLOW * 2, true);
+        assert!(!clearing.is_due(LARGE));
+    }
+}
