@@ -174,8 +174,10 @@ impl Store {
                 (!stored.pinned && terms.may_go(), std::cmp::Reverse(stored.version))
             });
         }
+        // The same for all, so that those are evicted first that were written first.
+        let now = self.clock.now();
         for (key, stored, terms, cost) in back {
-            if let Err(key) = self.take_one_back(key, stored, terms, cost) {
+            if let Err(key) = self.take_one_back(key, stored, terms, cost, now) {
                 self.evicted.fetch_add(1, Ordering::Relaxed);
                 gone.push((Part::Values, key));
             }
@@ -219,12 +221,13 @@ impl Store {
         stored: Stored,
         terms: Terms,
         cost: u64,
+        now: u64,
     ) -> Result<(), FullKey> {
         let Some(owner) = self.ledger.take(&stored.owner, cost) else {
             return Err(key);
         };
         let content = Content::Value(stored.content);
-        let new = New { content, cost, terms, now: self.clock.now() };
+        let new = New { content, cost, terms, now };
         let mut entry = Entry::new(new, owner, stored.version);
         entry.pinned = stored.pinned;
         self.index.insert(&key);
