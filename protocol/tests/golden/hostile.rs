@@ -23,6 +23,7 @@ use dpfw_protocol::message::{
 use dpfw_protocol::payload;
 use dpfw_protocol::receive::{ArrivalError, Arrivals};
 use dpfw_protocol::recycle::Recycler;
+use dpfw_protocol::store::Disk;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -323,6 +324,16 @@ fn lists_and_texts_beyond_their_limits_are_refused() {
         let reply = StoreReply { failure: Some(failure), ..values::store_reply() };
         assert_eq!(unbounded(&reply), out_of_bounds(kind::STORE_REPLY));
     }
+}
+
+#[test]
+fn a_disk_in_a_later_versions_words_is_unknown() {
+    let bytes = encode(7, &values::description_with_a_disk(), b"", true);
+    let at = bytes.windows(7).position(|word| word == b"durable").expect("the word");
+    let later = [&bytes[..at], b"striped", &bytes[at + 7..]].concat();
+    let (described, _) = decode::<Description>(&frame(&later)).expect("it is read");
+    let known = values::description_with_a_disk();
+    assert_eq!(described, Description { disk: Disk::Unknown, ..known });
 }
 
 #[test]

@@ -4,15 +4,15 @@
 //! memory does, so a reader may see a value that is not on disk yet. Invariants: a change is
 //! noted while its entry's shard is locked, and of each key the latest alone waits, so that the
 //! order on disk is that of the versions; who waits is told once, when everything that was noted
-//! before is on disk, or that it is not; what waits is bounded ([`MOST_BYTES`], [`MOST_CHANGES`],
-//! [`MOST_WAITING`]), and nobody who writes waits for the disk under a lock.
+//! before is on disk, or that it is not; what waits is bounded (`pending`, [`MOST_WAITING`]), and
+//! nobody who writes waits for the disk under a lock.
 
 use super::ledger::Account;
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::{Cause, Limit, Storage};
 use dpfw_protocol::store::{FullKey, Version};
 use file::Files;
-use std::collections::HashMap;
+use pending::Pending;
 use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -24,9 +24,11 @@ pub use file::DirectoryError;
 pub(super) use format::Stored;
 pub(super) use load::Loaded;
 
+mod commit;
 mod file;
 mod format;
 mod load;
+mod pending;
 mod writer;
 
 #[cfg(test)]
@@ -34,20 +36,6 @@ mod tests;
 
 /// How long a change waits for others when nobody waits for it. It is on disk within a second.
 const HOLD: Duration = Duration::from_millis(500);
-
-/// Bytes of values that wait, at which they are written without waiting for more, and from which
-/// on a change is answered when it is on disk: so whoever waits for answers is slowed down.
-const MANY_BYTES: u64 = 64 << 20;
-
-/// Changes that wait, at which it is the same.
-const MANY_CHANGES: usize = 64 << 10;
-
-/// Bytes of values that may wait. Who writes more is told that the slave is busy.
-const MOST_BYTES: u64 = 4 * MANY_BYTES;
-
-/// Changes that may wait. Those that remove something are not refused: there are no more of them
-/// than there were entries.
-const MOST_CHANGES: usize = 4 * MANY_CHANGES;
 
 /// Who may wait for the disk at once.
 const MOST_WAITING: usize = 64 << 10;
@@ -111,32 +99,6 @@ pub(super) enum State {
     Failed = 2,
     /// The slave has ended.
     Closed = 3,
-}
-
-/// What waits to be written.
-#[derive(Default)]
-struct Pending {
-    changes: HashMap<(Part, FullKey), Change>,
-    /// Of their values.
-    bytes: u64,
-    waiting: Vec<Done>,
-    /// When the first of the changes came.
-    since: Option<Instant>,
-    closing: bool,
-}
-
-impl Pending {
-    fn note(&mut self, key: (Part, FullKey), change: Change) {
-        let size = |change: &Change| change.as_ref().map_or(0, |it| it.content.len() as u64);
-        self.bytes += size(&change);
-        if let Some(older) = self.changes.insert(key, change) {
-            self.bytes -= size(&older);
-        }
-    }
-
-    fn is_many(&self) -> bool {
-        self.bytes >= MANY_BYTES || self.changes.len() >= MANY_CHANGES
-    }
 }
 
 /// Shared with the writer.
@@ -238,9 +200,7 @@ impl Disk {
         if len > MOST_VALUE {
             return Err(Cause::Limit { limit: Limit::Quota, allowed: MOST_VALUE });
         }
-        let pending = self.shared.pending();
-        let is_full = pending.bytes >= MOST_BYTES || pending.changes.len() >= MOST_CHANGES;
-        if is_full || version >= self.shared.upto.load(Ordering::Acquire) {
+        if self.shared.pending().is_full() || version >= self.shared.upto.load(Ordering::Acquire) {
             return Err(behind());
         }
         Ok(())

@@ -137,6 +137,8 @@ impl Store {
         loaded: Loaded,
     ) -> Result<Gone, DirectoryError> {
         let begun = Instant::now();
+        // The same for all, so that those are evicted first that were written first.
+        let now = self.clock.now();
         let now_ms = wall_ms();
         let Loaded { values, saved, was_cut_off, .. } = loaded;
         let found = values.len();
@@ -151,7 +153,7 @@ impl Store {
             }
             let terms = Terms { evictable: stored.evictable, ttl_ms, durable: false };
             let content = Content::Value(stored.content.clone());
-            let life = Life::new(terms, self.clock.now());
+            let life = Life::new(terms, now);
             let cost = entry::cost(&key, &content, life);
             if stored.pinned || !life.evictable {
                 needed += cost;
@@ -176,7 +178,7 @@ impl Store {
             });
         }
         for (key, stored, life, cost) in back {
-            if let Err(key) = self.take_one_back(key, stored, life, cost) {
+            if let Err(key) = self.take_one_back(key, stored, life, cost, now) {
                 self.evicted.fetch_add(1, Ordering::Relaxed);
                 gone.push((Part::Values, key));
             }
@@ -220,12 +222,13 @@ impl Store {
         stored: Stored,
         life: Life,
         cost: u64,
+        now: u64,
     ) -> Result<(), FullKey> {
         let Some(owner) = self.ledger.take(&stored.owner, cost) else {
             return Err(key);
         };
         let content = Content::Value(stored.content);
-        let new = New { content, cost, life, now: self.clock.now() };
+        let new = New { content, cost, life, now };
         let mut entry = Entry::new(new, owner, stored.version);
         entry.pinned = stored.pinned;
         self.index.insert(&key);

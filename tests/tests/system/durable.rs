@@ -66,7 +66,7 @@ async fn values_are_there_again_after_a_restart() -> Result<()> {
 }
 
 #[tokio::test]
-async fn tasks_wait_for_the_disk_without_a_slot() -> Result<()> {
+async fn what_tasks_write_durably_is_there_again() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let pair = Pair::start(keeping(&directory)?).await?;
     let puts = (0..50).map(|n| put_durable::call(format!("k{n}"), n)).collect::<Vec<_>>();

@@ -5,12 +5,13 @@
 //! commit that has it is; what a full disk did not take waits on, unless it was changed since, and
 //! is tried again; once the disk failed nothing is written any more.
 
+use super::commit::transact;
 use super::file::{DirectoryError, Fault, Files};
-use super::format::{self, FORMAT, NUMBERS, SAVED, THIS_FORMAT, VALUES, VERSIONS};
+use super::format;
 use super::{Change, Done, HOLD, Part, Shared, State};
 use dpfw_protocol::error::{Cause, Storage};
 use dpfw_protocol::store::{FullKey, Version};
-use redb::{Database, Table};
+use redb::Database;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -284,45 +285,4 @@ impl Writer {
 
 fn panicked() -> redb::Error {
     redb::Error::Corrupted("its database panicked".into())
-}
-
-type Chosen<'a> = (Part, Vec<u8>, &'a Change);
-
-fn transact(
-    database: &Database,
-    changes: &[Chosen<'_>],
-    upto: Option<Version>,
-) -> Result<(), redb::Error> {
-    // It is on disk when `commit` returns, unless told otherwise.
-    let transaction = database.begin_write()?;
-    {
-        let mut values = transaction.open_table(VALUES)?;
-        let mut saved = transaction.open_table(SAVED)?;
-        for (part, key, change) in changes {
-            let table = if *part == Part::Values { &mut values } else { &mut saved };
-            change_one(table, key, change)?;
-        }
-        if let Some(upto) = upto {
-            let mut numbers = transaction.open_table(NUMBERS)?;
-            numbers.insert(FORMAT, THIS_FORMAT)?;
-            numbers.insert(VERSIONS, upto)?;
-        }
-    }
-    Ok(transaction.commit()?)
-}
-
-fn change_one(
-    table: &mut Table<'_, &'static [u8], &'static [u8]>,
-    key: &[u8],
-    change: &Change,
-) -> Result<(), redb::Error> {
-    match change {
-        None => drop(table.remove(key)?),
-        Some(record) => {
-            // Copied once, into the page.
-            let mut place = table.insert_reserve(key, format::len(record))?;
-            format::write(record, place.as_mut());
-        }
-    }
-    Ok(())
 }

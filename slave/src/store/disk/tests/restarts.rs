@@ -68,6 +68,22 @@ fn what_was_evicted_and_what_is_over_is_gone_from_the_disk_as_well() {
 }
 
 #[test]
+fn after_a_restart_those_go_first_that_were_written_first() {
+    let platter = Platter::default();
+    let limits = Limits { store_entries: 3, ..Limits::default() };
+    let store = again(&platter, &limits);
+    let may_go = Terms { evictable: true, ..PLAIN };
+    for name in ["z", "a", "m"] {
+        store.put_on(may_go, name, b"1").expect("fits");
+    }
+    drop(store);
+    let store = again(&platter, &limits);
+    store.put_on(may_go, "new", b"1").expect("fits");
+    let names: Vec<_> = store.all().into_iter().map(|it| it.key.to_string()).collect();
+    assert_eq!(names, ["a", "m", "new"]);
+}
+
+#[test]
 fn a_lower_quota_evicts_what_may_go_and_refuses_what_may_not() {
     let platter = Platter::default();
     let limits = Limits::default();
