@@ -60,7 +60,14 @@ impl Resident {
             };
             mover.reply(failed, Payload::default());
         }
-        self.tell_end();
+        match self.is_durable() && version != 0 && core.store.is_on_disk() {
+            // One that may not be there again has ended when that is on disk.
+            true => {
+                let this = Arc::clone(self);
+                core.store.when_kept(Box::new(move |_| this.tell_end()));
+            }
+            false => self.tell_end(),
+        }
         drop(room);
         core.freed();
     }

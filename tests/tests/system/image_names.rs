@@ -252,6 +252,16 @@ async fn tasks_on_an_image_that_is_gone_everywhere_say_so() -> Result<()> {
 }
 
 #[tokio::test]
+async fn to_a_task_an_image_is_an_entry_like_any_other() -> Result<()> {
+    let pair = &Pair::simple().await?;
+    named(&pair.master, "seen by guests", "seen/image").await?;
+    pair.linked()?.store().put("seen/value", &1).await?;
+    let seen = pair.master.dispatch(dpfw_test_tasks::keys::call("seen/".into()));
+    assert_eq!(within("the listing", seen).await??, ["seen/image", "seen/value"]);
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_image_has_every_name_that_masters_gave_it() -> Result<()> {
     let pair = &Pair::simple().await?;
     let there = pair.linked()?;

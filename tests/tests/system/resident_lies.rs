@@ -27,7 +27,7 @@ async fn f50_what_is_said_of_residents_out_of_turn_ends_the_link() -> Result<()>
     let scene = Scene::start().await?;
     let module = add::task().module().hash();
     // Bound out of turn, in either count.
-    for number in [0, 2, u32::MAX] {
+    for number in [2, u32::MAX] {
         let mut wire = scene.liar().await?;
         let constructor = "counter.new".into();
         let bind = BindResident { bind: BindId(number), module, constructor, expects: None };

@@ -289,14 +289,16 @@ async fn f13_over_a_new_link_it_is_looked_for_by_whoever_asks_for_it() -> Result
     scene.wire = scene.another(&same).await?;
     gone(&scene).await?;
     scene.linked = arrival(&scene.master, "s1").await?;
-    let mut stop = Box::pin(c.stop());
-    assert!(is_pending(&mut stop).await);
-    scene.finds(vec![info(1, "k", 1)?]).await?;
-    let (conversation, op) = scene.asked().await?;
-    assert!(matches!(op, ResidentOp::Stop { resident } if resident.0 == 1), "{op:?}");
-    let end = Some(resident::End::Stopped);
-    scene.reply(conversation, ResidentReply { end, ..Default::default() }).await?;
-    within("the stop", stop).await??;
+    let answers = async {
+        scene.finds(vec![info(1, "k", 1)?]).await?;
+        let (conversation, op) = scene.asked().await?;
+        assert!(matches!(op, ResidentOp::Stop { resident } if resident.0 == 1), "{op:?}");
+        let end = Some(resident::End::Stopped);
+        scene.reply(conversation, ResidentReply { end, ..Default::default() }).await
+    };
+    let (stopped, answered) = within("the stop", async { tokio::join!(c.stop(), answers) }).await?;
+    answered?;
+    stopped?;
     Ok(())
 }
 
