@@ -67,7 +67,7 @@ impl<T> Write<T> {
     /// # }
     /// ```
     ///
-    /// If awaiting fails with [`Cause::Storage`] the value is not written, or is written in the
+    /// If awaiting fails with [`Cause::Storage`](crate::Cause::Storage) the value is not written, or is written in the
     /// slave's memory alone: its disk failed or was full in the middle.
     pub fn durable(mut self) -> Self {
         self.terms.durable = true;
