@@ -103,6 +103,13 @@ impl Process {
         mib(&self.child.id().to_string(), "VmRSS:")
     }
 
+    /// Memory that is its own alone, and what maps it, in MiB: pages of an image are in the file
+    /// that all share, and [`resident_mib`](Self::resident_mib) has them once for each mapping.
+    pub(crate) fn own_memory_mib(&self) -> Result<f64> {
+        let process = self.child.id().to_string();
+        Ok(mib(&process, "RssAnon:")? + mib(&process, "VmPTE:")?)
+    }
+
     /// The most resident memory since [`reset_peak`](Self::reset_peak), in MiB.
     pub(crate) fn peak_mib(&self) -> Result<f64> {
         mib(&self.child.id().to_string(), "VmHWM:")

@@ -102,7 +102,7 @@ pub(crate) async fn round_trips(start: impl Fn() -> Result<Process>, rounds: usi
     Ok(())
 }
 
-/// What of a slave's memory each of many residents takes that nobody calls.
+/// What of a slave's memory each of many residents takes that nobody calls, page tables included.
 pub(crate) async fn bytes(start: impl Fn() -> Result<Process>, rounds: usize) -> Result<()> {
     let mut values = Vec::new();
     for _ in 0..rounds.min(3) {
@@ -111,13 +111,13 @@ pub(crate) async fn bytes(start: impl Fn() -> Result<Process>, rounds: usize) ->
         // The first brings the module, and the engine that all share.
         let first = master.spawn("first", tally::new()).await?;
         ensure!(first.call(tally::add(1)).await? == 1, "it is not fresh");
-        let before = slave.resident_mib()?;
-        for n in 0..MANY {
+        let before = slave.own_memory_mib()?;
+        for n in 1..MANY {
             let resident = master.spawn(format!("bench/{n}"), tally::new()).await?;
             ensure!(resident.call(tally::add(1)).await? == 1, "it is not fresh");
         }
-        let more = slave.resident_mib()? - before;
-        values.push(more * 1024.0 * 1024.0 / f64::from(MANY));
+        let more = slave.own_memory_mib()? - before;
+        values.push(more * 1024.0 * 1024.0 / f64::from(MANY - 1));
         master.shutdown().await;
     }
     print("resident_bytes", "B", &values, &[]);

@@ -2,6 +2,7 @@
 //!
 //! Invariant: only what this program can do or show is advised.
 
+use dpfw::store::EntryKind;
 use dpfw::{Cause, DialError, Limit, Storage};
 
 /// What to try when a task ended so.
@@ -10,12 +11,16 @@ pub(crate) fn on(cause: &Cause) -> Option<String> {
         Cause::Limit { limit, .. } => return on_limit(limit),
         Cause::DeadlineExceeded => "--timeout gives it more time",
         Cause::Busy { .. } => "try it again later, or with more slaves (--slave)",
-        Cause::NoResident { .. } | Cause::ResidentEnded { .. } => {
-            "`dpfw resident list` shows which residents there are"
+        Cause::ResidentEnded { .. } => {
+            "`dpfw resident spawn --get` begins it, with what it saved if it did"
         }
+        Cause::NoResident { .. } => "`dpfw resident list` shows which residents there are",
         Cause::ResidentTwice { .. } => "name the one slave that is meant (--slave)",
         Cause::ResidentMoved { .. } => "name that slave as well (--slave)",
-        Cause::KeyTaken { .. } => "--get takes a resident that is there already",
+        Cause::KeyTaken { kind: EntryKind::Resident, .. } => {
+            "--get takes a resident that is there already, if it is of that class"
+        }
+        Cause::KeyTaken { .. } => "take another key, or `dpfw store remove` it first",
         Cause::ResidentRestarted { .. } => "the call has not run: try it again",
         Cause::KeyGone { .. } => "`dpfw store list` shows which keys a slave has",
         Cause::Storage { what: Storage::Absent } => "start it with `dpfw slave --store DIR`",

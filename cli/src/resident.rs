@@ -193,7 +193,7 @@ impl Operation {
                 Ok(Exit::Ok)
             }
             (Self::List { prefix, .. }, _) => {
-                list::list(&master.residents(prefix).await.map_err(|e| failure(&e))?, screen)
+                list::list(master.residents(prefix).await.map_err(|e| failure(&e))?, screen)
             }
             (Self::Stop { key, .. }, _) => {
                 find(master, key).await?.stop().await.map_err(|e| failure(&e))?;

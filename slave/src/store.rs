@@ -360,15 +360,17 @@ impl Store {
         }
     }
 
-    /// Removes an entry, whatever it is.
+    /// Removes an entry, whatever it is, and the state of a resident that is not begun.
     pub(crate) fn remove(&self, key: &FullKey) -> Answer {
+        let is_resident = matches!(self.kind_of(key), None | Some(EntryKind::Resident));
+        let had_state = is_resident && self.forget_saved(key);
         let now = self.clock.now();
         let removed = self.entries.remove_if(key, |key, entry| {
             let what = if entry.is_gone(now) { What::Expired } else { What::Removed };
             self.forget(key, entry, what);
             true
         });
-        let hit = removed.as_ref().is_some_and(|(_, entry)| !entry.is_gone(now));
+        let hit = had_state || removed.as_ref().is_some_and(|(_, entry)| !entry.is_gone(now));
         if removed.is_some() {
             drop(removed);
             self.changes.wake(key);

@@ -19,11 +19,13 @@ const COLUMNS: [Align; 9] = {
     [Left, Left, Left, Left, Right, Right, Right, Right, Right]
 };
 
-/// Prints residents.
-pub(super) fn list(residents: &[ResidentInfo], screen: &Screen) -> Result<Exit, Failure> {
+/// Prints residents in the order of their keys, those of one key in that of their slaves.
+pub(super) fn list(mut residents: Vec<ResidentInfo>, screen: &Screen) -> Result<Exit, Failure> {
+    let slave = |resident: &ResidentInfo| resident.slave.name().to_string();
+    residents.sort_by_cached_key(|resident| (resident.key.clone(), slave(resident)));
     if screen.is_json() {
         let mut lines = Vec::new();
-        for resident in residents {
+        for resident in &residents {
             lines.extend(json::line(&object(resident))?);
         }
         return write(&lines);

@@ -37,7 +37,7 @@ fn a_counter_is_spawned_called_listed_and_stopped() {
     assert_eq!((&object["served"], &object["saves"]), (&3.into(), &false.into()), "{json}");
     insta::assert_snapshot!(resident(&["spawn", &tasks, "counter.new", "hits", "[0]"], ""), @r"
     error: `counter.new` on s1: `hits` is taken: there is a resident under it
-    hint: --get takes a resident that is there already
+    hint: --get takes a resident that is there already, if it is of that class
     [10]
     ");
     let got = resident(&["spawn", &tasks, "counter.new", "hits", "[0]", "--get"], "");

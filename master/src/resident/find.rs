@@ -218,6 +218,8 @@ pub(super) async fn find_at(linked: &Linked, key: &Key) -> Result<resident::Resi
 pub(super) enum Found {
     Nowhere,
     One(Arc<Linked>, resident::ResidentInfo),
+    /// This slave has its state, and it was not begun since that was started again.
+    Asleep(Arc<Linked>, Cause),
 }
 
 /// Asks all slaves for the resident under a key.
@@ -226,7 +228,7 @@ pub(super) async fn find_at_all(home: &Home, key: &Key) -> Result<Found, Cause> 
         let slaves = home.slaves();
         let answers = join_all(slaves.iter().map(|linked| find_at(linked, key))).await;
         let mut found = Vec::new();
-        let (mut moved, mut failure) = (false, None);
+        let (mut moved, mut failure, mut asleep) = (false, None, None);
         for (linked, answer) in slaves.into_iter().zip(answers) {
             match answer {
                 Ok(info) => found.push((linked, info)),
@@ -235,6 +237,7 @@ pub(super) async fn find_at_all(home: &Home, key: &Key) -> Result<Found, Cause> 
                     // It is on its way, unless it is where this master has no link.
                     moved |= home.slave(|linked| linked.hello.peer.as_str() == to).is_some();
                 }
+                Err(cause @ Cause::ResidentEnded { .. }) => asleep = Some((linked, cause)),
                 Err(cause) => failure = Some(cause),
             }
         }
@@ -242,7 +245,13 @@ pub(super) async fn find_at_all(home: &Home, key: &Key) -> Result<Found, Cause> 
         match found.len() {
             // It was asked for where it went before it had come.
             0 if moved && look < ON_ITS_WAY => {}
-            0 => return failure.map_or(Ok(Found::Nowhere), Err),
+            0 => {
+                return match (failure, asleep) {
+                    (Some(cause), _) => Err(cause),
+                    (None, Some((linked, cause))) => Ok(Found::Asleep(linked, cause)),
+                    (None, None) => Ok(Found::Nowhere),
+                };
+            }
             1 => {
                 if let Some((linked, info)) = found.pop() {
                     return Ok(Found::One(linked, info));
@@ -270,6 +279,7 @@ impl Home {
                 class.map_or(Ok(()), |class| check(&info, class)).map_err(failed)?;
                 Ok(Resident::new(window(&linked, &info)))
             }
+            Found::Asleep(_, cause) => Err(failed(cause)),
             Found::Nowhere => Err(failed(Cause::NoResident { key: key.to_owned() })),
         }
     }

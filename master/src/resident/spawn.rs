@@ -266,6 +266,7 @@ impl<R> Spawning<R> {
                     resident.window.module.get_or_init(|| task.module().clone());
                     return Ok(resident);
                 }
+                Found::Asleep(linked, _) => Placement::On(linked.id),
                 Found::Nowhere => agreed(&home, &key)
                     .map_or(Placement::Anywhere, |linked| Placement::On(linked.id)),
             },

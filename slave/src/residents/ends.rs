@@ -43,10 +43,11 @@ impl Resident {
         // Before anybody is told, so that whoever was finds its key free and its place given back.
         drop(place);
         let gone = Gone { key: self.key.clone(), end: end.clone(), failure };
-        core.residents.remove(self, gone);
+        // Before its key is free: who spawns under it next is not to find this one's state.
         if version != 0 {
             self.forget_record(core, &end);
         }
+        core.residents.remove(self, gone);
         core.store.remove_resident(&self.key, version);
         // A drain waits for the last place, and does not miss what is told below.
         let room = room.filter(|_| end == End::Drained);
@@ -85,7 +86,7 @@ impl Resident {
         }
     }
 
-    fn tell(&self, calls: Vec<Call>, end: &End) {
+    pub(super) fn tell(&self, calls: Vec<Call>, end: &End) {
         let failure = self.lock().failure.clone();
         for call in calls {
             call.refuse(why_ended(&self.key, end, failure.as_ref()));
@@ -155,6 +156,11 @@ impl Call {
         };
         if core.is_draining() {
             return self.refuse(Cause::Draining);
+        }
+        if resident.is_durable()
+            && let Err(cause) = core.store.check_durable()
+        {
+            return self.refuse(cause);
         }
         match method.find(&resident.class, &resident.loaded, resident.module) {
             Ok(function) => {

@@ -296,6 +296,9 @@ impl<C: Mail> Life<C> {
     pub(super) fn failed(&mut self, lived: Duration, was_call: bool) -> Failed<C> {
         self.served += u64::from(was_call);
         self.is_save_due = false;
+        if let Stage::Over(end) = &self.stage {
+            return Failed::Over(end.clone());
+        }
         if let Some(end) = self.ending.clone() {
             return Failed::Over(end);
         }

@@ -112,10 +112,15 @@ impl Resident {
 }
 
 /// Answers a call when all that was changed before is on disk.
-pub(super) fn answer_when_kept(core: &Core, call: Call, timing: Timing, result: Vec<u8>) {
+pub(super) fn answer_when_kept(
+    core: &Core,
+    call: Call,
+    timing: Timing,
+    outcome: Result<Vec<u8>, Cause>,
+) {
     core.store.when_kept(Box::new(move |kept| {
-        match kept {
-            Ok(()) => call.done(timing, &result),
+        match kept.and(outcome) {
+            Ok(result) => call.done(timing, &result),
             Err(cause) => call.failed(timing, cause),
         }
         call.session().outbox.flush();

@@ -240,8 +240,12 @@ fn make(core: &Arc<Core>, job: &mut Job, turn: Turn) -> Result<Arc<Resident>, Ca
     let last = saved::of_last(core, &key, &class)?;
     spawning.is_back = last.is_some();
     let state = sent.or(last);
-    if state.is_some() && roles.load.is_none() {
+    let saves = roles.save.is_some() && roles.load.is_some();
+    if !saves && (state.is_some() || spawning.terms.durable) {
         return Err(super::work::no_save(&class));
+    }
+    if spawning.terms.durable {
+        core.store.check_durable()?;
     }
     let new = New {
         id: residents.next_id(),
@@ -341,11 +345,23 @@ impl Resident {
         }
         let kept = Arc::new(Kept { resident: Arc::clone(self), core: Arc::downgrade(core) });
         let bytes = saved::charge(state.as_ref().filter(|_| !core.store.is_on_disk()));
-        let version = core.store.put_resident(&self.key, &self.owner, bytes, kept)?;
+        let put = core.store.put_resident(&self.key, &self.owner, bytes, kept);
+        let is_back = job.spawn.as_ref().is_some_and(|spawning| spawning.is_back);
+        if put.is_err() && !is_back {
+            core.store.forget_saved(&self.key);
+        }
+        let version = put?;
         // If the entry is gone by now, it ends when it is put back.
         self.lock().version = version;
         core.residents.insert(self);
         core.residents.timer().run(core);
+        // Whoever looked before it was there has not seen it.
+        if !job.session.is_open() {
+            self.forget(core, &job.session);
+        }
+        if core.is_draining() {
+            self.drain(core);
+        }
         Ok(())
     }
 

@@ -410,9 +410,11 @@ impl Resident {
                 let timing = Timing { queued_us, ..ran.timing };
                 tell_dropped(call.session(), call.conversation.attempt(), dropped);
                 let session = Arc::clone(call.session());
+                let is_kept = matches!(kept, Ok(Some(())));
                 match ran.outcome {
-                    Ok(()) if self.is_durable() && state.is_some() => {
-                        saved::answer_when_kept(core, call, timing, out.clone());
+                    outcome if self.is_durable() && is_kept => {
+                        let outcome = outcome.map(|()| out.clone());
+                        saved::answer_when_kept(core, call, timing, outcome);
                     }
                     Ok(()) => call.done(timing, &out),
                     Err(cause) => {
@@ -467,11 +469,15 @@ impl Resident {
                 }
             }
             Doing::Save => {
-                inner.is_changed = false;
                 inner.life.saved();
+                // What could not be kept is tried again.
+                inner.is_changed = ran.outcome.is_err();
+                if inner.is_changed && !core.is_draining() {
+                    core.residents.timer().set(self, now + SAVED_AGAIN);
+                }
             }
             // Whether it goes is said by whoever answers.
-            Doing::HandOver => inner.is_changed = false,
+            Doing::HandOver => inner.is_changed &= ran.outcome.is_err(),
         }
     }
 
@@ -495,10 +501,17 @@ impl Resident {
             Doing::Begin(_) => Duration::ZERO,
             _ => now.saturating_duration_since(inner.made),
         };
+        // What its slave interrupted to end is no failure: its state stays.
+        let told = match &ran.outcome {
+            Err(Cause::Draining) => inner.life.end(End::Drained),
+            _ => Vec::new(),
+        };
         let failed = inner.life.failed(lived, matches!(doing, Doing::Call(_)));
         if let (Failed::Over(End::Failed), Err(cause)) = (&failed, &ran.outcome) {
             inner.failure = Some(cause.clone());
         }
+        drop(inner);
+        self.tell(told, &End::Drained);
         failed
     }
 
@@ -539,6 +552,9 @@ fn ran_for(timing: &Timing) -> Duration {
 fn is_late(call: &Call, now: Instant) -> bool {
     call.deadline.is_some_and(|deadline| deadline <= now)
 }
+
+/// A state that could not be kept is taken again after this long: the disk may have room by then.
+const SAVED_AGAIN: Duration = Duration::from_secs(1);
 
 /// A pause that is longer is one without end.
 const MOST_PAUSE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);

@@ -43,6 +43,12 @@ impl Store {
         self.saved.lock().get(key).map(|saved| saved.record.clone())
     }
 
+    /// Whether a key has the record of a resident that is not there.
+    pub(super) fn is_asleep(&self, key: &FullKey) -> bool {
+        // Without a disk nothing is recorded.
+        self.is_on_disk() && self.saved.lock().contains_key(key) && self.kind_of(key).is_none()
+    }
+
     /// Forgets the record under a key; whether there was one.
     pub(crate) fn forget_saved(&self, key: &FullKey) -> bool {
         let mut all = self.saved.lock();

@@ -10,7 +10,7 @@ use super::{Answer, Store};
 use dashmap::mapref::entry::{Entry as Slot, OccupiedEntry, VacantEntry};
 use dpfw_protocol::changes::What;
 use dpfw_protocol::error::Cause;
-use dpfw_protocol::store::{FullKey, Principal, Terms, Version};
+use dpfw_protocol::store::{EntryKind, FullKey, Principal, Terms, Version};
 use std::sync::Arc;
 
 /// An entry that is to be written.
@@ -47,6 +47,10 @@ impl Store {
     ) -> Result<Answer, Cause> {
         if let Content::Value(value) = &write.content {
             self.admits(value.len() as u64)?;
+        }
+        if write.content.kind() != EntryKind::Resident && self.is_asleep(&write.key) {
+            let key = write.key.key.to_string();
+            return Err(Cause::WrongKind { key, kind: EntryKind::Resident });
         }
         let mut step = 0;
         loop {

@@ -1,12 +1,12 @@
 //! R9, F13: residents whose state outlives the process of their slave.
 
 use anyhow::{Result, ensure};
-use dpfw::{Cause, End, LinkedSlave, Master, Resident, Saving};
+use dpfw::{Cause, End, LinkedSlave, Master, Resident, Saving, Storage};
 use dpfw_protocol::store::EntryKind;
 use dpfw_test_tasks::{Counter, Fragile, counter, fragile};
-use dpfw_tests::fleet::{self, linked};
+use dpfw_tests::fleet::{self, Pair, linked};
 use dpfw_tests::process::Process;
-use dpfw_tests::wait::within;
+use dpfw_tests::wait::{until, within};
 use rustix::process::Signal;
 use std::path::Path;
 
@@ -15,7 +15,7 @@ const SLAVE: &str = env!("CARGO_BIN_EXE_dpfw-test-slave");
 /// A slave in a process of its own that keeps its store there.
 struct Scene {
     process: Process,
-    _master: Master,
+    master: Master,
     there: LinkedSlave,
 }
 
@@ -24,7 +24,12 @@ impl Scene {
         let process = Process::keeping(SLAVE, "s1", store, None).await?;
         let master = fleet::master(&[&process.address]).await?;
         let there = linked(&master, "s1")?;
-        Ok(Self { process, _master: master, there })
+        Ok(Self { process, master, there })
+    }
+
+    /// Whether anything is in a slot.
+    async fn runs(&self) -> Result<bool> {
+        Ok(self.there.describe().await?.running > 0)
     }
 
     /// One that was there before, or a new one that begins with 100.
@@ -98,5 +103,60 @@ async fn a_state_of_another_class_is_not_taken() -> Result<()> {
     let error = within("the refusal", spawning.into_future()).await?.expect_err("it is a counter");
     let taken = Cause::KeyTaken { key: "c".into(), kind: EntryKind::Resident };
     assert_eq!(error.cause(), &taken);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_master_finds_the_slave_that_has_the_state_and_a_removal_frees_the_key() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let store = directory.path().join("store");
+    let mut scene = Scene::at(&store).await?;
+    let c = scene.counter().await?;
+    assert_eq!(c.call(counter::bump()).await?, 101);
+    scene.process.kill()?;
+
+    let mut scene = Scene::at(&store).await?;
+    let error = scene.there.store().put("c", &1).await.expect_err("a resident's");
+    let wrong = Cause::WrongKind { key: "c".into(), kind: EntryKind::Resident };
+    assert_eq!(error.cause(), &wrong);
+    let c = scene.master.get_or_spawn("c", counter::new(0)).durable();
+    let c = within("the counter", c.into_future()).await??;
+    assert_eq!(c.call(counter::bump()).await?, 102);
+    scene.process.kill()?;
+
+    let mut scene = Scene::at(&store).await?;
+    ensure!(scene.there.store().remove_durable("c").await?, "it was there");
+    scene.process.kill()?;
+    let scene = Scene::at(&store).await?;
+    assert_eq!(scene.counter().await?.call(counter::peek()).await?, 100);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_slave_that_is_interrupted_leaves_the_state_of_one_that_was_called() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let store = directory.path().join("store");
+    let scene = Scene::at(&store).await?;
+    let c = scene.counter().await?;
+    assert_eq!(c.call(counter::bump()).await?, 101);
+    let endless = c.call(counter::bump_and_loop());
+    until("it runs", async || scene.runs().await).await?;
+    // The second signal interrupts what runs.
+    scene.process.signal(Signal::TERM)?;
+    scene.process.signal(Signal::TERM)?;
+    drop(endless);
+    scene.process.ended().await?;
+    let scene = Scene::at(&store).await?;
+    assert_eq!(scene.counter().await?.call(counter::peek()).await?, 101);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_cannot_be_durable_is_refused_before_it_is_there() -> Result<()> {
+    let pair = Pair::simple().await?;
+    let spawning = pair.linked()?.spawn("c", counter::new(0)).durable();
+    let error = within("the refusal", spawning.into_future()).await?.expect_err("it has no disk");
+    assert_eq!(error.cause(), &Cause::Storage { what: Storage::Absent });
+    assert_eq!(pair.linked()?.residents("").await?.len(), 0);
     Ok(())
 }
