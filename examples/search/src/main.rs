@@ -36,7 +36,7 @@ struct Cli {
     read: usize,
     /// Bytes of files that are indexed; more are left out. The index has to fit the memory of a
     /// sandbox, 512 MiB unless a slave allows more, with what is made of the files.
-    #[arg(long, value_name = "SIZE", default_value_t = ByteSize::mib(160))]
+    #[arg(long, value_name = "SIZE", default_value_t = ByteSize::mib(192))]
     most_bytes: ByteSize,
 }
 
