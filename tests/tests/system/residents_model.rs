@@ -91,13 +91,15 @@ impl Model {
             Op::Move => {
                 let at = u8::from(self.c.slave().name().as_str() == "s0");
                 let to = arrival(&self.master, &format!("s{at}")).await?;
-                // It may fail where a link is lost in the middle of it; then it says so.
+                // It may fail where a link is lost in the middle of it, and is refused while the
+                // resident is begun again after a panic; then it says so.
                 if let Err(error) = within("the move", self.c.move_to(&to)).await? {
                     let lost = matches!(
                         error.cause(),
                         Cause::ResidentLost { .. } | Cause::SlaveLost { .. }
                     );
-                    ensure!(lost, "the move: {error}");
+                    let begun_again = error.to_string().contains("is begun again");
+                    ensure!(lost || begun_again, "the move: {error}");
                 }
             }
             Op::Reset(at) => {
