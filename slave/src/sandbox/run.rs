@@ -9,6 +9,7 @@ use super::imports::Abi;
 use super::plain;
 use super::prepared::Prepared;
 use super::trap;
+use crate::fiber::control::Control;
 use crate::module::facts::Kind;
 use crate::module::snapshot::Takeable;
 use crate::raw;
@@ -99,15 +100,42 @@ impl Sandbox {
         host: Host,
         stop: impl Fn() -> Option<Stop>,
     ) -> Result<Self, Cause> {
-        let mut store = Store::new(&prepared.engine, host);
-        store.limiter(|host| &mut host.limiter);
+        let mut store = Self::store(prepared, host);
         store.set_epoch_deadline(1);
         // From here on a stop raises the epoch above the deadline. One that came before has
         // raised it already, and will not again.
         if let Some(stop) = stop() {
             return Err(stop.into());
         }
-        match Self::instantiate(&mut store, prepared) {
+        let made = Self::instantiate(&mut store, prepared);
+        Self::of(prepared, store, made, stop)
+    }
+
+    /// What a sandbox is made in, under the limits of its host.
+    fn store(prepared: &Prepared, host: Host) -> Store<Host> {
+        let mut store = Store::new(&prepared.engine, host);
+        store.limiter(|host| &mut host.limiter);
+        store
+    }
+
+    /// The same, which its control stops.
+    fn guarded(
+        prepared: &Prepared,
+        host: Host,
+        control: &Arc<Control>,
+    ) -> Result<Store<Host>, Cause> {
+        let mut store = Self::store(prepared, host);
+        control.guard(&mut store).then_some(store).ok_or(Cause::Cancelled)
+    }
+
+    /// What was made in the store, or why it was not.
+    fn of(
+        prepared: &Arc<Prepared>,
+        mut store: Store<Host>,
+        made: wasmtime::Result<(Instance, Option<Memory>)>,
+        stop: impl FnOnce() -> Option<Stop>,
+    ) -> Result<Self, Cause> {
+        match made {
             Ok((instance, memory)) => {
                 Ok(Self { store, instance, memory, prepared: Arc::clone(prepared) })
             }

@@ -153,13 +153,7 @@ async fn a_resident_is_moved_by_telling_both_in_order() -> Result<()> {
     // A call that comes meanwhile is in the old mailbox, and comes back.
     let call = c.call(bump());
     let called = scene.called().await?;
-    let spawn = spawn_as("k", Some(1))?;
-    let reply = ResidentReply {
-        spawn: Some(Box::new(spawn)),
-        constructor: Some("counter.new".into()),
-        ..Default::default()
-    };
-    scene.reply_with(conversation, reply, &[0x91, 0, 5]).await?;
+    scene.reply_with(conversation, left()?, &[0x91, 0, 5]).await?;
     let (attempt, spawn, constructor, payload) = other.spawned().await?;
     assert_eq!((spawn.held, spawn.state, &*constructor), (true, Some(1), "counter.new"));
     assert_eq!(payload, [0x91, 0, 5]);
@@ -204,12 +198,7 @@ async fn a_move_that_fails_at_the_other_slave_is_taken_back() -> Result<()> {
     let mut moving = Box::pin(async move { mover.move_to(&to).await });
     assert!(is_pending(&mut moving).await);
     let (conversation, _) = scene.asked().await?;
-    let reply = ResidentReply {
-        spawn: Some(Box::new(spawn_as("k", Some(1))?)),
-        constructor: Some("counter.new".into()),
-        ..Default::default()
-    };
-    scene.reply_with(conversation, reply, &[0x91, 0, 5]).await?;
+    scene.reply_with(conversation, left()?, &[0x91, 0, 5]).await?;
     let (attempt, ..) = other.spawned().await?;
     let taken = Cause::KeyTaken { key: "k".into(), kind: dpfw::store::EntryKind::Value };
     let failed = dpfw_protocol::message::Failed {
@@ -300,6 +289,15 @@ async fn f13_over_a_new_link_it_is_looked_for_by_whoever_asks_for_it() -> Result
     answered?;
     stopped?;
     Ok(())
+}
+
+/// What a slave says of the counter that it hands over.
+fn left() -> Result<ResidentReply> {
+    Ok(ResidentReply {
+        spawn: Some(Box::new(spawn_as("k", Some(1))?)),
+        constructor: Some("counter.new".into()),
+        ..Default::default()
+    })
 }
 
 /// As what a counter is to be spawned.

@@ -9,12 +9,11 @@ use crate::limits::Granted;
 use crate::sandbox::abi::Given;
 use crate::sandbox::host::Host;
 use crate::sandbox::prepared::Prepared;
-use crate::sandbox::trap;
 use crate::session::Session;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::ConversationId;
 use std::sync::Arc;
-use wasmtime::{Store, TypedFunc};
+use wasmtime::TypedFunc;
 
 /// See the module's page.
 pub(crate) struct Lasting {
@@ -123,16 +122,8 @@ impl Sandbox {
         host: Host,
         control: &Arc<Control>,
     ) -> Result<Self, Cause> {
-        let mut store = Store::new(&prepared.engine, host);
-        store.limiter(|host| &mut host.limiter);
-        if !control.guard(&mut store) {
-            return Err(Cause::Cancelled);
-        }
-        match Self::instantiate(&mut store, prepared) {
-            Ok((instance, memory)) => {
-                Ok(Self { store, instance, memory, prepared: Arc::clone(prepared) })
-            }
-            Err(error) => Err(trap::cause(&error, store.data_mut(), None)),
-        }
+        let mut store = Self::guarded(prepared, host, control)?;
+        let made = Self::instantiate(&mut store, prepared);
+        Self::of(prepared, store, made, || None)
     }
 }

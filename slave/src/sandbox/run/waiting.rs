@@ -6,7 +6,6 @@ use super::{Ended, Returned, Sandbox, before, length, memory_of};
 use crate::fiber::control::Control;
 use crate::sandbox::host::Host;
 use crate::sandbox::prepared::Prepared;
-use crate::sandbox::trap;
 use dpfw_protocol::error::Cause;
 use std::sync::Arc;
 use wasmtime::{Instance, Memory, Store};
@@ -22,17 +21,9 @@ impl Sandbox {
         host: Host,
         control: &Arc<Control>,
     ) -> Result<Self, Cause> {
-        let mut store = Store::new(&prepared.engine, host);
-        store.limiter(|host| &mut host.limiter);
-        if !control.guard(&mut store) {
-            return Err(Cause::Cancelled);
-        }
-        match Self::instantiate_waiting(&mut store, prepared).await {
-            Ok((instance, memory)) => {
-                Ok(Self { store, instance, memory, prepared: Arc::clone(prepared) })
-            }
-            Err(error) => Err(trap::cause(&error, store.data_mut(), None)),
-        }
+        let mut store = Self::guarded(prepared, host, control)?;
+        let made = Self::instantiate_waiting(&mut store, prepared).await;
+        Self::of(prepared, store, made, || None)
     }
 
     async fn instantiate_waiting(
