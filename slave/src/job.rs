@@ -189,17 +189,20 @@ impl Loaded {
     pub(crate) fn method(&self, name: &str, expects: Option<&Signature>) -> Result<usize, Cause> {
         let facts = self.facts();
         let Ok(place) = facts.residents.binary_search_by(|known| known.as_str().cmp(name)) else {
-            let class = class_of(name);
-            let its = facts.residents.iter().filter(|known| class_of(known) == class);
-            return Err(Cause::MissingTask {
-                name: name.into(),
-                known: its.take(KNOWN).cloned().collect(),
-            });
+            return Err(self.missing_method(name, |_| true));
         };
         if let (Some(expects), Some(actual)) = (expects, facts.table().method(name)) {
             expects.check(&actual)?;
         }
         Ok(place)
+    }
+
+    /// What is told to whoever named none that there is for him; it lists those of the class
+    /// that are.
+    pub(crate) fn missing_method(&self, name: &str, is_for_him: impl Fn(&str) -> bool) -> Cause {
+        let its = self.facts().residents.iter().filter(|known| class_of(known) == class_of(name));
+        let known = its.filter(|known| is_for_him(known)).take(KNOWN).cloned().collect();
+        Cause::MissingTask { name: name.into(), known }
     }
 }
 

@@ -12,7 +12,7 @@ use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::{ConversationId, ModuleHash};
 use dpfw_protocol::message::{BindMethod, CallFlags, Done, Failed, Timing};
 use dpfw_protocol::resident::{LOAD, MAKES, SAVE, class_of};
-use dpfw_protocol::signature::Signature;
+use dpfw_protocol::signature::{Signature, TaskTable};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -139,24 +139,17 @@ impl Method {
             return Err(Cause::Mismatch { difference });
         }
         let place = loaded.method(&self.name, self.expects.as_ref())?;
-        match is_called(loaded, &self.name) {
+        let table = loaded.facts().table();
+        match is_called(&table, &self.name) {
             true => Ok(place),
-            false => {
-                let facts = loaded.facts();
-                let its = facts.residents.iter().filter(|it| class_of(it) == class_of(&self.name));
-                let known = its.filter(|it| is_called(loaded, it)).take(KNOWN).cloned().collect();
-                Err(Cause::MissingTask { name: self.name.clone(), known })
-            }
+            false => Err(loaded.missing_method(&self.name, |it| is_called(&table, it))),
         }
     }
 }
 
-/// Methods that are named to whoever called what is none.
-const KNOWN: usize = 20;
-
 /// Whether masters call it: what makes a resident, and what saves one, is for slaves.
-fn is_called(loaded: &Loaded, name: &str) -> bool {
+fn is_called(table: &TaskTable, name: &str) -> bool {
     let makes = |method: Signature| method.task.returns == MAKES;
     let own = name.split_once('.').map_or(name, |(_, own)| own);
-    own != SAVE && own != LOAD && !loaded.facts().table().method(name).is_some_and(makes)
+    own != SAVE && own != LOAD && !table.method(name).is_some_and(makes)
 }
