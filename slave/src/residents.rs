@@ -12,6 +12,7 @@ mod life;
 mod requests;
 mod resident;
 mod room;
+mod rows;
 mod saved;
 mod spawn;
 mod timer;
@@ -37,7 +38,7 @@ pub(crate) use requests::ask;
 pub(crate) use resident::Resident;
 use resident::{Place, why_ended};
 use room::Allowed;
-use spawn::Rows;
+use rows::Rows;
 pub(crate) use spawn::{Spawning, spawn};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
@@ -71,6 +72,8 @@ struct Gone {
     key: FullKey,
     end: End,
     failure: Option<Cause>,
+    /// Whether that is told when it is on disk.
+    is_kept_first: bool,
 }
 
 /// There is no such resident.
@@ -78,7 +81,7 @@ struct NotThere {
     /// What whoever would call it is told.
     cause: Cause,
     /// How it ended, if that is known.
-    end: Option<(End, Option<Cause>)>,
+    gone: Option<Gone>,
 }
 
 /// Of so many that are gone it is known what became of them.
@@ -192,11 +195,11 @@ impl Residents {
         let gone = self.gone();
         let gone = gone.iter().find(|(of, gone)| *of == id && gone.key.namespace == *namespace);
         Err(Box::new(match gone {
-            Some((_, Gone { key, end, failure })) => NotThere {
-                cause: why_ended(key, end, failure.as_ref()),
-                end: Some((end.clone(), failure.clone())),
+            Some((_, gone)) => NotThere {
+                cause: why_ended(&gone.key, &gone.end, gone.failure.as_ref()),
+                gone: Some(gone.clone()),
             },
-            None => NotThere { cause: Cause::NoResident { key: format!("#{id}") }, end: None },
+            None => NotThere { cause: Cause::NoResident { key: format!("#{id}") }, gone: None },
         }))
     }
 

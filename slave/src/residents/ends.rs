@@ -5,7 +5,7 @@
 
 use super::call::{Call, key};
 use super::life::Left;
-use super::requests::ended;
+use super::requests::{Asked, ended};
 use super::resident::{Place, Resident, why_ended};
 use super::{Gone, Method};
 use crate::core::Core;
@@ -42,12 +42,13 @@ impl Resident {
         drop(inner);
         // Before anybody is told, so that whoever was finds its key free and its place given back.
         drop(place);
-        let gone = Gone { key: self.key.clone(), end: end.clone(), failure };
         // Before its key is free: who spawns under it next is not to find this one's state.
         if version != 0 {
             self.forget_record(core, &end);
         }
-        core.residents.remove(self, gone);
+        let is_kept_first = version != 0 && self.is_durable() && core.store.is_on_disk();
+        let gone = Gone { key: self.key.clone(), end: end.clone(), failure, is_kept_first };
+        core.residents.remove(self, gone.clone());
         core.store.remove_resident(&self.key, version);
         // A drain waits for the last place, and does not miss what is told below.
         let room = room.filter(|_| end == End::Drained);
@@ -61,28 +62,22 @@ impl Resident {
             };
             mover.reply(failed, Payload::default());
         }
-        match self.is_durable() && version != 0 && core.store.is_on_disk() {
-            // One that may not be there again has ended when that is on disk.
-            true => {
-                let this = Arc::clone(self);
-                core.store.when_kept(Box::new(move |_| this.tell_end()));
-            }
-            false => self.tell_end(),
-        }
+        self.lock().gone = Some(gone);
+        self.tell_end(core);
         drop(room);
         core.freed();
     }
 
-    /// Tells those who wait for its end, if it has come.
-    pub(super) fn tell_end(&self) {
+    /// Tells those who wait for its end, if it has come and all else is done.
+    pub(super) fn tell_end(&self, core: &Core) {
         let mut inner = self.lock();
-        let Some(end) = inner.life.ended().cloned() else {
+        let Some(gone) = inner.gone.clone() else {
             return;
         };
-        let (asked, failure) = (std::mem::take(&mut inner.awaiting), inner.failure.clone());
+        let asked = std::mem::take(&mut inner.awaiting);
         drop(inner);
-        for one in asked {
-            one.reply(ended(end.clone(), failure.as_ref()), Payload::default());
+        if !asked.is_empty() {
+            gone.tell(core, asked);
         }
     }
 
@@ -96,7 +91,7 @@ impl Resident {
     /// A session is gone.
     pub(super) fn forget(self: &Arc<Self>, core: &Arc<Core>, session: &Arc<Session>) {
         let mut inner = self.lock();
-        let its = |asked: &mut super::requests::Asked| Arc::ptr_eq(asked.session(), session);
+        let its = |asked: &mut Asked| Arc::ptr_eq(asked.session(), session);
         let asked: Vec<_> = inner.awaiting.extract_if(.., its).collect();
         let mover = inner.mover.take_if(its);
         let (calls, left) = inner.life.forget(key(session));
@@ -135,6 +130,26 @@ impl Resident {
         }
         inner.life.pause_over();
         self.queue(core, inner);
+    }
+}
+
+impl Gone {
+    /// Tells how it ended: one that may not be there again, when that is on disk.
+    pub(super) fn tell(self, core: &Core, asked: Vec<Asked>) {
+        if !self.is_kept_first {
+            return self.tell_all(asked, Ok(()));
+        }
+        core.store.when_kept(Box::new(move |kept| self.tell_all(asked, kept)));
+    }
+
+    fn tell_all(self, asked: Vec<Asked>, kept: Result<(), Cause>) {
+        for one in asked {
+            one.answer(match (&kept, &self.end) {
+                // Its slave may find its state again, which whoever stopped it has to know.
+                (Err(cause), End::Stopped) => Err(cause.clone()),
+                _ => Ok(ended(self.end.clone(), self.failure.as_ref())),
+            });
+        }
     }
 }
 

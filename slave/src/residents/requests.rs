@@ -41,7 +41,7 @@ impl Asked {
         outbox.flush();
     }
 
-    fn answer(&self, answer: Result<ResidentReply, Cause>) {
+    pub(super) fn answer(&self, answer: Result<ResidentReply, Cause>) {
         let failed =
             |cause: Cause| ResidentReply { failure: Some(cause.into()), ..Default::default() };
         self.reply(answer.unwrap_or_else(failed), Payload::default());
@@ -131,13 +131,13 @@ fn with(
                 resident.end(core, end);
             }
             // One that ended meanwhile has told those who waited before.
-            resident.tell_end();
+            resident.tell_end(core);
         }
         // Whoever waits for one that has ended is told how.
-        Err(gone) => asked.answer(match gone.end {
-            Some((end, failure)) => Ok(ended(end, failure.as_ref())),
-            None => Err(gone.cause),
-        }),
+        Err(not_there) => match not_there.gone {
+            Some(gone) => gone.tell(core, vec![asked]),
+            None => asked.answer(Err(not_there.cause)),
+        },
     }
 }
 

@@ -4,6 +4,7 @@
 //! is next; its life does. Invariants: one thread has the guest at a time; a stop reaches the
 //! call that it is meant for, wherever that is, and no other.
 
+use super::Gone;
 use super::call::{Call, key};
 use super::life::{Life, Refused, Terms};
 use super::requests::Asked;
@@ -84,6 +85,8 @@ pub(super) struct Inner {
     pub(super) mover: Option<Asked>,
     /// Why it failed for good.
     pub(super) failure: Option<Cause>,
+    /// How it ended, once whoever waits for that may be told.
+    pub(super) gone: Option<Gone>,
     /// The places that it takes, among residents and in a pool, until it has ended.
     pub(super) room: Option<(Room, Option<Room>)>,
 }
@@ -185,6 +188,7 @@ impl Resident {
             awaiting: Vec::new(),
             mover: None,
             failure: None,
+            gone: None,
             room: Some(room),
         };
         Self {

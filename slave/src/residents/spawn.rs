@@ -1,27 +1,25 @@
 //! Spawning: an attempt at a constructor, which makes a resident.
 //!
-//! Owns: which keys are being spawned under, and who waits for one. Invariants: under a key one
-//! spawns at a time; whoever would take what is there waits without a slot, and spawns in its
-//! turn if the one before fails, however that ends; an attempt is answered once.
+//! Owns: what becomes of it: a resident, the one that is there, an error. Does not: know whose turn
+//! it is; `rows` do. Invariants: an attempt is answered once; a resident whose state may be nowhere
+//! else is told of when that is on disk.
 
 use super::call::key as session_key;
 use super::engine::Lodged;
 use super::resident::{New, Place, Resident, Roles, Room};
+use super::rows::{Row, Turn, pass, turn};
 use super::turn::Hands;
 use super::work::Doing;
-use super::{Residents, saved};
+use super::saved;
 use crate::core::Core;
 use crate::job::{Job, Target};
 use crate::session::Session;
 use crate::slot::{fail, gone, micros, tell};
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
-use dpfw_protocol::ids::AttemptId;
 use dpfw_protocol::message::{SpawnAs, Spawned, There, Timing};
 use dpfw_protocol::resident::{End, LOAD, SAVE, class_of};
 use dpfw_protocol::store::{EntryKind, FullKey, Key};
-use std::collections::{HashMap, VecDeque};
-use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
@@ -29,88 +27,17 @@ use std::time::Instant;
 #[derive(Debug)]
 pub(crate) struct Spawning {
     pub(super) terms: SpawnAs,
-    turn: Option<Turn>,
+    pub(super) turn: Option<Turn>,
     /// Whether it is made of what it saved before its slave was started again.
     is_back: bool,
+    /// What it took, of one whose resident is there and whose answer waits for the disk.
+    made: Option<Timing>,
 }
 
 impl Spawning {
     pub(crate) fn new(terms: SpawnAs) -> Self {
-        Self { terms, turn: None, is_back: false }
+        Self { terms, turn: None, is_back: false, made: None }
     }
-}
-
-/// Who spawns under a key, and who waits for it. Bounded by what sessions may hold.
-#[derive(Debug, Default)]
-pub(super) struct Row {
-    /// The attempt, once its guest runs.
-    under_way: Option<Arc<Resident>>,
-    waiting: VecDeque<Job>,
-}
-
-impl Row {
-    pub(super) fn into_waiting(self) -> VecDeque<Job> {
-        self.waiting
-    }
-}
-
-/// The right to spawn under a key. Whoever lets it go without a resident gives it to the next.
-pub(super) struct Turn {
-    core: Weak<Core>,
-    key: FullKey,
-    is_over: bool,
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        if !self.is_over
-            && let Some(core) = self.core.upgrade()
-        {
-            pass(&core, &self.key);
-        }
-    }
-}
-
-impl fmt::Debug for Turn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Turn").field(&self.key).finish()
-    }
-}
-
-/// The next that waits spawns.
-fn pass(core: &Arc<Core>, key: &FullKey) {
-    loop {
-        let mut rows = core.residents.rows();
-        let Some(row) = rows.get_mut(key) else {
-            return;
-        };
-        row.under_way = None;
-        let Some(mut job) = row.waiting.pop_front() else {
-            rows.remove(key);
-            return;
-        };
-        drop(rows);
-        if let Some(spawning) = &mut job.spawn {
-            spawning.turn = Some(turn(core, key));
-        }
-        match core.queue.push(job) {
-            Ok(()) => return,
-            Err(mut job) => {
-                // It is passed on here, not within what is dropped.
-                if let Some(turn) = job.spawn.as_mut().and_then(|spawning| spawning.turn.as_mut()) {
-                    turn.is_over = true;
-                }
-                core.refuse(
-                    &job,
-                    Cause::Busy { what: "too many attempts wait at the slave".into() },
-                );
-            }
-        }
-    }
-}
-
-fn turn(core: &Arc<Core>, key: &FullKey) -> Turn {
-    Turn { core: Arc::downgrade(core), key: key.clone(), is_over: false }
 }
 
 /// What becomes of an attempt to spawn.
@@ -216,6 +143,14 @@ fn told(resident: &Resident, was_there: bool) -> Result<Vec<u8>, Cause> {
     rmp_serde::to_vec(&spawned).map_err(|e| Cause::Internal { message: e.to_string() })
 }
 
+/// Answers an attempt outside of a slot.
+fn answer(job: &Job, timing: Timing, outcome: Result<Vec<u8>, Cause>) {
+    if let Err(cause) = outcome.and_then(|payload| tell(job, timing, payload.into())) {
+        fail(job, timing, cause);
+    }
+    job.session.outbox.flush();
+}
+
 /// Makes a resident that is to be begun. The turn stays with the job.
 fn make(core: &Arc<Core>, job: &mut Job, turn: Turn) -> Result<Arc<Resident>, Cause> {
     let residents = &core.residents;
@@ -309,6 +244,9 @@ impl Resident {
         let timing = Timing { queued_us, ..timing };
         job.bound.learn(std::time::Duration::from_micros(timing.run_us));
         let settled = outcome.and_then(|()| self.settle(core, &job));
+        if settled.is_ok() && self.is_kept_first(&job) {
+            return self.tell_when_kept(core, job, timing);
+        }
         let is_back = job.spawn.as_ref().is_some_and(|spawning| spawning.is_back);
         let told = settled
             .and_then(|()| told(self, is_back))
@@ -365,17 +303,65 @@ impl Resident {
         Ok(())
     }
 
+    /// Whether it has a state that may be nowhere else once it is told of, and is to be on disk.
+    fn is_kept_first(&self, job: &Job) -> bool {
+        let is_back = job.spawn.as_ref().is_some_and(|spawning| spawning.is_back);
+        self.is_durable() && !is_back && self.lock().state.is_some()
+    }
+
+    /// Tells of it when its state is on disk. Its attempt waits among those that wait for it, so
+    /// that whoever takes them back finds it.
+    fn tell_when_kept(self: &Arc<Self>, core: &Arc<Core>, mut job: Job, timing: Timing) {
+        if let Some(spawning) = &mut job.spawn {
+            spawning.made = Some(timing);
+            if let Some(mut turn) = spawning.turn.take() {
+                turn.is_over = true;
+            }
+        }
+        let mut rows = core.residents.rows();
+        let Some(row) = rows.get_mut(&self.key) else {
+            // The slave has begun to drain.
+            drop(rows);
+            core.store.forget_saved(&self.key);
+            return fail(&job, timing, Cause::Draining);
+        };
+        row.waiting.push_front(job);
+        drop(rows);
+        let (this, core_then) = (Arc::clone(self), Arc::downgrade(core));
+        core.store.when_kept(Box::new(move |kept| {
+            if let Some(core) = core_then.upgrade() {
+                this.kept(&core, kept);
+            }
+        }));
+    }
+
+    /// Its first state is on disk, or cannot be.
+    fn kept(self: &Arc<Self>, core: &Arc<Core>, kept: Result<(), Cause>) {
+        let makers = core.residents.take_from(&self.key, |job| job.made().is_some());
+        if makers.is_empty() && core.is_draining() {
+            // They were refused, so that its state is where it came from, and not here as well.
+            core.store.forget_saved(&self.key);
+        }
+        for job in makers {
+            answer(&job, job.made().unwrap_or_default(), kept.clone().and_then(|()| told(self, false)));
+        }
+        if let Err(cause) = kept {
+            self.lock().failure = Some(cause);
+            self.end(core, End::Failed);
+        }
+        let has_ended = self.lock().life.ended().is_some();
+        match has_ended {
+            true => pass(core, &self.key),
+            false => self.tell_waiting(core, &self.key),
+        }
+    }
+
     /// Those who waited for it have it.
     fn tell_waiting(&self, core: &Core, key: &FullKey) {
         let row = core.residents.rows().remove(key).unwrap_or_default();
         for job in row.waiting {
             let queued_us = micros(job.arrived.elapsed());
-            let timing = Timing { queued_us, ..Timing::default() };
-            let told = there(&job, self).and_then(|payload| tell(&job, timing, payload.into()));
-            if let Err(cause) = told {
-                fail(&job, timing, cause);
-            }
-            job.session.outbox.flush();
+            answer(&job, Timing { queued_us, ..Timing::default() }, there(&job, self));
         }
     }
 
@@ -390,56 +376,9 @@ impl Resident {
     }
 }
 
-impl Residents {
-    /// The session's attempts that spawn or wait to.
-    pub(crate) fn attempts(&self, session: &Arc<Session>) -> Vec<AttemptId> {
-        let mut attempts = Vec::new();
-        for row in self.rows().values() {
-            let its = row.waiting.iter().filter(|job| Arc::ptr_eq(&job.session, session));
-            attempts.extend(its.map(|job| job.attempt));
-            let current = row.under_way.as_ref().and_then(|it| it.lock().current);
-            let current = current.filter(|(of, _)| *of == session_key(session));
-            attempts.extend(current.map(|(_, attempt)| AttemptId(attempt)));
-        }
-        attempts
-    }
-
-    /// Takes the session's attempts out that wait to spawn and are meant.
-    pub(crate) fn take(
-        &self,
-        session: &Arc<Session>,
-        is_meant: impl Fn(AttemptId) -> bool,
-    ) -> Vec<Job> {
-        let mut taken = Vec::new();
-        let is_it = |job: &Job| Arc::ptr_eq(&job.session, session) && is_meant(job.attempt);
-        for row in self.rows().values_mut() {
-            if row.waiting.iter().any(is_it) {
-                let waiting = std::mem::take(&mut row.waiting);
-                let (out, stay): (VecDeque<Job>, _) = waiting.into_iter().partition(is_it);
-                row.waiting = stay;
-                taken.extend(out);
-            }
-        }
-        taken
-    }
-
-    /// Stops an attempt whose constructor waits.
-    pub(crate) fn stop_spawning(
-        &self,
-        core: &Arc<Core>,
-        session: &Arc<Session>,
-        attempt: Option<AttemptId>,
-    ) {
-        let under_way: Vec<_> =
-            self.rows().values().filter_map(|row| row.under_way.clone()).collect();
-        for resident in under_way {
-            let is_meant = |(of, number): (usize, u64)| {
-                of == session_key(session) && attempt.is_none_or(|attempt| attempt.0 == number)
-            };
-            resident.stop_if(core, Cause::Cancelled, is_meant);
-        }
+impl Job {
+    /// What it took to make a resident, if its answer waits for the disk alone.
+    fn made(&self) -> Option<Timing> {
+        self.spawn.as_ref().and_then(|spawning| spawning.made)
     }
 }
-
-/// Rows by their keys.
-pub(super) type Rows = HashMap<FullKey, Row>;

@@ -21,9 +21,13 @@ struct Scene {
 
 impl Scene {
     async fn at(store: &Path) -> Result<Self> {
-        let process = Process::keeping(SLAVE, "s1", store, None).await?;
+        Self::of("s1", store).await
+    }
+
+    async fn of(slave: &str, store: &Path) -> Result<Self> {
+        let process = Process::keeping(SLAVE, slave, store, None).await?;
         let master = fleet::master(&[&process.address]).await?;
-        let there = linked(&master, "s1")?;
+        let there = linked(&master, slave)?;
         Ok(Self { process, master, there })
     }
 
@@ -141,13 +145,54 @@ async fn a_slave_that_is_interrupted_leaves_the_state_of_one_that_was_called() -
     assert_eq!(c.call(counter::bump()).await?, 101);
     let endless = c.call(counter::bump_and_loop());
     until("it runs", async || scene.runs().await).await?;
-    // The second signal interrupts what runs.
+    // The second signal interrupts what runs; of two at once a process hears one.
     scene.process.signal(Signal::TERM)?;
+    until("it drains", async || Ok(scene.there.describe().await?.draining)).await?;
     scene.process.signal(Signal::TERM)?;
     drop(endless);
     scene.process.ended().await?;
     let scene = Scene::at(&store).await?;
     assert_eq!(scene.counter().await?.call(counter::peek()).await?, 101);
+    Ok(())
+}
+
+#[tokio::test]
+async fn f13_one_that_has_moved_is_there_after_a_kill_and_nowhere_else() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let (from, to) = (directory.path().join("from"), directory.path().join("to"));
+    let mut one = Process::keeping(SLAVE, "s1", &from, None).await?;
+    let mut two = Process::keeping(SLAVE, "s2", &to, None).await?;
+    let master = fleet::master(&[&one.address, &two.address]).await?;
+    let c = linked(&master, "s1")?.spawn("c", counter::new(100)).durable();
+    let c = within("the counter", c.into_future()).await??;
+    assert_eq!(c.call(counter::bump()).await?, 101);
+    within("the move", c.move_to(&linked(&master, "s2")?)).await??;
+    // It was not called there: what is on disk came with it.
+    two.kill()?;
+    one.kill()?;
+    for (slave, store, expected) in [("s1", &from, 100), ("s2", &to, 101)] {
+        let scene = Scene::of(slave, store).await?;
+        let c = scene.counter().await?;
+        assert_eq!(c.call(counter::peek()).await?, expected, "{slave}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn whoever_stops_one_that_is_gone_hears_of_it_when_that_is_on_disk() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let store = directory.path().join("store");
+    let mut scene = Scene::at(&store).await?;
+    let c = scene.counter().await?;
+    assert_eq!(c.call(counter::bump()).await?, 101);
+    // This is not awaited by anybody on disk.
+    ensure!(scene.there.store().remove("c").await?, "it was there");
+    let ended = async || Ok(scene.there.residents("").await?.is_empty());
+    until("it is gone", ended).await?;
+    within("the stop", c.stop()).await??;
+    scene.process.kill()?;
+    let scene = Scene::at(&store).await?;
+    assert_eq!(scene.counter().await?.call(counter::peek()).await?, 100);
     Ok(())
 }
 

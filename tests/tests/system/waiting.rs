@@ -93,12 +93,13 @@ async fn f26_f32_limits_hold_as_for_any_task() -> Result<()> {
 #[tokio::test]
 async fn receipts_say_what_it_has_cost() -> Result<()> {
     let pair = Pair::simple().await?;
-    let mut handle = pair.master.dispatch(doze::call(50, 7));
+    let mut handle = pair.master.dispatch(doze::call(500, 7));
     assert_eq!(within("the value", &mut handle).await??, 7);
     let receipt = handle.receipt().expect("it has ended");
     assert!(receipt.memory_bytes > 0 && receipt.initialised > Duration::ZERO, "{receipt:?}");
-    // What is neither queueing nor running is this.
-    assert!(receipt.travelled >= Duration::from_millis(50), "it ran while it slept: {receipt:?}");
+    // What is neither queueing nor running is this, but for what it sleeps before its slot is
+    // free again: on a loaded machine that is a while, but not half of it.
+    assert!(receipt.travelled >= Duration::from_millis(250), "it ran while it slept: {receipt:?}");
     Ok(())
 }
 
