@@ -9,5 +9,7 @@ pub(crate) mod facts;
 pub(crate) mod image;
 pub(crate) mod load;
 pub(crate) mod loader;
+mod offers;
 pub(crate) mod snapshot;
+mod waiting;
 pub(crate) mod warm;
