@@ -57,7 +57,7 @@ fn run(cli: &Cli) -> Result<()> {
 async fn demo(cli: &Cli) -> Result<()> {
     let begun = Instant::now();
     let input = input::find(cli.dir.as_deref())?;
-    let mut slaves = Slaves::start(SLAVES, Caches::Shared)?;
+    let mut slaves = Slaves::start(SLAVES, Caches::Shared, &[])?;
     let builder = slaves.addresses().fold(Master::builder(), |b, address| b.slave(address));
     let master = builder.build_blocking().context("the master cannot start")?;
     let mut report = Report::default();

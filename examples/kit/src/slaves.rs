@@ -40,11 +40,11 @@ pub enum Caches {
 }
 
 impl Slaves {
-    /// Starts so many slaves of one slot each.
+    /// Starts so many slaves of one slot each, with these options of `dpfw slave` beside.
     ///
     /// # Errors
     /// If the program is not built, or a slave does not say where it listens.
-    pub fn start(number: usize, caches: Caches) -> Result<Self> {
+    pub fn start(number: usize, caches: Caches, options: &[&str]) -> Result<Self> {
         let program = program()?;
         let cache = tempfile::tempdir()?;
         let start = |n| {
@@ -52,7 +52,7 @@ impl Slaves {
                 Caches::Shared => "modules".to_owned(),
                 Caches::Apart => format!("modules-{n}"),
             };
-            Process::start(&program, &cache.path().join(name))
+            Process::start(&program, &cache.path().join(name), options)
         };
         let processes = (0..number).map(start).collect::<Result<_>>()?;
         Ok(Self { processes, _cache: cache })
@@ -81,9 +81,10 @@ impl Slaves {
 }
 
 impl Process {
-    fn start(program: &Path, cache: &Path) -> Result<Self> {
+    fn start(program: &Path, cache: &Path, options: &[&str]) -> Result<Self> {
         let mut command = Command::new(program);
         command.args(["slave", "--listen", "127.0.0.1:0", "--slots", "1", "--cache"]).arg(cache);
+        command.args(options);
         let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
         let mut child = child.with_context(|| format!("{} cannot start", program.display()))?;
         let stdout = child.stdout.take().context("the slave has no stdout")?;

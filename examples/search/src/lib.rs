@@ -14,8 +14,8 @@ pub use corpus::Corpus;
 pub use queries::queries;
 pub use ways::Way;
 
-use anyhow::{Context, Result};
-use dpfw::{CallExt, Image, ImageAt, ImageUse, Master, Transfer};
+use anyhow::{Result, ensure};
+use dpfw::{CallExt, Image, ImageAt, Master, Transfer};
 use search_tasks::{DOCUMENTS, Document, Hit, INDEX, Index, build_index, search};
 use std::time::{Duration, Instant};
 
@@ -40,12 +40,11 @@ pub struct Figures {
     pub words: usize,
     /// Its entries: words of a document.
     pub postings: usize,
-    /// The image where it was built, its arguments having been sent.
-    pub built: ImageAt,
-    /// From the init's call until the image was ready: the documents were sent, too.
+    /// From the init's call until the first slave had the image: the documents were sent, too.
     pub until_built: Duration,
-    /// How the image came to the second slave, if there is one.
-    pub second: Option<ImageUse>,
+    /// Where the image is, in the order in which it came there: built on the first two slaves, sent
+    /// to others.
+    pub places: Vec<ImageAt>,
     /// Putting the documents and the index into the stores of all slaves, for comparison.
     pub put: Duration,
     /// A plain function in this process, on one core.
@@ -56,21 +55,19 @@ pub struct Figures {
     pub samples: Vec<(String, Option<Hit>)>,
 }
 
+/// Slaves that build the image; the others are sent it.
+const BUILDERS: usize = 2;
+
 /// Queries that are shown.
 const SAMPLES: usize = 5;
 
-/// Builds the index on a slave, has it sent to another, and asks.
+/// Builds the index on two slaves, has it sent to others, and asks.
 ///
 /// # Errors
 /// The first task that failed, or whose answer is not that of a plain function.
 pub async fn run(master: &Master, documents: &[Document], plan: Plan) -> Result<Figures> {
     let queries = queries(documents, plan.queries);
-    let begun = Instant::now();
-    let init = build_index::call(documents.to_vec());
-    let image = master.init(init).transfer(Transfer::Always).await?;
-    let until_built = begun.elapsed();
-    let built = image.places().await.pop().context("no slave has the image")?;
-    let second = on_another(master, &image, &built).await?;
+    let (until_built, places, image) = have_it_everywhere(master, documents).await?;
 
     // The same by a plain function, and what the other ways read.
     let index = Index::of(documents.to_vec());
@@ -90,17 +87,31 @@ pub async fn run(master: &Master, documents: &[Document], plan: Plan) -> Result<
     let samples = queries.into_iter().zip(expected.into_iter().map(|hits| hits.into_iter().next()));
     let samples = samples.take(SAMPLES).collect();
     let (words, postings) = (index.words(), index.postings());
-    Ok(Figures { words, postings, built, until_built, second, put, plain, ways, samples })
+    Ok(Figures { words, postings, until_built, places, put, plain, ways, samples })
 }
 
-/// Runs a query where the image is not yet; how it came there.
-async fn on_another(master: &Master, image: &Image, built: &ImageAt) -> Result<Option<ImageUse>> {
-    let other = master.slaves().into_iter().find(|slave| *slave.name() != built.slave);
-    let Some(other) = other else {
-        return Ok(None);
-    };
-    let mut first = image.dispatch(search::call(String::new(), 0).on(&other));
-    (&mut first).await?;
-    let receipt = first.receipt().context("a task that has run has a receipt")?;
-    Ok(receipt.image)
+/// Has two slaves build the image, and the others sent it.
+async fn have_it_everywhere(
+    master: &Master,
+    documents: &[Document],
+) -> Result<(Duration, Vec<ImageAt>, Image)> {
+    let init = || build_index::call(documents.to_vec());
+    let begun = Instant::now();
+    let mut image = master.init(init()).transfer(Transfer::Never).await?;
+    let until_built = begun.elapsed();
+    let mut places = image.places().await;
+    for slave in master.slaves() {
+        if places.iter().any(|place| place.slave == *slave.name()) {
+            continue;
+        }
+        if places.len() == BUILDERS {
+            // It is the same image, however it is had from now on.
+            image = master.init(init()).transfer(Transfer::Always).await?;
+        }
+        image.dispatch(search::call(String::new(), 0).on(&slave)).await?;
+        let now = image.places().await;
+        places.extend(now.into_iter().filter(|place| place.slave == *slave.name()));
+    }
+    ensure!(places.iter().all(|place| place.hash == places[0].hash), "the images differ");
+    Ok((until_built, places, image))
 }

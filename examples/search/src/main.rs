@@ -1,7 +1,7 @@
-//! Searches every Rust file of the local cargo registry, with an index that two slaves have in
+//! Searches every Rust file of the local cargo registry, with an index that slaves have in
 //! memory: `cargo build --release --workspace && cargo run --release -p search`.
 //!
-//! Without `--slave` it starts two slaves of its own, as processes, and ends them.
+//! Without `--slave` it starts three slaves of its own, as processes, and ends them.
 
 #![forbid(unsafe_code)]
 
@@ -22,7 +22,7 @@ struct Cli {
     /// A directory of Rust files instead of the local cargo registry.
     #[arg(long)]
     dir: Option<PathBuf>,
-    /// A slave to dial, HOST:PORT; may be given several times. Without, two are started here.
+    /// A slave to dial, HOST:PORT; may be given several times. Without, three are started here.
     #[arg(long = "slave", value_name = "ADDR")]
     slaves: Vec<String>,
     /// Queries of the index that is there.
@@ -34,22 +34,29 @@ struct Cli {
     /// Queries for which it is read.
     #[arg(long, value_name = "N", default_value_t = 40)]
     read: usize,
-    /// Bytes of files that are indexed; more are left out. The index has to fit the memory of a
-    /// sandbox, 512 MiB unless a slave allows more, with what is made of the files.
-    #[arg(long, value_name = "SIZE", default_value_t = ByteSize::mib(192))]
-    most_bytes: ByteSize,
+    /// Bytes of files that are indexed, if not all of them; more are left out. What is made of
+    /// them has to fit an image, which ends at 1 GiB, and each slave needs several times as much
+    /// to make one.
+    #[arg(long, value_name = "SIZE")]
+    most_bytes: Option<ByteSize>,
 }
 
-/// Slaves, if none are given: one to build, one to send to.
-const SLAVES: usize = 2;
+/// Slaves, if none are given: two to build, one to send to.
+const SLAVES: usize = 3;
+
+/// What slaves allow that are started here. A query that builds or reads the index has all of it
+/// in a sandbox of its own, and the store has it three times: an image, and the documents and the
+/// index as values.
+const ROOM: [&str; 4] = ["--memory", "3GiB", "--store-bytes", "4GiB"];
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     let cli = Cli::parse();
-    let corpus = Corpus::read(cli.dir.as_deref(), cli.most_bytes.as_u64())?;
+    let most = cli.most_bytes.map_or(u64::MAX, |most| most.as_u64());
+    let corpus = Corpus::read(cli.dir.as_deref(), most)?;
     eprintln!("{} files below {}", corpus.documents.len(), corpus.root.display());
     let own = match cli.slaves.is_empty() {
-        true => Some(Slaves::start(SLAVES, Caches::Apart)?),
+        true => Some(Slaves::start(SLAVES, Caches::Apart, &ROOM)?),
         false => None,
     };
     let addresses: Vec<&str> = match &own {

@@ -20,17 +20,21 @@ pub(crate) fn of(corpus: &Corpus, figures: &Figures, slaves: usize) -> Report {
     report.row("the index", format!("{words} words, {postings} postings"));
 
     report.title("to have the index on a slave");
-    let memory = size(figures.built.memory_bytes);
     report.row("send the files, build it, compile", seconds(figures.until_built));
-    report.row("of that the init itself", seconds(figures.built.init));
-    report.row("memory of the image", memory);
-    if let Some(second) = figures.second {
-        let how = match second.origin {
-            Origin::Sent => "sent it, from the first, and compile",
-            Origin::Built => "built",
-            _ => "it was there",
+    for (n, place) in (1..).zip(&figures.places) {
+        let (took, init) = (seconds(place.took), seconds(place.init));
+        let how = match place.origin {
+            Origin::Sent => format!("sent it and compiled it in {took}"),
+            Origin::Built => {
+                format!("built and compiled it in {took}, {init} of that the init itself")
+            }
+            _ => format!("had it after {took}"),
         };
-        report.row(format!("on a second slave: {how}"), seconds(second.took));
+        report.row(format!("slave {n}"), how);
+    }
+    if let Some(place) = figures.places.first() {
+        report.row("memory of the image", size(place.memory_bytes));
+        report.row("bytes of it that are sent", size(place.snapshot_bytes));
     }
 
     report.title("queries a second");
