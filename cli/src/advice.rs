@@ -38,7 +38,7 @@ pub(crate) fn on(cause: &Cause) -> Option<String> {
         | Cause::ResidentLost { .. }
         | Cause::AttemptsExhausted { .. } => "`dpfw slaves --slave ADDR` shows which slaves answer",
         Cause::Rejected { .. } => "`dpfw inspect MODULE` shows what it asks for",
-        Cause::Mismatch { .. } => "`dpfw inspect MODULE` shows its tasks",
+        Cause::Mismatch { .. } => "`dpfw inspect MODULE` shows its tasks, inits and residents",
         Cause::Internal { .. } => "this is a fault of dpfw, not of the task; -vv logs more of it",
         _ => return None,
     };

@@ -42,6 +42,16 @@ impl FromStr for Span {
     }
 }
 
+impl Span {
+    /// Reads a duration that is one.
+    pub(crate) fn above_zero(text: &str) -> Result<Self, String> {
+        match text.parse()? {
+            Self(Duration::ZERO) => Err("it has to be longer than nothing, for instance 1s".into()),
+            span => Ok(span),
+        }
+    }
+}
+
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         humantime::format_duration(self.0).fmt(f)
@@ -66,6 +76,8 @@ mod tests {
             assert!(bad.parse::<Size>().is_err(), "{bad}");
             assert!(bad.parse::<Span>().is_err(), "{bad}");
         }
+        assert_eq!(Span::above_zero("1ms"), Ok(Span(Duration::from_millis(1))));
+        assert!(Span::above_zero("0s").expect_err("it is none").contains("longer"));
         assert!("30".parse::<Span>().expect_err("no unit").contains("30s"));
     }
 }

@@ -31,7 +31,7 @@ pub struct Restart {
 }
 
 impl Restart {
-    /// Without end, with starts this far apart.
+    /// Without end, with starts this far apart, and a millisecond at least.
     pub fn every(interval: Duration) -> Self {
         let every_ms = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
         Self { every_ms, retries: None, backoff_ms: None }
@@ -49,8 +49,13 @@ impl Restart {
         Self { backoff_ms: Some(u64::try_from(most.as_millis()).unwrap_or(u64::MAX)), ..self }
     }
 
+    /// Whatever a peer says, nothing is begun again without a pause.
+    fn every_ms(self) -> u64 {
+        self.every_ms.max(1)
+    }
+
     fn interval(self) -> Duration {
-        Duration::from_millis(self.every_ms)
+        Duration::from_millis(self.every_ms())
     }
 
     /// The distance of the next start from the last, after so many in a row.
@@ -59,8 +64,8 @@ impl Restart {
             None => self.interval(),
             Some(most) => {
                 let factor = 1u64.checked_shl(count).unwrap_or(u64::MAX);
-                let distance = self.every_ms.saturating_mul(factor);
-                Duration::from_millis(distance.min(most.max(self.every_ms)))
+                let distance = self.every_ms().saturating_mul(factor);
+                Duration::from_millis(distance.min(most.max(self.every_ms())))
             }
         }
     }
@@ -142,7 +147,7 @@ mod tests {
             let policy = Restart::every(Duration::from_millis(every)).retries(retries);
             let policy = policy.backoff(Duration::from_millis(most));
             let mut restarts = Restarts::new(policy);
-            let mut row = 0;
+            let (mut row, every) = (0, every.max(1));
             for lived in lives {
                 if lived >= 2 * every {
                     row = 0;

@@ -31,7 +31,7 @@ pub(super) struct Spawn {
     #[arg(long)]
     get: bool,
     /// Begins it again when it has failed, with starts at least this far apart
-    #[arg(long, value_name = "DURATION")]
+    #[arg(long, value_name = "DURATION", value_parser = Span::above_zero)]
     restart_every: Option<Span>,
     /// At most so often in a row
     #[arg(long, value_name = "N", requires = "restart_every")]

@@ -32,7 +32,7 @@ fn keys_are_checked_as_a_slave_does() {
     let refused = put("", &1).expect_err("an empty key");
     assert_eq!(
         refused.to_string(),
-        "the store refused: the limit on key was exceeded (allowed: 1024 bytes)"
+        "the store refused: the limit on key was exceeded (allowed: 1 to 1024 bytes)"
     );
 }
 

@@ -146,6 +146,8 @@ impl Limit {
             Self::HostCalls => format!("{allowed} calls"),
             Self::Functions => format!("{allowed} functions"),
             Self::Entries | Self::Claims => format!("{allowed} entries"),
+            // An empty one is none.
+            Self::Key => format!("1 to {allowed} bytes"),
             Self::Other(_) => allowed.to_string(),
             _ => format!("{allowed} bytes"),
         }

@@ -186,7 +186,7 @@ fn a_key_or_prefix_that_is_too_long_is_refused() -> Result<()> {
     ] {
         let mut guest = asks(name, args)?;
         assert_eq!(guest.run()?, 2, "{name} {args:?}");
-        assert_eq!(guest.reply(), "the limit on key was exceeded (allowed: 1024 bytes)");
+        assert_eq!(guest.reply(), "the limit on key was exceeded (allowed: 1 to 1024 bytes)");
     }
     assert_eq!(asks("store_list", &[0, 1024, 0, 0, 9])?.run()?, 0);
     Ok(())
