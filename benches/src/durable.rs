@@ -2,17 +2,19 @@
 
 use crate::process::Process;
 use crate::report::print;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use dpfw::{Master, Store};
 use dpfw_bench_tasks::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use redb::{Database, TableDefinition};
 use std::path::Path;
+use std::sync::{Arc, mpsc};
 use std::time::Instant;
+use tokio::sync::oneshot;
 
 /// Who writes at once, each waiting for its answer before it writes again.
-const WRITERS: usize = 1024;
+const WRITERS: usize = 4096;
 
 /// Writes in a round.
 const PUTS: usize = 100_000;
@@ -25,18 +27,17 @@ const ENTRIES: usize = 1_000_000;
 
 const TABLE: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("values");
 
-/// Durable puts of many writers, beside the database alone with a commit for as many puts as there
-/// are writers.
+/// Durable puts of many writers, beside the database alone with as many.
 pub(crate) async fn puts(cache: &Path, rounds: usize) -> Result<()> {
-    let (ours, alone) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let (ours, directory) = (tempfile::tempdir()?, tempfile::tempdir()?);
     let slave = Process::keeping(cache, &ours.path().join("store"))?;
     let master = Master::builder().slave(&slave.address).build().await?;
     let store = master.slaves().pop().context("no slave")?.store();
-    let database = Database::create(alone.path().join("alone.redb"))?;
+    let database = Arc::new(Database::create(directory.path().join("alone.redb"))?);
     let (mut rates, mut limits) = (vec![], vec![]);
     for round in 0..=rounds {
         let begun = Instant::now();
-        bare(&database, round)?;
+        alone(&database, round).await?;
         let bare = PUTS as f64 / begun.elapsed().as_secs_f64();
         let begun = Instant::now();
         write(&store, round, PUTS, true).await?;
@@ -54,19 +55,52 @@ fn key(round: usize, number: usize) -> String {
     format!("{round}/{number:07}")
 }
 
-/// The database alone.
-fn bare(database: &Database, round: usize) -> Result<()> {
+/// The database alone, in this process: one thread commits what waits, all of it at once, and
+/// answers each of as many writers.
+async fn alone(database: &Arc<Database>, round: usize) -> Result<()> {
+    let (sender, receiver) = mpsc::channel::<(String, oneshot::Sender<()>)>();
+    let commits = std::thread::spawn({
+        let database = Arc::clone(database);
+        move || commit_what_waits(&database, &receiver)
+    });
+    let put = |number| {
+        let (told, written) = oneshot::channel();
+        let sent = sender.send((key(round, number), told));
+        async move {
+            sent?;
+            Ok::<_, anyhow::Error>(written.await?)
+        }
+    };
+    let mut numbers = 0..PUTS;
+    let mut writers: FuturesUnordered<_> = numbers.by_ref().take(WRITERS).map(put).collect();
+    while let Some(written) = writers.next().await {
+        written?;
+        writers.extend(numbers.next().map(put));
+    }
+    drop((writers, sender));
+    commits.join().map_err(|_| anyhow!("the thread that commits panicked"))?
+}
+
+fn commit_what_waits(
+    database: &Database,
+    receiver: &mpsc::Receiver<(String, oneshot::Sender<()>)>,
+) -> Result<()> {
     let value = [7; VALUE];
-    for first in (0..PUTS).step_by(WRITERS) {
+    while let Ok(first) = receiver.recv() {
+        let waiting: Vec<_> = std::iter::once(first).chain(receiver.try_iter()).collect();
         let transaction = database.begin_write()?;
         {
             let mut table = transaction.open_table(TABLE)?;
-            for number in first..PUTS.min(first + WRITERS) {
-                table.insert(key(round, number).as_bytes(), &value[..])?;
+            for (key, _) in &waiting {
+                table.insert(key.as_bytes(), &value[..])?;
             }
         }
         // It is on disk then.
         transaction.commit()?;
+        for (_, told) in waiting {
+            // The round may have failed.
+            let _ = told.send(());
+        }
     }
     Ok(())
 }

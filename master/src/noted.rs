@@ -27,9 +27,34 @@ pub(crate) struct Noted(Mutex<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     awaited: HashSet<Key>,
-    fresh: HashMap<Key, Vec<Word>>,
+    fresh: HashMap<Key, Words>,
     /// Those that were fresh until half of [`MOST`] others were.
-    older: HashMap<Key, Vec<Word>>,
+    older: HashMap<Key, Words>,
+}
+
+/// What slaves said of a key, each its last word. Most keys are one slave's.
+#[derive(Debug, Default)]
+struct Words {
+    last: Option<Word>,
+    others: Vec<Word>,
+}
+
+impl Words {
+    fn note(&mut self, word: Word) {
+        let Some(last) = self.last.replace(word).filter(|(slave, _)| *slave != word.0) else {
+            return;
+        };
+        self.others.retain(|(slave, _)| *slave != word.0);
+        if self.others.len() + 1 >= MOST_SLAVES {
+            self.others.remove(0);
+        }
+        self.others.push(last);
+    }
+
+    /// In the order in which they were said.
+    fn into_vec(self) -> Vec<Word> {
+        self.others.into_iter().chain(self.last).collect()
+    }
 }
 
 impl Noted {
@@ -44,12 +69,7 @@ impl Noted {
         if inner.awaited.contains(key) {
             return true;
         }
-        let words = inner.words(key);
-        words.retain(|(slave, _)| *slave != word.0);
-        if words.len() >= MOST_SLAVES {
-            words.remove(0);
-        }
-        words.push(word);
+        inner.words(key).note(word);
         false
     }
 
@@ -60,7 +80,7 @@ impl Noted {
             return Vec::new();
         }
         let fresh = inner.fresh.remove(key);
-        fresh.or_else(|| inner.older.remove(key)).unwrap_or_default()
+        fresh.or_else(|| inner.older.remove(key)).unwrap_or_default().into_vec()
     }
 
     /// No task waits with a key any more.
@@ -71,15 +91,15 @@ impl Noted {
 
 impl Inner {
     /// What is noted of a key, which is among the fresh ones from now on.
-    fn words(&mut self, key: &Key) -> &mut Vec<Word> {
-        if !self.fresh.contains_key(key) {
-            if self.fresh.len() >= MOST / 2 {
-                self.older = std::mem::take(&mut self.fresh);
-            }
-            let words = self.older.remove(key).unwrap_or_default();
-            self.fresh.insert(key.clone(), words);
+    fn words(&mut self, key: &Key) -> &mut Words {
+        if self.fresh.len() >= MOST / 2 && !self.fresh.contains_key(key) {
+            // The memory of those that are forgotten is used again.
+            std::mem::swap(&mut self.fresh, &mut self.older);
+            self.fresh.clear();
         }
-        self.fresh.entry(key.clone()).or_default()
+        let older = &mut self.older;
+        let slot = self.fresh.entry(key.clone());
+        slot.or_insert_with(|| older.remove(key).unwrap_or_default())
     }
 }
 

@@ -87,7 +87,7 @@ pub trait CallExt<T>: Into<Placed<T>> + Sized {
     fn keep(self, key: impl Into<String>) -> Placed<Kept<T>> {
         let Placed { call, placement, timeout, once, extras, refused, image } = self.into();
         let mut extras = extras.unwrap_or_default();
-        let refused = match Key::new(key) {
+        let refused = match Key::new(key.into()) {
             Ok(key) => {
                 extras.keep = Some(key);
                 refused

@@ -1,7 +1,7 @@
 //! A slave as its masters see it.
 
 use crate::home::Home;
-use crate::pending::Pending;
+use crate::pending::{Expected, Pending};
 use crate::program::ports::PortTable;
 use crate::resident::table::{Over, Residents};
 use crate::store::changes::Feeds;
@@ -82,32 +82,40 @@ impl Linked {
         ConversationId(self.next_conversation.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Asks, and waits for the answer; whoever does not wait any more is forgotten.
+    /// Asks at once, and waits for the answer; whoever does not wait any more is forgotten.
     ///
     /// # Errors
     /// [`Unanswered`] if the link is lost, or the question does not fit a frame.
-    pub(crate) async fn ask<M: Message, A>(
-        &self,
-        pending: &Pending<A>,
+    pub(crate) fn ask<'a, M: Message, A>(
+        &'a self,
+        pending: &'a Pending<A>,
         message: &M,
         payload: Payload,
-    ) -> Result<A, Unanswered> {
-        struct Waits<'a, A>(&'a Pending<A>, ConversationId);
-        impl<A> Drop for Waits<'_, A> {
-            fn drop(&mut self) {
-                self.0.forget(self.1);
-            }
-        }
+    ) -> impl Future<Output = Result<A, Unanswered>> + use<'a, M, A> {
+        // Before there is a future, which would carry the question along.
+        let asked = self.question(pending, message, payload);
+        async move { asked?.await.ok_or(Unanswered::Lost) }
+    }
+
+    fn question<'a, M: Message, A>(
+        &self,
+        pending: &'a Pending<A>,
+        message: &M,
+        payload: Payload,
+    ) -> Result<Expected<'a, A>, Unanswered> {
         let conversation = self.conversation();
-        let answer = pending.expect(conversation);
-        let _waits = Waits(pending, conversation);
+        let (answer, others) = pending.expect(conversation);
         let told = self.outbox.message_with(conversation, message, payload);
         told.map_err(Unanswered::Unsendable)?;
-        self.outbox.flush();
-        if self.outbox.is_closed() {
-            return Err(Unanswered::Lost);
+        match others {
+            // Where many ask, what they ask is written together.
+            true => self.outbox.flush_soon(),
+            false => self.outbox.flush(),
         }
-        answer.await.map_err(|_| Unanswered::Lost)
+        match self.outbox.is_closed() {
+            true => Err(Unanswered::Lost),
+            false => Ok(answer),
+        }
     }
 
     /// Says goodbye: the master has ended.

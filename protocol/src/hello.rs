@@ -9,6 +9,7 @@ use crate::ids::{ConversationId, Incarnation, PeerId, SessionId};
 use crate::limits::{MAX_HELLO, MAX_NAMESPACE};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::sync::Arc;
 
 /// The first bytes on a link. The line ends and the control character are there so that
 /// a transfer that changes bytes is noticed at once, and a browser is told apart.
@@ -79,7 +80,7 @@ pub struct Features(pub u64);
 /// A part of a slave's keyed store: printable, at most [`MAX_NAMESPACE`] bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Namespace(String);
+pub struct Namespace(Arc<str>);
 
 /// A text is no namespace.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -97,7 +98,7 @@ impl Namespace {
         if text.is_empty() || text.len() > MAX_NAMESPACE || !printable {
             return Err(BadNamespace(text));
         }
-        Ok(Self(text))
+        Ok(Self(text.into()))
     }
 
     /// The namespace as text.
@@ -122,7 +123,7 @@ impl TryFrom<String> for Namespace {
 
 impl From<Namespace> for String {
     fn from(namespace: Namespace) -> Self {
-        namespace.0
+        (*namespace.0).into()
     }
 }
 

@@ -3,12 +3,13 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::sync::Arc;
 
 /// A peer's name: the same after a restart if the operator gave it, printable, at most
 /// [`MAX_PEER_ID`] bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct PeerId(String);
+pub struct PeerId(Arc<str>);
 
 /// The longest peer id, in bytes; a certificate's common name is no longer than 64.
 pub const MAX_PEER_ID: usize = 64;
@@ -30,7 +31,7 @@ impl PeerId {
         if text.is_empty() || text.len() > MAX_PEER_ID || !printable {
             return Err(BadPeerId(text));
         }
-        Ok(Self(text))
+        Ok(Self(text.into()))
     }
 
     /// The id as text.
@@ -48,7 +49,7 @@ impl TryFrom<String> for PeerId {
 
 impl From<PeerId> for String {
     fn from(id: PeerId) -> Self {
-        id.0
+        (*id.0).into()
     }
 }
 

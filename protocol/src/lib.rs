@@ -29,6 +29,7 @@ pub mod recycle;
 pub mod resident;
 pub mod restart;
 pub mod send;
+mod shared;
 pub mod signature;
 pub mod store;
 pub mod task_limits;

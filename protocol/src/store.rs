@@ -6,20 +6,24 @@ use crate::ids::{ImageId, ModuleHash, PeerId};
 use crate::limits::{MAX_KEY, MAX_NAME};
 use crate::message::Origin;
 use serde::{Deserialize, Serialize};
+use std::borrow::Borrow;
 use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
 
-/// An entry's name: any UTF-8 of 1 to [`MAX_KEY`] bytes; no character is special.
+/// An entry's name: any UTF-8 of 1 to [`MAX_KEY`] bytes; no character is special. Cloning it
+/// copies no text.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Key(String);
+pub struct Key(#[serde(with = "crate::shared")] Arc<str>);
 
 impl Key {
     /// Takes a text as a key.
     ///
     /// # Errors
     /// [`Cause::Limit`] if it is empty or too long.
-    pub fn new(text: impl Into<String>) -> Result<Self, Cause> {
+    pub fn new(text: impl Into<Arc<str>>) -> Result<Self, Cause> {
         let key = Self(text.into());
         match key.is_bounded() {
             true => Ok(key),
@@ -37,6 +41,12 @@ impl Key {
     }
 }
 
+impl Borrow<str> for Key {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -44,12 +54,19 @@ impl fmt::Display for Key {
 }
 
 /// A key with the namespace that it lives in.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FullKey {
     /// The part of the store.
     pub namespace: Namespace,
     /// The name within it.
     pub key: Key,
+}
+
+impl Hash for FullKey {
+    /// Of the name alone: it is looked up for every operation, and namespaces are few.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key.hash(state);
+    }
 }
 
 /// Who put an entry: the peer's name, never its session. Certificates will name it later.

@@ -22,6 +22,7 @@ mod work;
 use crate::core::Core;
 use crate::limits::Limits;
 use crate::session::Session;
+use crate::store::Store;
 use call::Call;
 pub(crate) use call::Method;
 use dashmap::DashMap;
@@ -31,7 +32,7 @@ use dpfw_protocol::error::Cause;
 use dpfw_protocol::hello::Namespace;
 use dpfw_protocol::ids::{ConversationId, ResidentId};
 use dpfw_protocol::message::CallFlags;
-use dpfw_protocol::resident::End;
+use dpfw_protocol::resident::{End, ResidentInfo};
 use dpfw_protocol::store::{FullKey, Key};
 pub(crate) use engine::ResidentEngines;
 pub(crate) use requests::ask;
@@ -162,14 +163,16 @@ impl Residents {
         self.keys().get(key).cloned()
     }
 
-    /// The residents of a namespace behind a key, in the order of their keys.
+    /// The residents of a namespace behind a key, in the order of their keys, those among them
+    /// that are asleep.
     fn listed(
         &self,
+        store: &Store,
         namespace: &Namespace,
         prefix: &str,
         after: Option<&Key>,
         most: usize,
-    ) -> Vec<Arc<Resident>> {
+    ) -> Vec<ResidentInfo> {
         let full = |key: &Key| FullKey { namespace: namespace.clone(), key: key.clone() };
         let first = match (after, Key::new(prefix)) {
             (Some(after), _) if after.as_str() >= prefix => Bound::Excluded(full(after)),
@@ -178,13 +181,23 @@ impl Residents {
             (Some(after), Err(_)) => Bound::Excluded(full(after)),
             (None, Err(_)) => Bound::Unbounded,
         };
+        let is_its =
+            |key: &FullKey| key.namespace == *namespace && key.key.as_str().starts_with(prefix);
+        let asleep = store.asleep(first.as_ref(), namespace, is_its, most);
+        let asleep =
+            asleep.into_iter().filter_map(|(key, record, owner)| saved::info(&key, &record, owner));
         let keys = self.keys();
         let behind = keys.range((first, Bound::Unbounded));
         let its = behind.skip_while(|(key, _)| key.namespace != *namespace);
-        let its = its.take_while(|(key, _)| {
-            key.namespace == *namespace && key.key.as_str().starts_with(prefix)
-        });
-        its.take(most).map(|(_, resident)| Arc::clone(resident)).collect()
+        let its = its.take_while(|(key, _)| is_its(key)).take(most);
+        let alive: Vec<_> = its.map(|(_, resident)| Arc::clone(resident)).collect();
+        drop(keys);
+        let mut all: Vec<_> = alive.iter().map(|it| it.info()).chain(asleep).collect();
+        all.sort_by(|one, other| one.key.cmp(&other.key));
+        // One that was begun between the two looks is alive.
+        all.dedup_by(|later, first| later.key == first.key);
+        all.truncate(most);
+        all
     }
 
     /// A resident of a namespace.

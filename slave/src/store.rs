@@ -35,6 +35,7 @@ pub use disk::DirectoryError;
 pub(crate) use draft::Drafts;
 pub(crate) use entry::Held;
 
+mod back;
 pub(crate) mod changes;
 mod clock;
 mod disk;

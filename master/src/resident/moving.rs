@@ -30,7 +30,8 @@ impl<R> Resident<R> {
     ///
     /// # Errors
     /// [`Cause::Failed`] or what else its `save` ended with; what its `load` ended with at the
-    /// other slave; [`Cause::KeyTaken`] if the key is taken there. [`Cause::ResidentLost`] if the
+    /// other slave; [`Cause::KeyTaken`] if the key is taken there; [`Cause::Busy`] while it is moved
+    /// by somebody else, or begun again after a failure. [`Cause::ResidentLost`] if the
     /// link to the slave that had it is lost in the very moment in which it is told that the
     /// resident has moved: it cannot be known whether it has heard.
     pub async fn move_to(&self, to: &Slave) -> Result<(), TaskError> {

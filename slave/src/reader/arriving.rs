@@ -133,12 +133,13 @@ impl Reader {
         match answer {
             Ok(answer) if is_awaited => {
                 let session = Arc::clone(session);
-                core.store.when_kept(Box::new(move |kept| {
+                let is_answered = core.store.when_kept(Box::new(move |kept| {
                     // Whoever calls this flushes.
                     reply(&session, conversation, kept.map(|()| answer));
                 }));
-                // It was answered already if the disk takes nothing.
-                self.session.outbox.flush();
+                if is_answered {
+                    self.session.outbox.flush();
+                }
             }
             other => self.reply(conversation, other),
         }

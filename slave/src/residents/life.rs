@@ -101,6 +101,15 @@ pub(super) enum Refused {
     Ended(End),
 }
 
+/// Why a resident is not handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unmoved {
+    /// It has ended, or is about to.
+    Ended,
+    /// It can be soon.
+    Now(&'static str),
+}
+
 /// What becomes of a resident that failed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Failed<C> {
@@ -353,12 +362,16 @@ impl<C: Mail> Life<C> {
     /// It is to be held, to be moved by this session.
     ///
     /// # Errors
-    /// Why that cannot be now.
-    pub(super) fn hand_over(&mut self, by: usize) -> Result<(), &'static str> {
+    /// [`Unmoved`]: why that cannot be now.
+    pub(super) fn hand_over(&mut self, by: usize) -> Result<(), Unmoved> {
         match (&self.stage, &self.ending) {
-            (Stage::Over(_), _) | (_, Some(_)) => Err("it has ended"),
-            (Stage::Leaving(_) | Stage::Held { .. }, _) => Err("it is being moved already"),
-            (Stage::Unmade | Stage::Pausing, _) => Err("it has failed, and is begun again"),
+            (Stage::Over(_), _) | (_, Some(_)) => Err(Unmoved::Ended),
+            (Stage::Leaving(_) | Stage::Held { .. }, _) => {
+                Err(Unmoved::Now("it is being moved already"))
+            }
+            (Stage::Unmade | Stage::Pausing, _) => {
+                Err(Unmoved::Now("it has failed, and is begun again"))
+            }
             (Stage::Alive, _) => {
                 self.stage = Stage::Leaving(by);
                 Ok(())

@@ -4,6 +4,7 @@
 //! unless its session is gone; of a resident of another namespace nobody learns that it is there.
 
 use super::call::key;
+use super::life::Unmoved;
 use super::resident::Resident;
 use super::saved::asleep;
 use crate::core::Core;
@@ -176,10 +177,15 @@ fn begin_hand_over(core: &Arc<Core>, resident: &Arc<Resident>, asked: Asked) {
             inner.mover = Some(asked);
             resident.queue(core, inner);
         }
-        Err(why) => {
+        Err(unmoved) => {
             drop(inner);
-            let reason = format!("the resident `{}` cannot be moved: {why}", resident.key.key);
-            asked.answer(Err(Cause::Rejected { reason }));
+            let key = resident.key.key.to_string();
+            asked.answer(Err(match unmoved {
+                Unmoved::Ended => Cause::ResidentEnded { key, why: "before it was moved".into() },
+                Unmoved::Now(why) => {
+                    Cause::Busy { what: format!("the resident `{key}` cannot be moved now: {why}") }
+                }
+            }));
         }
     }
 }
@@ -229,8 +235,8 @@ fn list(
 ) -> ResidentReply {
     let most = usize::try_from(limit).unwrap_or(MAX_LISTED).clamp(1, MAX_LISTED);
     let (mut room, mut residents, mut more) = (LISTED_BYTES, Vec::new(), false);
-    for resident in core.residents.listed(&session.namespace, prefix, after.as_ref(), most + 1) {
-        let info = resident.info();
+    let (namespace, after) = (&session.namespace, after.as_ref());
+    for info in core.residents.listed(&core.store, namespace, prefix, after, most + 1) {
         let bytes = size(&info);
         if residents.len() == most || bytes > room {
             more = true;

@@ -128,7 +128,11 @@ impl Residents {
     }
 
     /// Takes the attempts out that wait under a key and are meant.
-    pub(super) fn take_from(&self, key: &FullKey, is_meant: impl Fn(&Job) -> bool) -> VecDeque<Job> {
+    pub(super) fn take_from(
+        &self,
+        key: &FullKey,
+        is_meant: impl Fn(&Job) -> bool,
+    ) -> VecDeque<Job> {
         self.rows().get_mut(key).map_or_else(VecDeque::new, |row| row.take(is_meant))
     }
 

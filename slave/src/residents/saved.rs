@@ -11,9 +11,10 @@ use super::resident::Resident;
 use crate::core::Core;
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
+use dpfw_protocol::ids::{ModuleHash, ResidentId};
 use dpfw_protocol::message::Timing;
-use dpfw_protocol::resident::End;
-use dpfw_protocol::store::{EntryKind, FullKey};
+use dpfw_protocol::resident::{End, ResidentInfo, Stage};
+use dpfw_protocol::store::{EntryKind, FullKey, Principal};
 use serde::{Deserialize, Serialize};
 
 /// What a resident costs the store beside its state: its memory where a call has touched it, and
@@ -35,6 +36,8 @@ pub(super) fn charge(state: Option<&Bytes>) -> u64 {
 struct Record<'a> {
     /// The name of the class that saved it.
     class: &'a str,
+    /// Its module.
+    module: ModuleHash,
     #[serde(with = "serde_bytes")]
     state: &'a [u8],
 }
@@ -51,6 +54,26 @@ pub(super) fn of_last(core: &Core, key: &FullKey, class: &str) -> Result<Option<
         Ok(saved) if saved.class == class => Ok(Some(record.slice_ref(saved.state))),
         _ => Err(Cause::KeyTaken { key: key.key.to_string(), kind: EntryKind::Resident }),
     }
+}
+
+/// What is known of a resident that is not there, by its record.
+pub(super) fn info(key: &FullKey, record: &[u8], owner: Principal) -> Option<ResidentInfo> {
+    let saved: Record<'_> = rmp_serde::from_slice(record).ok()?;
+    Some(ResidentInfo {
+        resident: ResidentId(0),
+        key: key.key.clone(),
+        class: saved.class.into(),
+        module: saved.module,
+        owner,
+        stage: Stage::Asleep,
+        served: 0,
+        waiting: 0,
+        mailbox: 0,
+        memory: saved.state.len() as u64,
+        age_ms: 0,
+        restarts: 0,
+        saves: true,
+    })
 }
 
 /// Why a resident is not there whose state is.
@@ -91,7 +114,7 @@ impl Resident {
 
     /// Has a state written to disk, within a second.
     pub(super) fn record(&self, core: &Core, state: &[u8]) -> Result<(), Cause> {
-        let record = Record { class: &self.class, state };
+        let record = Record { class: &self.class, module: self.module, state };
         let record = rmp_serde::to_vec(&record)
             .map_err(|error| Cause::Internal { message: error.to_string() })?;
         core.store.save(&self.key, &self.owner, record.into())

@@ -8,9 +8,9 @@ use super::call::key as session_key;
 use super::engine::Lodged;
 use super::resident::{New, Place, Resident, Roles, Room};
 use super::rows::{Row, Turn, pass, turn};
+use super::saved;
 use super::turn::Hands;
 use super::work::Doing;
-use super::saved;
 use crate::core::Core;
 use crate::job::{Job, Target};
 use crate::session::Session;
@@ -343,7 +343,11 @@ impl Resident {
             core.store.forget_saved(&self.key);
         }
         for job in makers {
-            answer(&job, job.made().unwrap_or_default(), kept.clone().and_then(|()| told(self, false)));
+            answer(
+                &job,
+                job.made().unwrap_or_default(),
+                kept.clone().and_then(|()| told(self, false)),
+            );
         }
         if let Err(cause) = kept {
             self.lock().failure = Some(cause);

@@ -14,6 +14,7 @@ use dpfw_protocol::store::{FullKey, Version};
 use file::Files;
 use pending::Pending;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::path::Path;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -80,11 +81,16 @@ pub(super) fn wall_ms() -> u64 {
 }
 
 /// What a key is of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Part {
     Values,
     /// The saved states of residents.
     Saved,
+}
+
+impl Hash for Part {
+    /// Few keys have both.
+    fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
 /// What is to be under a key; nothing if it is gone.
@@ -250,21 +256,25 @@ impl Disk {
         }
     }
 
-    /// Calls back once all is on disk that was noted before, or is not.
-    pub(super) fn when_kept(&self, done: Done) {
+    /// Calls back once all is on disk that was noted before, or is not. Whether it was called back
+    /// already.
+    pub(super) fn when_kept(&self, done: Done) -> bool {
         let mut pending = self.shared.pending();
         // Looked at under the lock: the writer takes those who wait under it when that changes.
         // A full disk is tried again soon, and what is removed may make it.
         match self.admits_removal() {
             Ok(()) => {
-                if pending.waiting.is_empty() {
+                pending.waiting.push(done);
+                let waiting = pending.waiting.len();
+                if waiting == 1 || waiting == pending.enough {
                     self.shared.work.notify_one();
                 }
-                pending.waiting.push(done);
+                false
             }
             Err(cause) => {
                 drop(pending);
                 done(Err(cause));
+                true
             }
         }
     }

@@ -1,19 +1,16 @@
-//! What of the store is on disk, and what is there again after a start.
+//! What of the store is on disk.
 //!
 //! Owns: which changes are written behind, and who waits for them. Does not: write; `disk` does.
-//! Invariants: values are on disk, images are not; what is there again was charged, and stays
-//! within the quota; of what may be evicted goes what was written first, if the quota is lower
-//! than it was; what may not is never dropped: the slave does not start then.
+//! Invariant: values are on disk, and saved states; images are not.
 
 use super::clock::MILLISECOND;
-use super::disk::{Disk, Done, Gone, Loaded, Part, Record, State, Stored, Time, wall_ms};
-use super::entry::{self, Content, Entry, Life, New};
+use super::disk::{Disk, Done, Part, Record, State, Time, wall_ms};
+use super::entry::{Content, Entry};
 use super::{DirectoryError, Store};
-use dpfw_protocol::error::{Cause, Limit, Storage};
+use dpfw_protocol::error::{Cause, Storage};
 use dpfw_protocol::store::{self, FullKey, StoreOp, Terms};
 use std::path::Path;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 impl Store {
     /// Keeps values in this directory from now on; those that are there are in the store again.
@@ -46,11 +43,14 @@ impl Store {
     }
 
     /// Calls back, on another thread or at once, when all changes so far are on disk, or with
-    /// why they are not.
-    pub(crate) fn when_kept(&self, done: Done) {
+    /// why they are not; whether it was at once.
+    pub(crate) fn when_kept(&self, done: Done) -> bool {
         match self.disk.get() {
             Some(disk) => disk.when_kept(done),
-            None => done(Err(Cause::Storage { what: Storage::Absent })),
+            None => {
+                done(Err(Cause::Storage { what: Storage::Absent }));
+                true
+            }
         }
     }
 
@@ -128,113 +128,6 @@ impl Store {
         if let (Some(disk), Content::Value(_)) = (self.disk.get(), &entry.content) {
             disk.note(Part::Values, key, None);
         }
-    }
-
-    /// Takes what was on disk; gives the keys of what has gone.
-    pub(super) fn take_back(
-        &self,
-        directory: &Path,
-        loaded: Loaded,
-    ) -> Result<Gone, DirectoryError> {
-        let begun = Instant::now();
-        // The same for all, so that those are evicted first that were written first.
-        let now = self.clock.now();
-        let now_ms = wall_ms();
-        let Loaded { values, saved, was_cut_off, .. } = loaded;
-        let found = values.len();
-        let mut gone = Gone::new();
-        let mut back = Vec::with_capacity(found);
-        let (mut needed, mut entries) = (0, 0);
-        for (key, stored) in values {
-            let ttl_ms = stored.time.map(|time| time.left_at(now_ms));
-            if ttl_ms == Some(0) {
-                gone.push((Part::Values, key));
-                continue;
-            }
-            let terms = Terms { evictable: stored.evictable, ttl_ms, durable: false };
-            let content = Content::Value(stored.content.clone());
-            let life = Life::new(terms, now);
-            let cost = entry::cost(&key, &content, life);
-            if stored.pinned || !life.evictable {
-                needed += cost;
-                entries += 1;
-            }
-            back.push((key, stored, life, cost));
-        }
-        for (key, stored) in &saved {
-            needed += entry::cost(key, &Content::Value(stored.content.clone()), Life::ENDLESS);
-            entries += 1;
-        }
-        self.check_needed(directory, needed, entries)?;
-        for (key, stored) in saved {
-            self.take_saved_back(key, stored);
-        }
-        // Those first that may not go, then those that were written last.
-        if !self.ledger.could_hold(back.iter().map(|(.., cost)| cost).sum())
-            || back.len() as u64 > self.ledger.most_entries()
-        {
-            back.sort_by_key(|(_, stored, life, _)| {
-                (!stored.pinned && life.evictable, std::cmp::Reverse(stored.version))
-            });
-        }
-        for (key, stored, life, cost) in back {
-            if let Err(key) = self.take_one_back(key, stored, life, cost, now) {
-                self.evicted.fetch_add(1, Ordering::Relaxed);
-                gone.push((Part::Values, key));
-            }
-        }
-        let (entries, bytes) = self.ledger.size();
-        let ms = begun.elapsed().as_millis() as u64;
-        let directory = directory.display();
-        if was_cut_off {
-            tracing::warn!(%directory, "the store was not closed: its last whole commit is there");
-        }
-        if found > 0 {
-            let dropped = gone.len();
-            tracing::info!(%directory, entries, bytes, dropped, ms, "the store is there again");
-        }
-        Ok(gone)
-    }
-
-    fn check_needed(
-        &self,
-        directory: &Path,
-        bytes: u64,
-        entries: u64,
-    ) -> Result<(), DirectoryError> {
-        let refuse = |limit, needed, allowed| {
-            let directory = directory.to_path_buf();
-            Err(DirectoryError::Quota { directory, limit, needed, allowed })
-        };
-        if !self.ledger.could_hold(bytes) {
-            return refuse(Limit::Quota, bytes, self.ledger.most_bytes());
-        }
-        match entries > self.ledger.most_entries() {
-            true => refuse(Limit::Entries, entries, self.ledger.most_entries()),
-            false => Ok(()),
-        }
-    }
-
-    /// Gives the key back if there is no room.
-    fn take_one_back(
-        &self,
-        key: FullKey,
-        stored: Stored,
-        life: Life,
-        cost: u64,
-        now: u64,
-    ) -> Result<(), FullKey> {
-        let Some(owner) = self.ledger.take(&stored.owner, cost) else {
-            return Err(key);
-        };
-        let content = Content::Value(stored.content);
-        let new = New { content, cost, life, now };
-        let mut entry = Entry::new(new, owner, stored.version);
-        entry.pinned = stored.pinned;
-        self.index.insert(&key);
-        self.enlist(&key, &entry);
-        self.entries.insert(key, entry);
-        Ok(())
     }
 }
 

@@ -16,8 +16,8 @@ pub(super) const STEP: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct Index(Mutex<Names>);
 
-/// As text, so that a prefix is looked for where it would stand.
-type Names = BTreeMap<Namespace, BTreeSet<Box<str>>>;
+/// They are looked for as texts: a prefix is where it would stand.
+type Names = BTreeMap<Namespace, BTreeSet<Key>>;
 
 impl Index {
     fn lock(&self) -> MutexGuard<'_, Names> {
@@ -27,11 +27,22 @@ impl Index {
     /// An entry is there now.
     pub(super) fn insert(&self, key: &FullKey) {
         let mut names = self.lock();
-        let name = key.key.as_str().into();
+        let name = key.key.clone();
         match names.get_mut(&key.namespace) {
             Some(names) => names.insert(name),
             None => names.entry(key.namespace.clone()).or_default().insert(name),
         };
+    }
+
+    /// All these entries are there, in the order of their keys.
+    pub(super) fn fill(&self, keys: &[FullKey]) {
+        let mut all = self.lock();
+        for its in keys.chunk_by(|one, next| one.namespace == next.namespace) {
+            let Some(first) = its.first() else { continue };
+            // What is in order is built at once.
+            let mut names = its.iter().map(|key| key.key.clone()).collect();
+            all.entry(first.namespace.clone()).or_default().append(&mut names);
+        }
     }
 
     /// An entry is gone.
@@ -71,13 +82,11 @@ impl Index {
     }
 }
 
-fn step(names: &BTreeSet<Box<str>>, prefix: &str, after: Option<&Key>) -> Vec<Key> {
+fn step(names: &BTreeSet<Key>, prefix: &str, after: Option<&Key>) -> Vec<Key> {
     let from = match after.map(Key::as_str) {
         Some(after) if after >= prefix => Bound::Excluded(after),
         _ => Bound::Included(prefix),
     };
     let within = names.range::<str, _>((from, Bound::Unbounded));
-    let meant = within.take_while(|name| name.starts_with(prefix)).take(STEP);
-    // What was a key once is one now.
-    meant.filter_map(|name| Key::new(&**name).ok()).collect()
+    within.take_while(|name| name.as_str().starts_with(prefix)).take(STEP).cloned().collect()
 }

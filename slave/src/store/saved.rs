@@ -10,13 +10,15 @@ use super::entry::{self, Content, Life};
 use super::ledger::{Account, Need};
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
+use dpfw_protocol::hello::Namespace;
 use dpfw_protocol::store::{FullKey, Principal};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The records. Bounded by the store's quota.
 #[derive(Debug, Default)]
-pub(super) struct SavedStates(Mutex<HashMap<FullKey, Saved>>);
+pub(super) struct SavedStates(Mutex<BTreeMap<FullKey, Saved>>);
 
 #[derive(Debug)]
 struct Saved {
@@ -27,7 +29,7 @@ struct Saved {
 }
 
 impl SavedStates {
-    fn lock(&self) -> MutexGuard<'_, HashMap<FullKey, Saved>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<FullKey, Saved>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -47,6 +49,26 @@ impl Store {
     pub(super) fn is_asleep(&self, key: &FullKey) -> bool {
         // Without a disk nothing is recorded.
         self.is_on_disk() && self.saved.lock().contains_key(key) && self.kind_of(key).is_none()
+    }
+
+    /// The next records from a key on that have no resident, with their owners: those of a
+    /// namespace, as long as they are meant.
+    pub(crate) fn asleep(
+        &self,
+        from: Bound<&FullKey>,
+        namespace: &Namespace,
+        is_meant: impl Fn(&FullKey) -> bool,
+        most: usize,
+    ) -> Vec<(FullKey, Bytes, Principal)> {
+        let saved = self.saved.lock();
+        let behind = saved.range::<FullKey, _>((from, Bound::Unbounded));
+        let behind = behind.skip_while(|(key, _)| key.namespace != *namespace);
+        let asleep = behind
+            .take_while(|(key, _)| is_meant(key))
+            .filter(|(key, _)| self.is_on_disk() && self.kind_of(key).is_none());
+        let given = asleep
+            .map(|(key, saved)| (key.clone(), saved.record.clone(), saved.owner.principal.clone()));
+        given.take(most).collect()
     }
 
     /// Forgets the record under a key; whether there was one.

@@ -127,6 +127,11 @@ async fn a_class_or_a_method_that_is_otherwise_is_told_before_anything_runs() ->
     let missing = untyped.method::<u64>("jump", &())?;
     let error = untyped.call(missing).await.expect_err("it has no such method");
     assert!(matches!(error.cause(), Cause::MissingTask { .. }), "{error}");
+    // What makes one, or takes its state, is nobody's to call.
+    for name in ["new", "load", "save"] {
+        let error = untyped.call(untyped.method::<u64>(name, &(7,))?).await.expect_err(name);
+        assert!(matches!(error.cause(), Cause::MissingTask { .. }), "{name}: {error}");
+    }
     // Another module's word on a method of the same name.
     let foreign = dpfw::Module::known(dpfw::ModuleHash::of(b"another"));
     let task = Task::<u64>::new(foreign, "counter.bump");

@@ -1,7 +1,7 @@
 //! R9, F13: residents whose state outlives the process of their slave.
 
 use anyhow::{Result, ensure};
-use dpfw::{Cause, End, LinkedSlave, Master, Resident, Saving, Storage};
+use dpfw::{Cause, End, LinkedSlave, Master, Resident, Saving, Stage, Storage};
 use dpfw_protocol::store::EntryKind;
 use dpfw_test_tasks::{Counter, Fragile, counter, fragile};
 use dpfw_tests::fleet::{self, Pair, linked};
@@ -57,8 +57,18 @@ async fn f13_what_was_answered_is_there_after_a_kill() -> Result<()> {
             let error = scene.there.spawn("c", counter::new(0)).await.expect_err("it is there");
             let taken = Cause::KeyTaken { key: "c".into(), kind: EntryKind::Resident };
             assert_eq!(error.cause(), &taken);
+            let [there] = &scene.there.residents("").await?[..] else {
+                anyhow::bail!("it is not listed")
+            };
+            assert_eq!((&*there.key, &*there.class, there.stage), ("c", "counter", Stage::Asleep));
+            assert_eq!(
+                (there.module, there.saves),
+                (counter::new(0).into_call().task().module().hash(), true)
+            );
+            assert_eq!(scene.there.residents("d").await?, []);
         }
         let c = scene.counter().await?;
+        assert_eq!(scene.there.residents("").await?[0].stage, Stage::Alive);
         assert_eq!(c.call(counter::peek()).await?, answered, "round {round}");
         let calls: Vec<_> = (0..20).map(|_| c.call(counter::bump())).collect();
         for call in calls {

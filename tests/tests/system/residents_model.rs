@@ -94,12 +94,11 @@ impl Model {
                 // It may fail where a link is lost in the middle of it, and is refused while the
                 // resident is begun again after a panic; then it says so.
                 if let Err(error) = within("the move", self.c.move_to(&to)).await? {
-                    let lost = matches!(
+                    let said = matches!(
                         error.cause(),
-                        Cause::ResidentLost { .. } | Cause::SlaveLost { .. }
+                        Cause::ResidentLost { .. } | Cause::SlaveLost { .. } | Cause::Busy { .. }
                     );
-                    let begun_again = error.to_string().contains("is begun again");
-                    ensure!(lost || begun_again, "the move: {error}");
+                    ensure!(said, "the move: {error}");
                 }
             }
             Op::Reset(at) => {

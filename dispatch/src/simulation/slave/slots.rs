@@ -48,7 +48,7 @@ impl Slave {
     fn run(&mut self, w: &mut Shared, link: LinkId, mut attempt: Attempt) {
         let name = (link, attempt.id);
         if let Some(key) =
-            attempt.needs.as_ref().filter(|key| !attempt.begun && !self.keys.contains(key))
+            attempt.needs.as_ref().filter(|key| !attempt.begun && !self.keys.contains(*key))
         {
             let key = key.to_string();
             return self.tell_failed(w, link, attempt.id, Cause::KeyGone { key });

@@ -59,13 +59,6 @@ pub(super) fn key_bytes(key: &FullKey) -> Vec<u8> {
     bytes
 }
 
-pub(super) fn key_of(bytes: &[u8]) -> Option<FullKey> {
-    let at = bytes.iter().position(|byte| *byte == NUL)?;
-    let text = |bytes: &[u8]| Some(std::str::from_utf8(bytes).ok()?.to_owned());
-    let namespace = Namespace::new(text(&bytes[..at])?).ok()?;
-    Some(FullKey { namespace, key: Key::new(text(&bytes[at + 1..])?).ok()? })
-}
-
 /// The length of a record.
 pub(super) fn len(record: &Record) -> usize {
     HEAD + record.owner.principal.0.as_str().len() + record.content.len()
@@ -89,19 +82,48 @@ pub(super) fn write(record: &Record, to: &mut [u8]) {
     rest[owner.len()..].copy_from_slice(&record.content);
 }
 
-/// Reads a record.
-pub(super) fn read(bytes: &[u8]) -> Option<Stored> {
-    let (head, rest) = bytes.split_at_checked(HEAD)?;
-    let number = |at: usize| Some(u64::from_le_bytes(*head.get(at..)?.first_chunk()?));
-    let (owner, content) = rest.split_at_checked(head[25].into())?;
-    let flags = head[8];
-    let time = Time { left_ms: number(9)?, at_ms: number(17)? };
-    Some(Stored {
-        version: number(0)?,
-        owner: Principal(PeerId::new(std::str::from_utf8(owner).ok()?).ok()?),
-        evictable: flags & EVICTABLE != 0,
-        pinned: flags & PINNED != 0,
-        time: (flags & TIMED != 0).then_some(time),
-        content: Bytes::copy_from_slice(content),
-    })
+/// Reads entries, one after the other. Names that are the same are one in memory.
+#[derive(Debug, Default)]
+pub(super) struct Reader {
+    namespace: Option<Namespace>,
+    owner: Option<Principal>,
+}
+
+impl Reader {
+    /// An entry, of its key and its record.
+    pub(super) fn entry(&mut self, key: &[u8], record: &[u8]) -> Option<(FullKey, Stored)> {
+        Some((self.key(key)?, self.record(record)?))
+    }
+
+    fn key(&mut self, bytes: &[u8]) -> Option<FullKey> {
+        let at = bytes.iter().position(|byte| *byte == NUL)?;
+        let namespace = std::str::from_utf8(&bytes[..at]).ok()?;
+        let namespace = match &self.namespace {
+            Some(last) if last.as_str() == namespace => last,
+            _ => self.namespace.insert(Namespace::new(namespace).ok()?),
+        };
+        let key = Key::new(std::str::from_utf8(&bytes[at + 1..]).ok()?).ok()?;
+        Some(FullKey { namespace: namespace.clone(), key })
+    }
+
+    fn record(&mut self, bytes: &[u8]) -> Option<Stored> {
+        let (head, rest) = bytes.split_at_checked(HEAD)?;
+        let number = |at: usize| Some(u64::from_le_bytes(*head.get(at..)?.first_chunk()?));
+        let (owner, content) = rest.split_at_checked(head[25].into())?;
+        let owner = std::str::from_utf8(owner).ok()?;
+        let owner = match &self.owner {
+            Some(last) if last.0.as_str() == owner => last,
+            _ => self.owner.insert(Principal(PeerId::new(owner).ok()?)),
+        };
+        let flags = head[8];
+        let time = Time { left_ms: number(9)?, at_ms: number(17)? };
+        Some(Stored {
+            version: number(0)?,
+            owner: owner.clone(),
+            evictable: flags & EVICTABLE != 0,
+            pinned: flags & PINNED != 0,
+            time: (flags & TIMED != 0).then_some(time),
+            content: Bytes::copy_from_slice(content),
+        })
+    }
 }

@@ -4,7 +4,9 @@
 //! is read is the last whole commit, or an error.
 
 use super::file::{DirectoryError, Fault, Files};
-use super::format::{self, FORMAT, NUMBERS, Records, SAVED, Stored, THIS_FORMAT, VALUES, VERSIONS};
+use super::format::{
+    FORMAT, NUMBERS, Reader, Records, SAVED, Stored, THIS_FORMAT, VALUES, VERSIONS,
+};
 use dpfw_protocol::store::{FullKey, Version};
 use redb::{Database, ReadableDatabase, ReadableTable, TableError};
 use std::io;
@@ -72,10 +74,10 @@ impl Files {
         table: Records,
     ) -> Result<Vec<(FullKey, Stored)>, DirectoryError> {
         let table = read.open_table(table).map_err(|error| self.unreadable(error))?;
-        let mut records = Vec::new();
+        let (mut records, mut reader) = (Vec::new(), Reader::default());
         for record in table.iter().map_err(|error| self.unreadable(error))? {
             let (key, record) = record.map_err(|error| self.unreadable(error))?;
-            let read = format::key_of(key.value()).zip(format::read(record.value()));
+            let read = reader.entry(key.value(), record.value());
             let key = || String::from_utf8_lossy(key.value()).replace('\0', "/");
             records.push(read.ok_or_else(|| self.damaged(format!("the entry {:?}", key())))?);
         }

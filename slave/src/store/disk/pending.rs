@@ -28,6 +28,8 @@ pub(super) struct Pending {
     /// Of their values.
     pub(super) bytes: u64,
     pub(super) waiting: Vec<Done>,
+    /// So many who wait are enough not to wait for more.
+    pub(super) enough: usize,
     /// When the first of the changes came.
     pub(super) since: Option<Instant>,
     pub(super) closing: bool,

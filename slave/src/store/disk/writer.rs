@@ -29,6 +29,15 @@ const RETRY_SHARE: u32 = 10;
 /// are, and no run of writes gets through so many between two commits.
 const VERSION_STEP: u64 = 1 << 32;
 
+/// Changes whose memory is used again, at most.
+const SPARE: usize = 16 << 10;
+
+/// How long others are waited for at most, when somebody waits.
+const GATHER: Duration = Duration::from_millis(10);
+
+/// So many are told before what they are told leaves: others go on while the rest is told.
+const TOLD: usize = 128;
+
 /// What is written together.
 struct Batch {
     changes: HashMap<(Part, FullKey), Change>,
@@ -44,6 +53,10 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     versions: Arc<AtomicU64>,
     retry: Duration,
+    /// How many waited for the last commit, and what it took.
+    last: (usize, Duration),
+    /// What held the last changes: its memory is used again.
+    spare: HashMap<(Part, FullKey), Change>,
 }
 
 impl Writer {
@@ -54,7 +67,8 @@ impl Writer {
         versions: &Arc<AtomicU64>,
     ) -> Self {
         let (shared, versions) = (Arc::clone(shared), Arc::clone(versions));
-        Self { files, database: Some(database), shared, versions, retry: RETRY }
+        let (last, spare) = Default::default();
+        Self { files, database: Some(database), shared, versions, retry: RETRY, last, spare }
     }
 
     /// Writes down how many versions may be given out, before one is.
@@ -89,14 +103,22 @@ impl Writer {
     }
 
     /// Waits for something to do.
-    fn next(&self) -> Batch {
+    fn next(&mut self) -> Batch {
         let begun = Instant::now();
         let mut pending = self.shared.pending();
+        pending.enough = self.last.0 / 2;
         loop {
             let now = Instant::now();
             let pause = match self.shared.state() {
-                State::Well if !pending.waiting.is_empty() || pending.is_many() => {
+                State::Well
+                    if pending.is_many() || pending.waiting.len() >= pending.enough.max(1) =>
+                {
                     Some(Duration::ZERO)
+                }
+                // Those who waited for the last commit write again, most likely: half of them are
+                // waited for, as long as it would take to commit what is there without them.
+                State::Well if !pending.waiting.is_empty() => {
+                    Some((begun + self.last.1.min(GATHER)).saturating_duration_since(now))
                 }
                 State::Well => {
                     pending.since.map(|since| (since + HOLD).saturating_duration_since(now))
@@ -106,8 +128,9 @@ impl Writer {
                 State::Failed | State::Closed => None,
             };
             if pending.closing || pause.is_some_and(|pause| pause.is_zero()) {
-                let (changes, waiting) =
-                    (std::mem::take(&mut pending.changes), std::mem::take(&mut pending.waiting));
+                let changes =
+                    std::mem::replace(&mut pending.changes, std::mem::take(&mut self.spare));
+                let waiting = std::mem::take(&mut pending.waiting);
                 let bytes = std::mem::take(&mut pending.bytes);
                 pending.since = None;
                 return Batch { changes, bytes, waiting, closing: pending.closing };
@@ -130,7 +153,7 @@ impl Writer {
             // It is to close.
             return self.tell(waiting, Some(Storage::Failed));
         }
-        let upto = self.next_upto(closing);
+        let (upto, begun) = (self.next_upto(closing), Instant::now());
         let is_nothing = changes.is_empty() && upto.is_none() && before == State::Well;
         let written = if is_nothing { Ok(()) } else { self.put(&changes, before, upto) };
         match written {
@@ -143,9 +166,19 @@ impl Writer {
                         "there is room on the disk again: the store is written");
                     self.shared.state.store(State::Well as u8, Ordering::Release);
                 }
+                self.last = (waiting.len(), begun.elapsed());
+                self.keep_spare(changes);
                 self.tell(waiting, None);
             }
             Err(fault) => self.failed(fault, changes, bytes, waiting),
+        }
+    }
+
+    /// Uses the memory of what was written again, if it is not large.
+    fn keep_spare(&mut self, mut changes: HashMap<(Part, FullKey), Change>) {
+        if changes.capacity() <= SPARE {
+            changes.clear();
+            self.spare = changes;
         }
     }
 
@@ -270,13 +303,20 @@ impl Writer {
         if waiting.is_empty() {
             return;
         }
-        for done in waiting {
+        for (n, done) in waiting.into_iter().enumerate() {
+            if n % TOLD == TOLD - 1 {
+                self.flush();
+            }
             let outcome = why.clone().map_or(Ok(()), |what| Err(Cause::Storage { what }));
             // A panic of one of them must not be the end of the others.
             if catch_unwind(AssertUnwindSafe(|| done(outcome))).is_err() {
                 tracing::error!("who waited for the store panicked");
             }
         }
+        self.flush();
+    }
+
+    fn flush(&self) {
         if let Some(told) = self.shared.told.get() {
             told();
         }
