@@ -7,7 +7,7 @@ use crate::resident::table::{Over, Residents};
 use crate::store::changes::Feeds;
 use crate::store::{Reply, Store};
 use dpfw_dispatch::{Loss, SlaveId};
-use dpfw_link::{LinkError, Outbox};
+use dpfw_link::{Leaves, LinkError, Outbox};
 use dpfw_protocol::hello::Hello;
 use dpfw_protocol::ids::{ConversationId, PeerId};
 use dpfw_protocol::message::{Description, Message, MessageError, close};
@@ -105,13 +105,11 @@ impl Linked {
     ) -> Result<Expected<'a, A>, Unanswered> {
         let conversation = self.conversation();
         let (answer, others) = pending.expect(conversation);
-        let told = self.outbox.message_with(conversation, message, payload);
+        // Where many ask, what they ask is written together.
+        let leaves = if others { Leaves::Soon } else { Leaves::Now };
+        let told =
+            self.outbox.say(leaves, |queue| queue.message_with(conversation, message, payload));
         told.map_err(Unanswered::Unsendable)?;
-        match others {
-            // Where many ask, what they ask is written together.
-            true => self.outbox.flush_soon(),
-            false => self.outbox.flush(),
-        }
         match self.outbox.is_closed() {
             true => Err(Unanswered::Lost),
             false => Ok(answer),

@@ -8,7 +8,6 @@ use crate::message::Origin;
 use serde::{Deserialize, Serialize};
 use std::borrow::Borrow;
 use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,19 +53,12 @@ impl fmt::Display for Key {
 }
 
 /// A key with the namespace that it lives in.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FullKey {
     /// The part of the store.
     pub namespace: Namespace,
     /// The name within it.
     pub key: Key,
-}
-
-impl Hash for FullKey {
-    /// Of the name alone: it is looked up for every operation, and namespaces are few.
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.key.hash(state);
-    }
 }
 
 /// Who put an entry: the peer's name, never its session. Certificates will name it later.

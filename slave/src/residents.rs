@@ -43,7 +43,7 @@ use rows::Rows;
 pub(crate) use spawn::{Spawning, spawn};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use timer::Timer;
@@ -73,8 +73,8 @@ struct Gone {
     key: FullKey,
     end: End,
     failure: Option<Cause>,
-    /// Whether that is told when it is on disk.
-    is_kept_first: bool,
+    /// Whether that is not on disk yet, and told when it is.
+    is_unkept: Arc<AtomicBool>,
 }
 
 /// There is no such resident.
@@ -174,22 +174,18 @@ impl Residents {
         most: usize,
     ) -> Vec<ResidentInfo> {
         let full = |key: &Key| FullKey { namespace: namespace.clone(), key: key.clone() };
-        let first = match (after, Key::new(prefix)) {
+        // Where there is no prefix, the least key that there may be.
+        let first = match (after, Key::new(prefix).or_else(|_| Key::new("\0"))) {
             (Some(after), _) if after.as_str() >= prefix => Bound::Excluded(full(after)),
-            (_, Ok(prefix)) => Bound::Included(full(&prefix)),
-            // There is no prefix.
-            (Some(after), Err(_)) => Bound::Excluded(full(after)),
-            (None, Err(_)) => Bound::Unbounded,
+            (_, Ok(least)) => Bound::Included(full(&least)),
+            (_, Err(_)) => return Vec::new(),
         };
         let is_its =
             |key: &FullKey| key.namespace == *namespace && key.key.as_str().starts_with(prefix);
-        let asleep = store.asleep(first.as_ref(), namespace, is_its, most);
-        let asleep =
-            asleep.into_iter().filter_map(|(key, record, owner)| saved::info(&key, &record, owner));
+        let asleep = store.asleep(first.as_ref(), is_its, saved::info, most);
         let keys = self.keys();
         let behind = keys.range((first, Bound::Unbounded));
-        let its = behind.skip_while(|(key, _)| key.namespace != *namespace);
-        let its = its.take_while(|(key, _)| is_its(key)).take(most);
+        let its = behind.take_while(|(key, _)| is_its(key)).take(most);
         let alive: Vec<_> = its.map(|(_, resident)| Arc::clone(resident)).collect();
         drop(keys);
         let mut all: Vec<_> = alive.iter().map(|it| it.info()).chain(asleep).collect();

@@ -1,7 +1,6 @@
 //! What is searched: the contents of files.
 //!
-//! Owns: reading them, and how many are taken. Invariant: all of it fits what an image may
-//! have, and what was left out is told.
+//! Owns: reading them, and how many are taken. Invariant: what was left out is told.
 
 use anyhow::{Context, Result, ensure};
 use examples_kit::registry;

@@ -23,6 +23,7 @@ struct Cli {
     #[arg(long)]
     dir: Option<PathBuf>,
     /// A slave to dial, HOST:PORT; may be given several times. Without, three are started here.
+    /// What all files take, a slave has to allow: `dpfw slave --memory 3GiB --store-bytes 4GiB`.
     #[arg(long = "slave", value_name = "ADDR")]
     slaves: Vec<String>,
     /// Queries of the index that is there.

@@ -138,11 +138,14 @@ impl Method {
             );
             return Err(Cause::Mismatch { difference });
         }
-        let place = loaded.method(&self.name, self.expects.as_ref())?;
         let table = loaded.facts().table();
-        match is_called(&table, &self.name) {
-            true => Ok(place),
-            false => Err(loaded.missing_method(&self.name, |it| is_called(&table, it))),
+        let missing = || Err(loaded.missing_method(&self.name, |it| is_called(&table, it)));
+        if !is_called(&table, &self.name) {
+            return missing();
+        }
+        match loaded.method(&self.name, self.expects.as_ref()) {
+            Err(Cause::MissingTask { .. }) => missing(),
+            found => found,
         }
     }
 }

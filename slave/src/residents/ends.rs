@@ -15,6 +15,7 @@ use dpfw_protocol::ids::ResidentId;
 use dpfw_protocol::payload::Payload;
 use dpfw_protocol::resident::End;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 impl Resident {
     /// Ends it when its present call is over; those who wait in its mailbox are told now.
@@ -46,8 +47,10 @@ impl Resident {
         if version != 0 {
             self.forget_record(core, &end);
         }
-        let is_kept_first = version != 0 && self.is_durable() && core.store.is_on_disk();
-        let gone = Gone { key: self.key.clone(), end: end.clone(), failure, is_kept_first };
+        // Or whoever removed its entry has forgotten it, and that is not on disk yet.
+        let is_unkept = version != 0 && self.is_durable() && core.store.is_on_disk();
+        let is_unkept = Arc::new(AtomicBool::new(is_unkept));
+        let gone = Gone { key: self.key.clone(), end: end.clone(), failure, is_unkept };
         core.residents.remove(self, gone.clone());
         core.store.remove_resident(&self.key, version);
         // A drain waits for the last place, and does not miss what is told below.
@@ -62,8 +65,14 @@ impl Resident {
             };
             mover.reply(failed, Payload::default());
         }
-        self.lock().gone = Some(gone);
+        let mut inner = self.lock();
+        inner.gone = Some(gone);
+        let heirs = inner.heirs.take();
+        drop(inner);
         self.tell_end(core);
+        if let Some(makers) = heirs {
+            self.hand_row_on(core, &makers);
+        }
         drop(room);
         core.freed();
     }
@@ -136,13 +145,16 @@ impl Resident {
 impl Gone {
     /// Tells how it ended: one that may not be there again, when that is on disk.
     pub(super) fn tell(self, core: &Core, asked: Vec<Asked>) {
-        if !self.is_kept_first {
+        if !self.is_unkept.load(Ordering::Acquire) {
             return self.tell_all(asked, Ok(()));
         }
         core.store.when_kept(Box::new(move |kept| self.tell_all(asked, kept)));
     }
 
     fn tell_all(self, asked: Vec<Asked>, kept: Result<(), Cause>) {
+        if kept.is_ok() {
+            self.is_unkept.store(false, Ordering::Release);
+        }
         for one in asked {
             one.answer(match (&kept, &self.end) {
                 // Its slave may find its state again, which whoever stopped it has to know.

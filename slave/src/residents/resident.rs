@@ -11,6 +11,7 @@ use super::requests::Asked;
 use super::work::{Body, Doing, Running};
 use crate::core::Core;
 use crate::fiber::control::Control;
+use crate::job::Job;
 use crate::limits::Granted;
 use crate::module::load::Loaded;
 use crate::queue::Woken;
@@ -22,6 +23,7 @@ use dpfw_protocol::ids::{ConversationId, ModuleHash, PeerId, ResidentId};
 use dpfw_protocol::message::SpawnAs;
 use dpfw_protocol::resident::{End, ResidentInfo};
 use dpfw_protocol::store::{FullKey, Principal, Version};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Wake;
@@ -87,6 +89,9 @@ pub(super) struct Inner {
     pub(super) failure: Option<Cause>,
     /// How it ended, once whoever waits for that may be told.
     pub(super) gone: Option<Gone>,
+    /// If its row waits for its end: who made it and is to be told why it failed. The next in the
+    /// row spawns then.
+    pub(super) heirs: Option<VecDeque<Job>>,
     /// The places that it takes, among residents and in a pool, until it has ended.
     pub(super) room: Option<(Room, Option<Room>)>,
 }
@@ -189,6 +194,7 @@ impl Resident {
             mover: None,
             failure: None,
             gone: None,
+            heirs: None,
             room: Some(room),
         };
         Self {

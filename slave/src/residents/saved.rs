@@ -57,14 +57,14 @@ pub(super) fn of_last(core: &Core, key: &FullKey, class: &str) -> Result<Option<
 }
 
 /// What is known of a resident that is not there, by its record.
-pub(super) fn info(key: &FullKey, record: &[u8], owner: Principal) -> Option<ResidentInfo> {
+pub(super) fn info(key: &FullKey, record: &[u8], owner: &Principal) -> Option<ResidentInfo> {
     let saved: Record<'_> = rmp_serde::from_slice(record).ok()?;
     Some(ResidentInfo {
         resident: ResidentId(0),
         key: key.key.clone(),
         class: saved.class.into(),
         module: saved.module,
-        owner,
+        owner: owner.clone(),
         stage: Stage::Asleep,
         served: 0,
         waiting: 0,
@@ -79,7 +79,8 @@ pub(super) fn info(key: &FullKey, record: &[u8], owner: Principal) -> Option<Res
 /// Why a resident is not there whose state is.
 pub(super) fn asleep(core: &Core, key: &FullKey) -> Option<Cause> {
     core.store.saved(key)?;
-    let why = "its slave was started again; `get_or_spawn` begins it with what it saved last";
+    let why = "its slave was started again; `get_or_spawn` begins it with what it saved last, and \
+               removing its key from the store forgets that";
     Some(Cause::ResidentEnded { key: key.key.to_string(), why: why.into() })
 }
 

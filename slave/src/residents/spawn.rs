@@ -20,6 +20,7 @@ use dpfw_protocol::error::Cause;
 use dpfw_protocol::message::{SpawnAs, Spawned, There, Timing};
 use dpfw_protocol::resident::{End, LOAD, SAVE, class_of};
 use dpfw_protocol::store::{EntryKind, FullKey, Key};
+use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
@@ -325,6 +326,7 @@ impl Resident {
             core.store.forget_saved(&self.key);
             return fail(&job, timing, Cause::Draining);
         };
+        row.under_way = None;
         row.waiting.push_front(job);
         drop(rows);
         let (this, core_then) = (Arc::clone(self), Arc::downgrade(core));
@@ -337,27 +339,44 @@ impl Resident {
 
     /// Its first state is on disk, or cannot be.
     fn kept(self: &Arc<Self>, core: &Arc<Core>, kept: Result<(), Cause>) {
-        let makers = core.residents.take_from(&self.key, |job| job.made().is_some());
-        if makers.is_empty() && core.is_draining() {
-            // They were refused, so that its state is where it came from, and not here as well.
-            core.store.forget_saved(&self.key);
+        let mut makers = core.residents.take_from(&self.key, |job| job.made().is_some());
+        let is_wanted = !makers.is_empty();
+        if kept.is_ok() {
+            for job in makers.drain(..) {
+                answer(&job, job.made().unwrap_or_default(), told(self, false));
+            }
         }
-        for job in makers {
-            answer(
-                &job,
-                job.made().unwrap_or_default(),
-                kept.clone().and_then(|()| told(self, false)),
-            );
+        let mut inner = self.lock();
+        if kept.is_ok() && is_wanted && inner.life.ended().is_none() {
+            drop(inner);
+            return self.tell_waiting(core, &self.key);
         }
         if let Err(cause) = kept {
-            self.lock().failure = Some(cause);
-            self.end(core, End::Failed);
+            inner.failure.get_or_insert(cause);
         }
-        let has_ended = self.lock().life.ended().is_some();
-        match has_ended {
-            true => pass(core, &self.key),
-            false => self.tell_waiting(core, &self.key),
+        if inner.gone.is_some() {
+            drop(inner);
+            return self.hand_row_on(core, &makers);
         }
+        inner.heirs = Some(makers);
+        let is_failed = inner.failure.is_some();
+        drop(inner);
+        if !is_wanted && core.is_draining() {
+            // Who made it was refused, so that its state is where it came from, and not here.
+            core.store.forget_saved(&self.key);
+        }
+        // If nobody wants it any more, it has been made for nothing.
+        self.end(core, if is_failed { End::Failed } else { End::Stopped });
+    }
+
+    /// It has ended before all in its row had it: the next one spawns.
+    pub(super) fn hand_row_on(&self, core: &Arc<Core>, makers: &VecDeque<Job>) {
+        let failure = self.lock().failure.clone();
+        for job in makers {
+            let cause = failure.clone().unwrap_or(Cause::Cancelled);
+            answer(job, job.made().unwrap_or_default(), Err(cause));
+        }
+        pass(core, &self.key);
     }
 
     /// Those who waited for it have it.

@@ -14,7 +14,6 @@ use dpfw_protocol::store::{FullKey, Version};
 use file::Files;
 use pending::Pending;
 use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::path::Path;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -81,16 +80,11 @@ pub(super) fn wall_ms() -> u64 {
 }
 
 /// What a key is of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Part {
     Values,
     /// The saved states of residents.
     Saved,
-}
-
-impl Hash for Part {
-    /// Few keys have both.
-    fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
 /// What is to be under a key; nothing if it is gone.

@@ -10,7 +10,6 @@ use super::entry::{self, Content, Life};
 use super::ledger::{Account, Need};
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
-use dpfw_protocol::hello::Namespace;
 use dpfw_protocol::store::{FullKey, Principal};
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -51,24 +50,25 @@ impl Store {
         self.is_on_disk() && self.saved.lock().contains_key(key) && self.kind_of(key).is_none()
     }
 
-    /// The next records from a key on that have no resident, with their owners: those of a
-    /// namespace, as long as they are meant.
-    pub(crate) fn asleep(
+    /// What is known by the next records that have no resident, from a key on and as long as they
+    /// are meant.
+    pub(crate) fn asleep<T>(
         &self,
         from: Bound<&FullKey>,
-        namespace: &Namespace,
         is_meant: impl Fn(&FullKey) -> bool,
+        known: impl Fn(&FullKey, &[u8], &Principal) -> Option<T>,
         most: usize,
-    ) -> Vec<(FullKey, Bytes, Principal)> {
+    ) -> Vec<T> {
+        if !self.is_on_disk() {
+            return Vec::new();
+        }
         let saved = self.saved.lock();
-        let behind = saved.range::<FullKey, _>((from, Bound::Unbounded));
-        let behind = behind.skip_while(|(key, _)| key.namespace != *namespace);
-        let asleep = behind
-            .take_while(|(key, _)| is_meant(key))
-            .filter(|(key, _)| self.is_on_disk() && self.kind_of(key).is_none());
-        let given = asleep
-            .map(|(key, saved)| (key.clone(), saved.record.clone(), saved.owner.principal.clone()));
-        given.take(most).collect()
+        let meant = saved.range((from, Bound::Unbounded)).take_while(|(key, _)| is_meant(key));
+        let asleep = meant.filter(|(key, _)| self.kind_of(key).is_none());
+        asleep
+            .filter_map(|(key, saved)| known(key, &saved.record, &saved.owner.principal))
+            .take(most)
+            .collect()
     }
 
     /// Forgets the record under a key; whether there was one.

@@ -126,7 +126,9 @@ async fn a_class_or_a_method_that_is_otherwise_is_told_before_anything_runs() ->
     let untyped = here.untyped_resident("k").await?;
     let missing = untyped.method::<u64>("jump", &())?;
     let error = untyped.call(missing).await.expect_err("it has no such method");
-    assert!(matches!(error.cause(), Cause::MissingTask { .. }), "{error}");
+    let Cause::MissingTask { known, .. } = error.cause() else { panic!("{error}") };
+    assert!(known.contains(&"counter.bump".into()), "{known:?}");
+    assert!(!known.iter().any(|it| it.ends_with(".new") || it.ends_with(".save")), "{known:?}");
     // What makes one, or takes its state, is nobody's to call.
     for name in ["new", "load", "save"] {
         let error = untyped.call(untyped.method::<u64>(name, &(7,))?).await.expect_err(name);

@@ -1,6 +1,7 @@
 //! R9, F13: residents whose state outlives the process of their slave.
 
 use anyhow::{Result, ensure};
+use dpfw::store::Disk;
 use dpfw::{Cause, End, LinkedSlave, Master, Resident, Saving, Stage, Storage};
 use dpfw_protocol::store::EntryKind;
 use dpfw_test_tasks::{Counter, Fragile, counter, fragile};
@@ -185,6 +186,32 @@ async fn f13_one_that_has_moved_is_there_after_a_kill_and_nowhere_else() -> Resu
         let c = scene.counter().await?;
         assert_eq!(c.call(counter::peek()).await?, expected, "{slave}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn f51_one_that_is_to_move_to_a_full_disk_stays_where_it_is() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let (from, to) = (directory.path().join("from"), directory.path().join("to"));
+    let one = Process::keeping(SLAVE, "s1", &from, None).await?;
+    let two = Process::keeping(SLAVE, "s2", &to, Some(16 << 20)).await?;
+    let master = fleet::master(&[&one.address, &two.address]).await?;
+    let (here, there) = (linked(&master, "s1")?, linked(&master, "s2")?);
+    let c = here.spawn("c", counter::new(100)).durable();
+    let c = within("the counter", c.into_future()).await??;
+    assert_eq!(c.call(counter::bump()).await?, 101);
+    // It is written with what comes next, which finds the disk full.
+    there.store().put("large", &"x".repeat(32 << 20)).await?;
+    let error = within("the move", c.move_to(&there)).await?.expect_err("there is no room");
+    assert_eq!(error.cause(), &Cause::Storage { what: Storage::Full });
+    assert_eq!(within("a call", c.call(counter::bump())).await??, 102);
+    assert_eq!((c.slave(), there.residents("").await?.len()), (here, 0));
+    // The key is free there, once there is room.
+    ensure!(there.store().remove("large").await?, "it was there");
+    let is_well = async || Ok(there.describe().await?.disk == Disk::Durable);
+    until("the disk to be used again", is_well).await?;
+    within("the move", c.move_to(&there)).await??;
+    assert_eq!(within("a call", c.call(counter::bump())).await??, 103);
     Ok(())
 }
 
