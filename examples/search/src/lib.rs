@@ -14,7 +14,7 @@ pub use corpus::Corpus;
 pub use queries::queries;
 pub use ways::Way;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use dpfw::{CallExt, Image, ImageAt, Master, Transfer};
 use search_tasks::{DOCUMENTS, Document, Hit, INDEX, Index, build_index, search};
 use std::time::{Duration, Instant};
@@ -97,7 +97,8 @@ async fn have_it_everywhere(
 ) -> Result<(Duration, Vec<ImageAt>, Image)> {
     let init = || build_index::call(documents.to_vec());
     let begun = Instant::now();
-    let mut image = master.init(init()).transfer(Transfer::Never).await?;
+    let built = master.init(init()).transfer(Transfer::Never).await;
+    let mut image = built.context("of fewer files an index may be built (--most-bytes)")?;
     let until_built = begun.elapsed();
     let mut places = image.places().await;
     for slave in master.slaves() {
