@@ -71,13 +71,8 @@ async fn alone(database: &Arc<Database>, round: usize) -> Result<()> {
             Ok::<_, anyhow::Error>(written.await?)
         }
     };
-    let mut numbers = 0..PUTS;
-    let mut writers: FuturesUnordered<_> = numbers.by_ref().take(WRITERS).map(put).collect();
-    while let Some(written) = writers.next().await {
-        written?;
-        writers.extend(numbers.next().map(put));
-    }
-    drop((writers, sender));
+    by_writers(PUTS, put).await?;
+    drop(sender);
     commits.join().map_err(|_| anyhow!("the thread that commits panicked"))?
 }
 
@@ -112,11 +107,20 @@ async fn write(store: &Store, round: usize, puts: usize, durable: bool) -> Resul
         let put = store.put(&key(round, number), &value);
         if durable { put.durable() } else { put }.into_future()
     };
+    by_writers(puts, put).await
+}
+
+/// So many puts, [`WRITERS`] of them under way at any time.
+async fn by_writers<W, T, E>(puts: usize, put: impl Fn(usize) -> W) -> Result<()>
+where
+    W: Future<Output = Result<T, E>>,
+    anyhow::Error: From<E>,
+{
     let mut numbers = 0..puts;
-    let mut writers: FuturesUnordered<_> = numbers.by_ref().take(WRITERS).map(put).collect();
+    let mut writers: FuturesUnordered<_> = numbers.by_ref().take(WRITERS).map(&put).collect();
     while let Some(written) = writers.next().await {
         written?;
-        writers.extend(numbers.next().map(put));
+        writers.extend(numbers.next().map(&put));
     }
     Ok(())
 }

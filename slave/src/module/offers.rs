@@ -6,7 +6,7 @@
 //! made of its recipe instead, once.
 
 use super::cache::Artifact;
-use super::cell::{State, its};
+use super::cell::{Asked, State, its};
 use super::code::CodeId;
 use super::image::{self, Source};
 use super::load::{Decided, Loaded, Modules, Release};
@@ -31,13 +31,9 @@ impl Modules {
         release: &Release,
     ) {
         let mut cells = self.lock();
-        // What was asked of nobody, or of somebody else, is not looked at.
-        let Some(State::Asked(asked)) = cells.get_mut(&code) else {
+        let Some(asked) = asked_of(&mut cells, code, from) else {
             return;
         };
-        if !asked.has_asked(from) {
-            return;
-        }
         let first = asked.waiting.iter().find(|job| Arc::ptr_eq(&job.session, from));
         let first = first.map_or(AttemptId(0), |job| job.attempt);
         let cause = match source {
@@ -80,12 +76,9 @@ impl Modules {
         release: &Release,
     ) {
         let mut cells = self.lock();
-        let Some(State::Asked(asked)) = cells.get_mut(&code) else {
+        let Some(asked) = asked_of(&mut cells, code, from) else {
             return;
         };
-        if !asked.has_asked(from) {
-            return;
-        }
         let jobs = asked.without(from);
         if asked.whom.is_empty() && !asked.ask() {
             cells.remove(&code);
@@ -211,6 +204,19 @@ impl Modules {
         // for it here and then there finds it.
         waiting.into_iter().for_each(|job| release(job, outcome.clone()));
         drop(cells);
+    }
+}
+
+/// What this session was asked for. What was asked of nobody, or of somebody else, is not looked
+/// at.
+fn asked_of<'a>(
+    cells: &'a mut HashMap<CodeId, State>,
+    code: CodeId,
+    from: &Arc<Session>,
+) -> Option<&'a mut Asked> {
+    match cells.get_mut(&code) {
+        Some(State::Asked(asked)) if asked.has_asked(from) => Some(asked),
+        _ => None,
     }
 }
 
