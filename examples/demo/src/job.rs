@@ -20,13 +20,14 @@ use wordcount::Batches;
 use wordcount_tasks::{Counts, count, merge};
 
 /// Batches that the input is cut into, within the sizes below.
-const BATCHES: u64 = 100;
+const BATCHES: u64 = 64;
 
-/// Bytes of a batch: so many that a slave can be killed while it counts them, and no more
-/// than are well spread over the slaves.
-const BATCH: RangeInclusive<u64> = 1 << 18..=1 << 20;
+/// Bytes of a batch: so many that a slave takes longer to count them than the master to read
+/// what it counted, without which the slaves are rarely counting at once, and no more than are
+/// well spread over the slaves.
+const BATCH: RangeInclusive<u64> = 1 << 18..=4 << 20;
 
-/// How long a task may take; it takes some tens of milliseconds. The demo then ends with an
+/// How long a task may take; it takes some tenths of a second. The demo then ends with an
 /// error instead of never.
 const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -20,15 +20,15 @@ pub(crate) struct Killed {
     pub(crate) begun: Vec<(usize, u64, u64)>,
 }
 
-/// Kills a slave if every slave is in the midst of a count, with half of its bytes still to
-/// do: time enough to kill it before it ends, though what it says of that is a little old.
+/// Kills a slave if every slave is in the midst of a count, with a quarter of its bytes still
+/// to do: time enough to kill it before it ends, though what it says of that is a little old.
 pub(crate) fn try_kill<'a>(
     flights: impl Iterator<Item = &'a Flight>,
     slaves: &mut Slaves,
 ) -> Result<Option<Killed>> {
     let begun = flights.filter_map(|flight| {
         let progress = flight.progress();
-        let is_midst = progress.done > 0 && progress.done * 2 <= progress.total;
+        let is_midst = progress.done > 0 && progress.done * 4 <= progress.total * 3;
         is_midst.then_some((flight.number, progress.done, progress.total))
     });
     let begun: Vec<_> = begun.collect();
