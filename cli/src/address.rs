@@ -1,8 +1,5 @@
-//! Addresses, and how far links may reach.
+//! Addresses.
 
-use crate::screen::Screen;
-use clap::Args;
-use dpfw::Network;
 use std::fmt;
 use std::str::FromStr;
 
@@ -33,32 +30,6 @@ impl FromStr for Address {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
-    }
-}
-
-/// How far listening and dialling may reach.
-#[derive(Args, Debug)]
-pub(crate) struct Reach {
-    /// Allows addresses beyond this machine although links are neither encrypted nor
-    /// authenticated: whoever reaches such a port can run code there, and read and change
-    /// what is sent
-    #[arg(long)]
-    insecure_network: bool,
-}
-
-impl Reach {
-    /// The policy; a loud warning goes before anything else if it is the open one.
-    pub(crate) fn network(&self, screen: &Screen) -> Network {
-        if !self.insecure_network {
-            return Network::Loopback;
-        }
-        screen.warn(
-            "--insecure-network: LINKS ARE NEITHER ENCRYPTED NOR AUTHENTICATED.\n\
-             Whoever reaches a port of this process, or one that it dials, can run tasks,\n\
-             read and change everything that is sent, and take a slave's or a master's place.\n\
-             Use it only on a network where everybody may do so.",
-        );
-        Network::Insecure
     }
 }
 

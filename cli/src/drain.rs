@@ -8,7 +8,7 @@ use crate::run::write;
 use crate::screen::Screen;
 use crate::signals::Signals;
 use clap::Args;
-use dpfw::{LinkLost, LinkedSlave, Namespace};
+use dpfw::{LinkLost, LinkedSlave};
 use indicatif::ProgressBar;
 use serde_json::json;
 use std::time::Duration;
@@ -37,7 +37,7 @@ impl DrainCommand {
     /// A [`Failure`] with the exit code.
     pub(crate) async fn run(&self, screen: &Screen) -> Result<Exit, Failure> {
         let mut signals = Signals::new()?;
-        let link = self.there.link(Namespace::default(), screen, &mut signals).await?;
+        let link = self.there.link(None, screen, &mut signals).await?;
         let Link { master, slave } = link;
         let outcome = tokio::select! {
             outcome = self.drain(&slave, screen) => outcome,

@@ -4,6 +4,7 @@
 //! those that `docs/cli.md` and `help` list.
 
 use crate::advice;
+use dpfw::security::SecurityError;
 use dpfw::{
     AddressError, BuildError, Cause, DialError, FirstError, Limit, LinkBuildError, ListenError,
     StartError, TaskError,
@@ -156,6 +157,7 @@ impl From<BuildError> for Failure {
             BuildError::Slave(error) => start(error),
             BuildError::Master(LinkBuildError::Slave(FirstError::Dial(error))) => dial(error),
             BuildError::Master(LinkBuildError::Slave(_)) => Exit::Link,
+            BuildError::Master(LinkBuildError::Security(_)) => Exit::Usage,
             BuildError::Master(LinkBuildError::Listen(error)) => listen(error),
             _ => Exit::Internal,
         };
@@ -166,6 +168,12 @@ impl From<BuildError> for Failure {
             }
             _ => failure,
         }
+    }
+}
+
+impl From<SecurityError> for Failure {
+    fn from(error: SecurityError) -> Self {
+        Self::of(Exit::Usage, &error)
     }
 }
 
@@ -189,7 +197,7 @@ impl From<DialError> for Failure {
 
 fn start(error: &StartError) -> Exit {
     match error {
-        StartError::Slots(_) | StartError::Store(_) => Exit::Usage,
+        StartError::Slots(_) | StartError::Store(_) | StartError::Security(_) => Exit::Usage,
         _ => Exit::Internal,
     }
 }
@@ -197,6 +205,7 @@ fn start(error: &StartError) -> Exit {
 fn listen(error: &ListenError) -> Exit {
     match error {
         ListenError::Address(error) => address(error),
+        ListenError::Security(_) => Exit::Usage,
         _ => Exit::Link,
     }
 }
@@ -204,6 +213,7 @@ fn listen(error: &ListenError) -> Exit {
 fn dial(error: &DialError) -> Exit {
     match error {
         DialError::Address(error) => address(error),
+        DialError::Security(_) => Exit::Usage,
         _ => Exit::Link,
     }
 }

@@ -58,9 +58,10 @@ enum Operation {
 struct Place {
     #[command(flatten)]
     there: There,
-    /// The part of the store that the keys are in
-    #[arg(long, value_name = "NAME", default_value = "default", value_parser = namespace)]
-    namespace: Namespace,
+    /// The part of the store that the keys are in: the only one that the certificate names, or
+    /// `default`, unless given
+    #[arg(long, value_name = "NAME", value_parser = namespace)]
+    namespace: Option<Namespace>,
 }
 
 impl ImageCommand {

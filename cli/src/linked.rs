@@ -1,11 +1,12 @@
 //! A link to a slave that runs already, for commands that dispatch nothing.
 
-use crate::address::{Address, Reach};
+use crate::address::Address;
 use crate::exit::{Exit, Failure};
 use crate::screen::Screen;
+use crate::security::SecurityOptions;
 use crate::signals::Signals;
 use clap::Args;
-use dpfw::{LinkedSlave, Master, Namespace, Network};
+use dpfw::{LinkedSlave, Master, Namespace, Security};
 use std::time::Duration;
 
 /// Which slave.
@@ -19,7 +20,7 @@ pub(crate) struct There {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     dial_tries: u32,
     #[command(flatten)]
-    reach: Reach,
+    security: SecurityOptions,
 }
 
 /// A master of one slave.
@@ -32,9 +33,9 @@ pub(crate) struct Link {
 /// How an address is dialled.
 #[derive(Clone, Debug)]
 pub(crate) struct How {
-    pub(crate) network: Network,
+    pub(crate) security: Security,
     pub(crate) tries: u32,
-    pub(crate) namespace: Namespace,
+    pub(crate) namespace: Option<Namespace>,
 }
 
 /// How long a slave may take for an answer.
@@ -46,7 +47,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 /// The [`Failure`] that it is not there.
 pub(crate) async fn link(address: &Address, how: &How) -> Result<Link, Failure> {
     let master = Master::builder()
-        .network(how.network)
+        .security(how.security.clone())
         .dial_tries(Some(how.tries))
         .namespace(how.namespace.clone())
         .slave(address.as_str())
@@ -64,12 +65,12 @@ impl There {
     /// The [`Failure`] that it is not there, or the signal's.
     pub(crate) async fn link(
         &self,
-        namespace: Namespace,
+        namespace: Option<Namespace>,
         screen: &Screen,
         signals: &mut Signals,
     ) -> Result<Link, Failure> {
-        let network = self.reach.network(screen);
-        let how = How { network, tries: self.dial_tries, namespace };
+        let security = self.security.security(screen)?;
+        let how = How { security, tries: self.dial_tries, namespace };
         tokio::select! {
             link = link(&self.address, &how) => link,
             exit = signals.next() => Err(Failure::new(exit, "no slave was linked yet")),

@@ -31,6 +31,7 @@ mod report;
 mod resident;
 mod run;
 mod screen;
+mod security;
 mod settings;
 mod signals;
 mod slave;

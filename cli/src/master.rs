@@ -1,8 +1,9 @@
 //! The master of a `run` or a `map`: which slaves it has, how it begins and ends.
 
-use crate::address::{Address, Reach};
+use crate::address::Address;
 use crate::exit::{Exit, Failure};
 use crate::screen::Screen;
+use crate::security::SecurityOptions;
 use crate::settings::{LimitOptions, SlotOptions, slave};
 use crate::signals::Signals;
 use clap::Args;
@@ -27,7 +28,7 @@ pub(crate) struct Place {
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     dial_tries: u32,
     #[command(flatten)]
-    reach: Reach,
+    security: SecurityOptions,
     #[command(flatten, next_help_heading = "The slave within the process")]
     slots: SlotOptions,
     #[command(flatten)]
@@ -47,8 +48,9 @@ impl Place {
         screen: &Screen,
         signals: &mut Signals,
     ) -> Result<Master, Failure> {
-        let mut builder =
-            Master::builder().network(self.reach.network(screen)).dial_tries(Some(self.dial_tries));
+        let mut builder = Master::builder()
+            .security(self.security.security(screen)?)
+            .dial_tries(Some(self.dial_tries));
         for address in &self.slaves {
             builder = builder.slave(address.as_str());
         }

@@ -7,7 +7,7 @@
 mod list;
 mod spawn;
 
-use crate::address::{Address, Reach};
+use crate::address::Address;
 use crate::exit::{Exit, Failure};
 use crate::json::encode::Arguments;
 use crate::json::hint::Hints;
@@ -16,6 +16,7 @@ use crate::master;
 use crate::module::{self, Loaded};
 use crate::run::write;
 use crate::screen::Screen;
+use crate::security::SecurityOptions;
 use crate::signals::Signals;
 use crate::store::namespace;
 use crate::units::Span;
@@ -99,17 +100,18 @@ struct At {
     /// How often it is dialled before it is given up, a second apart
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     dial_tries: u32,
-    /// The part of the store that the keys are in
-    #[arg(long, value_name = "NAME", default_value = "default", value_parser = namespace)]
-    namespace: Namespace,
+    /// The part of the store that the keys are in: the only one that the certificate names, or
+    /// `default`, unless given
+    #[arg(long, value_name = "NAME", value_parser = namespace)]
+    namespace: Option<Namespace>,
     #[command(flatten)]
-    reach: Reach,
+    security: SecurityOptions,
 }
 
 impl At {
     async fn build(&self, screen: &Screen, signals: &mut Signals) -> Result<Master, Failure> {
         let mut builder = Master::builder()
-            .network(self.reach.network(screen))
+            .security(self.security.security(screen)?)
             .dial_tries(Some(self.dial_tries))
             .namespace(self.namespace.clone());
         for address in &self.slaves {

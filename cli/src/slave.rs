@@ -1,14 +1,15 @@
 //! `dpfw slave`: a slave as a process.
 
-use crate::address::{Address, Reach};
+use crate::address::Address;
 use crate::exit::{Exit, Failure};
 use crate::run::output_failed;
 use crate::screen::Screen;
+use crate::security::SecurityOptions;
 use crate::settings::{self, LimitOptions, SlotOptions};
 use crate::signals::Signals;
 use crate::units::{Size, Span};
 use clap::Args;
-use dpfw::{Dial, DialError, Drained, Network, PeerId, Slave, Unfinished};
+use dpfw::{Dial, DialError, Drained, PeerId, Slave, Unfinished};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use std::fmt::Write as _;
@@ -46,7 +47,7 @@ pub(crate) struct SlaveCommand {
     #[arg(long, value_name = "DIR", value_parser = store)]
     store: Option<PathBuf>,
     #[command(flatten)]
-    reach: Reach,
+    security: SecurityOptions,
     #[command(flatten)]
     slots: SlotOptions,
     #[command(flatten)]
@@ -79,9 +80,9 @@ impl SlaveCommand {
         }
         // Before anybody is told that it is ready, so that a signal then drains.
         let mut signals = Signals::new()?;
-        let network = self.reach.network(screen);
+        let security = self.security.security(screen)?;
         let mut builder =
-            settings::slave(&self.slots, &self.limits).network(network).drain_limit(self.drain.0);
+            settings::slave(&self.slots, &self.limits).security(security).drain_limit(self.drain.0);
         if let Some(name) = &self.name {
             builder = builder.name(name.clone());
         }
@@ -96,7 +97,7 @@ impl SlaveCommand {
             exit = signals.next() => self.drain(&slave, exit, &mut signals, screen).await,
             // A master may ask for it as well.
             drained = slave.drained() => self.drained(drained),
-            failure = self.dial(&slave, network, screen) => Err(failure),
+            failure = self.dial(&slave, screen) => Err(failure),
         }
     }
 
@@ -116,13 +117,13 @@ impl SlaveCommand {
     }
 
     /// Dials for as long as there is a reason to live; then says why there is none.
-    async fn dial(&self, slave: &Slave, network: Network, screen: &Screen) -> Failure {
+    async fn dial(&self, slave: &Slave, screen: &Screen) -> Failure {
         let mut dials: FuturesUnordered<_> = self
             .dial
             .iter()
             .map(|address| {
                 let mut dial = Dial::new(address.as_str());
-                (dial.network, dial.tries) = (network, self.dial_tries);
+                dial.tries = self.dial_tries;
                 slave.dial_until(dial)
             })
             .collect();
@@ -130,7 +131,7 @@ impl SlaveCommand {
             let Some(error) = ended else { continue };
             let is_last = dials.is_empty() && self.listen.is_empty();
             // What is not allowed or makes no sense ends it whatever else it does.
-            if is_last || matches!(error, DialError::Address(_)) {
+            if is_last || matches!(error, DialError::Address(_) | DialError::Security(_)) {
                 return error.into();
             }
             screen.warn(error);

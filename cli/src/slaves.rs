@@ -3,7 +3,7 @@
 //! Owns: asking them, at once, and the table. Invariant: a slave that does not answer is a
 //! row that says so, and holds up the others for `PATIENCE` at most.
 
-use crate::address::{Address, Reach};
+use crate::address::Address;
 use crate::escape;
 use crate::exit::{Exit, Failure};
 use crate::json;
@@ -11,12 +11,13 @@ use crate::linked::{How, Link, PATIENCE, link};
 use crate::master;
 use crate::run::write;
 use crate::screen::Screen;
+use crate::security::SecurityOptions;
 use crate::signals::Signals;
 use crate::table::{Align, table};
 use crate::units::Span;
 use bytesize::ByteSize;
 use clap::Args;
-use dpfw::{Description, Namespace};
+use dpfw::Description;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::io::IsTerminal;
@@ -36,7 +37,7 @@ pub(crate) struct Slaves {
     #[arg(default_missing_value = "2s", value_parser = pause)]
     watch: Option<Span>,
     #[command(flatten)]
-    reach: Reach,
+    security: SecurityOptions,
 }
 
 fn pause(text: &str) -> Result<Span, String> {
@@ -66,8 +67,8 @@ impl Slaves {
     /// A [`Failure`] with the exit code.
     pub(crate) async fn run(&self, screen: &Screen) -> Result<Exit, Failure> {
         let mut signals = Signals::new()?;
-        let how =
-            How { network: self.reach.network(screen), tries: 1, namespace: Namespace::default() };
+        let security = self.security.security(screen)?;
+        let how = How { security, tries: 1, namespace: None };
         let mut slaves: Vec<_> =
             self.addresses.iter().map(|address| Watched { address, link: None }).collect();
         let clears = self.watch.is_some() && !screen.is_json() && std::io::stdout().is_terminal();

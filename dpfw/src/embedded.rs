@@ -1,6 +1,7 @@
 //! A master together with the slaves that live in its process.
 
-use dpfw_master::{Builder, ByteStream, Network, Policy};
+use dpfw_master::security::Security;
+use dpfw_master::{Builder, ByteStream, Policy};
 use dpfw_protocol::hello::Namespace;
 use dpfw_protocol::ids::PeerId;
 use dpfw_slave::{Builder as SlaveBuilder, Slave, StartError};
@@ -88,9 +89,11 @@ impl MasterBuilder {
         self
     }
 
-    /// How far dialling and listening may reach.
-    pub fn network(self, network: Network) -> Self {
-        self.with(|inner| inner.network(network))
+    /// How links that are dialled and listened for are secured: by the user's token, on this
+    /// machine alone, unless told otherwise; see [`dpfw_master::Builder::security`]. Slaves within
+    /// the process need none of it.
+    pub fn security(self, security: Security) -> Self {
+        self.with(|inner| inner.security(security))
     }
 
     /// How often an address is dialled before it is given up: 30 times, a second apart,
@@ -120,7 +123,7 @@ impl MasterBuilder {
     }
 
     /// Where its keys live in the slaves' stores.
-    pub fn namespace(self, namespace: Namespace) -> Self {
+    pub fn namespace(self, namespace: impl Into<Option<Namespace>>) -> Self {
         self.with(|inner| inner.namespace(namespace))
     }
 

@@ -32,10 +32,10 @@ pub use dpfw_master::{
     Calls, Cast, Cause, Class, Conditional, Description, Dial, DialError, EncodeError, End,
     ExitStatus, FirstError, Image, ImageAt, ImageId, ImageUse, Init, Initialise, Kept, Keys, Limit,
     LinkLost, Listed, ListedImage, ListenError, Location, Lookup, LookupError, Map, MethodCall,
-    MethodExt, Module, Named, Network, Origin, Output, Placed, Policy, Program, ProgramHandle,
-    Progress, Receipt, ReserveError, Reserved, Resident, ResidentInfo, Restart, Saving,
-    Slave as LinkedSlave, Spawn, Spawning, Stage, Stats, Stdout, Storage, Store, StoreError,
-    Stored, Task, TaskError, TaskHandle, TaskLimits, TaskResult, Transfer, Trap, Unended, Untyped,
+    MethodExt, Module, Named, Origin, Output, Placed, Policy, Program, ProgramHandle, Progress,
+    Receipt, ReserveError, Reserved, Resident, ResidentInfo, Restart, Saving, Slave as LinkedSlave,
+    Spawn, Spawning, Stage, Stats, Stdout, Storage, Store, StoreError, Stored, Task, TaskError,
+    TaskHandle, TaskLimits, TaskResult, Transfer, Trap, Unended, Untyped,
 };
 /// What watching, writing and listing a keyed store tell and take.
 pub mod store {
@@ -44,6 +44,13 @@ pub mod store {
         Write,
     };
 }
+/// How links are secured.
+pub mod security {
+    pub use dpfw_master::security::{
+        CertRole, Security, SecurityError, Subject, Tls, TlsFiles, token_file,
+    };
+}
+pub use dpfw_master::security::Security;
 pub use dpfw_protocol::hello::Namespace;
 pub use dpfw_protocol::ids::{ModuleHash, PeerId};
 pub use dpfw_protocol::signature::{Field, Signature, TaskRecord, TypeRecord};

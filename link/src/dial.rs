@@ -1,9 +1,10 @@
 //! Dialling, again and again with pauses.
 
-use crate::address::{AddressError, Network, resolve};
+use crate::address::{AddressError, resolve};
 use crate::error::LinkError;
 use crate::link::random;
-use crate::stream::Stream;
+use crate::security::{Security, SecurityError};
+use crate::stream::{End, Stream};
 use dpfw_protocol::limits::{DIAL_PAUSE, DIAL_TRIES, HANDSHAKE};
 use dpfw_protocol::message::close;
 use std::io;
@@ -15,8 +16,6 @@ use tokio::net::TcpStream;
 pub struct Dial {
     /// `HOST:PORT`.
     pub address: String,
-    /// How far it may lead.
-    pub network: Network,
     /// Tries before giving up; `None` for ever.
     pub tries: Option<u32>,
     /// The pause between two tries, on average: from a half to one and a half of it. Beyond 30
@@ -38,6 +37,9 @@ pub enum DialError {
     /// The address cannot be used.
     #[error(transparent)]
     Address(#[from] AddressError),
+    /// Links cannot be secured.
+    #[error(transparent)]
+    Security(#[from] SecurityError),
     /// Every try failed.
     #[error("{address} cannot be reached ({}): {source}", times(*tries))]
     Unreachable {
@@ -63,29 +65,18 @@ pub enum DialError {
 impl Dial {
     /// Dials with the defaults: 30 tries, a second apart.
     pub fn new(address: impl Into<String>) -> Self {
-        let (network, tries, pause) = (Network::Loopback, Some(DIAL_TRIES), DIAL_PAUSE);
-        Self { address: address.into(), network, tries, pause }
+        Self { address: address.into(), tries: Some(DIAL_TRIES), pause: DIAL_PAUSE }
     }
 
-    /// Begins to dial.
-    pub fn begin(self) -> Dialler {
-        Dialler { dial: self, failed: 0 }
+    /// Begins to dial, for links that are secured like this.
+    pub fn begin(self, security: Security) -> Dialler {
+        Dialler { dial: self, security, failed: 0 }
     }
 
-    async fn once(&self) -> Result<io::Result<TcpStream>, AddressError> {
-        let addresses = match resolve(&self.address, self.network).await {
-            Ok(addresses) => addresses,
-            // A name may be known later; what is not allowed stays so.
-            Err(AddressError::Unknown { source, .. }) if is_passing(&source) => {
-                return Ok(Err(source));
-            }
-            Err(error) => return Err(error),
-        };
-        let connect = TcpStream::connect(&addresses[..]);
-        Ok(match tokio::time::timeout(HANDSHAKE, connect).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(io::ErrorKind::TimedOut.into()),
-        })
+    /// The host that is dialled.
+    fn host(&self) -> &str {
+        let host = self.address.rsplit_once(':').map_or(&*self.address, |(host, _)| host);
+        host.trim_start_matches('[').trim_end_matches(']')
     }
 }
 
@@ -96,6 +87,7 @@ impl Dial {
 #[derive(Debug)]
 pub struct Dialler {
     dial: Dial,
+    security: Security,
     /// Since the last link.
     failed: u32,
 }
@@ -112,8 +104,11 @@ impl Dialler {
     /// [`DialError`] when the tries are used up, or at once if the address is not allowed.
     pub async fn connect(&mut self) -> Result<Stream, DialError> {
         loop {
-            let source = match self.dial.once().await? {
-                Ok(stream) => return Ok(Stream::tcp(stream)),
+            let source = match self.once().await? {
+                Ok(stream) => {
+                    let end = End::Dialled(self.dial.host().to_owned());
+                    return Ok(Stream::locked(stream, self.security.lock()?, end));
+                }
                 Err(source) => source,
             };
             let address = self.dial.address.clone();
@@ -158,6 +153,22 @@ impl Dialler {
         Ok(())
     }
 
+    async fn once(&self) -> Result<io::Result<TcpStream>, AddressError> {
+        let addresses = match resolve(&self.dial.address, self.security.reach()).await {
+            Ok(addresses) => addresses,
+            // A name may be known later; what is not allowed stays so.
+            Err(AddressError::Unknown { source, .. }) if is_passing(&source) => {
+                return Ok(Err(source));
+            }
+            Err(error) => return Err(error),
+        };
+        let connect = TcpStream::connect(&addresses[..]);
+        Ok(match tokio::time::timeout(HANDSHAKE, connect).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        })
+    }
+
     /// How many tries there were, if there are to be no more.
     fn fail(&mut self) -> Option<u32> {
         self.failed = self.failed.saturating_add(1);
@@ -198,7 +209,7 @@ mod tests {
         let address = free.local_addr().expect("bound").to_string();
         drop(free);
         let dial = Dial { tries: Some(3), ..Dial::new(address) };
-        let error = dial.begin().connect().await.expect_err("nobody is there");
+        let error = dial.begin(Security::default()).connect().await.expect_err("nobody is there");
         assert!(matches!(error, DialError::Unreachable { tries: 3, .. }), "{error}");
     }
 
@@ -210,7 +221,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn handshakes_that_fail_are_tries_and_links_are_not() {
-        let mut dialler = Dial { tries: Some(3), ..Dial::new("a:1") }.begin();
+        let mut dialler = Dial { tries: Some(3), ..Dial::new("a:1") }.begin(Security::default());
         for _ in 0..2 {
             dialler.failed(LinkError::Ended).await.expect("there are more");
             dialler.failed(LinkError::Ended).await.expect("there are more");
@@ -226,7 +237,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn f07_who_was_superseded_waits_for_the_newer_link() {
-        let mut dialler = Dial { pause: Duration::ZERO, ..Dial::new("a:1") }.begin();
+        let mut dialler =
+            Dial { pause: Duration::ZERO, ..Dial::new("a:1") }.begin(Security::default());
         let start = Instant::now();
         let superseded = LinkError::closed(close::SUPERSEDED, "newer");
         dialler.ended(superseded).await.expect("there are more");
@@ -236,7 +248,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn f11_pauses_differ_by_chance_and_grow_for_who_dials_for_ever() {
         let pause = Duration::from_secs(1000);
-        let mut dialler = Dial { pause, tries: None, ..Dial::new("a:1") }.begin();
+        let mut dialler =
+            Dial { pause, tries: None, ..Dial::new("a:1") }.begin(Security::default());
         let mut pauses = std::collections::BTreeSet::new();
         // A timer rounds up to a millisecond.
         let rounded = Duration::from_millis(1);
@@ -253,9 +266,17 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_not_allowed_is_not_tried() {
-        let error = Dial::new("192.0.2.1:9").begin().connect().await.expect_err("beyond loopback");
+        let error = Dial::new("192.0.2.1:9")
+            .begin(Security::default())
+            .connect()
+            .await
+            .expect_err("beyond loopback");
         assert!(matches!(error, DialError::Address(AddressError::BeyondLoopback { .. })));
-        let error = Dial::new("nonsense").begin().connect().await.expect_err("no address");
+        let error = Dial::new("nonsense")
+            .begin(Security::default())
+            .connect()
+            .await
+            .expect_err("no address");
         assert!(matches!(error, DialError::Address(AddressError::Unknown { .. })));
     }
 }

@@ -1,5 +1,8 @@
 //! Why a link ended, and who ended it.
 
+use crate::security::knock::TokenError;
+use crate::security::proof::ProofError;
+use crate::security::tls::shake::{TlsError, explain};
 use dpfw_protocol::frame::FrameError;
 use dpfw_protocol::hello::HelloError;
 use dpfw_protocol::limits::MAX_TEXT;
@@ -14,7 +17,7 @@ use std::time::Duration;
 pub enum LinkError {
     /// The stream failed.
     #[error("the connection failed: {0}")]
-    Io(#[from] io::Error),
+    Io(#[source] io::Error),
     /// The stream ended without a goodbye: the peer's process may have died.
     #[error("the peer closed the connection without a goodbye")]
     Ended,
@@ -32,6 +35,15 @@ pub enum LinkError {
         /// The peer's words.
         reason: String,
     },
+    /// The peers have no token in common.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// The peers could not agree on an encrypted stream, or somebody changed what is on it.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The peer is not what its certificate says.
+    #[error(transparent)]
+    Proof(#[from] ProofError),
     /// The peers cannot work together.
     #[error(transparent)]
     Hello(#[from] HelloError),
@@ -58,6 +70,12 @@ pub enum LinkError {
     Local(&'static str),
 }
 
+impl From<io::Error> for LinkError {
+    fn from(error: io::Error) -> Self {
+        explain(error)
+    }
+}
+
 impl LinkError {
     /// The peer's goodbye; its words are shown as they may be.
     pub fn closed(code: u16, reason: &str) -> Self {
@@ -78,6 +96,9 @@ impl LinkError {
     pub fn goodbye(&self) -> Option<(u16, String)> {
         match self {
             Self::Hello(error) => Some((close::REFUSED, error.to_string())),
+            Self::Proof(_) | Self::Token(TokenError::Unshown | TokenError::Wrong) => {
+                Some((close::REFUSED, self.to_string()))
+            }
             Self::Frame(_) | Self::Message(_) | Self::Broken(_) => {
                 Some((close::PROTOCOL, self.to_string()))
             }
@@ -90,7 +111,7 @@ impl LinkError {
             }
             Self::Overrun(_) => Some((close::OVERRUN, self.to_string())),
             Self::Io(_) | Self::Ended | Self::Closed { .. } => None,
-            Self::Local(_) => None,
+            Self::Token(_) | Self::Tls(_) | Self::Local(_) => None,
         }
     }
 

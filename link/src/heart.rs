@@ -3,10 +3,13 @@
 //! One for the process, started with the first link. Neither a guest nor a busy runtime
 //! delays it. Once a second it says on every link what the link's owner gave it to say; where
 //! that is nothing, it appends a heartbeat if nothing was written since, and writes it itself.
-//! A peer that takes nothing of what waits for it is cut off then.
+//! A peer that takes nothing of what waits for it is cut off then, and so is one whose
+//! certificate is none any more.
 //! Invariant: it knows a link exactly as long as the link lives.
 
 use crate::outbox::Outbox;
+use crate::security::proof::Proof;
+use crate::security::tls::Chain;
 use dpfw_protocol::ids::ConversationId;
 use dpfw_protocol::limits::HEARTBEAT;
 use dpfw_protocol::message::Heartbeat;
@@ -28,6 +31,8 @@ struct Heart {
 struct Pulse {
     outbox: Outbox,
     patience: Patience,
+    /// Its peer's certificate, which may expire or be revoked.
+    chain: Option<Chain>,
     /// What the link's owner says; else a heartbeat, if nothing was said.
     own: Option<Arc<dyn Fn() + Send + Sync>>,
 }
@@ -46,11 +51,15 @@ pub(crate) enum Patience {
 pub struct Beat(u64);
 
 /// Lets the heart beat for a link.
-pub(crate) fn beat(outbox: &Outbox, patience: Patience) -> Beat {
+pub(crate) fn beat(outbox: &Outbox, patience: Patience, proof: &Proof) -> Beat {
+    let chain = match proof {
+        Proof::Certificate(chain) => Some(chain.clone()),
+        _ => None,
+    };
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let id = NEXT.fetch_add(1, Ordering::Relaxed);
     let heart = HEART.get_or_init(start);
-    heart.lock().insert(id, Pulse { outbox: outbox.clone(), patience, own: None });
+    heart.lock().insert(id, Pulse { outbox: outbox.clone(), patience, chain, own: None });
     heart.joined.notify_one();
     Beat(id)
 }
@@ -112,7 +121,11 @@ fn start() -> Arc<Heart> {
 
 fn run(heart: &Heart) {
     loop {
-        for Pulse { outbox, patience, own } in heart.wait() {
+        for Pulse { outbox, patience, chain, own } in heart.wait() {
+            if let Some(why) = chain.as_ref().and_then(Chain::refusal) {
+                outbox.refuse(&why);
+                continue;
+            }
             let is_quiet = outbox.beat(patience);
             match own {
                 Some(say) => say(),

@@ -2,8 +2,8 @@
 //!
 //! Owns: what master and slave do alike on the network. Dialling and listening
 //! ([`dial`], [`listen`]), which addresses are allowed ([`address`]), the handshake
-//! ([`Link::establish`]) and who is admitted to it ([`gate`]), reading frames ([`Inbox`]), writing them in batches
-//! ([`Outbox`]), and the thread that keeps idle links alive ([`heart`]). Does not:
+//! ([`Link::establish`]), how links are secured ([`security`]) and who is admitted ([`gate`]),
+//! reading frames ([`Inbox`]), writing them in batches ([`Outbox`]), and the thread that keeps idle links alive ([`heart`]). Does not:
 //! understand messages beyond the hello and the heartbeat, or decide what follows from a
 //! loss.
 
@@ -19,10 +19,14 @@ pub mod inlet;
 mod link;
 pub mod listen;
 mod outbox;
+pub mod security;
 mod stream;
 
 pub use error::LinkError;
 pub use inbox::Inbox;
 pub use link::{Link, identity};
 pub use outbox::{Leaves, Outbox, Overrun};
+pub use security::knock::{KNOCK, TokenError};
+pub use security::proof::{Proof, ProofError};
+pub use security::tls::shake::TlsError;
 pub use stream::Stream;

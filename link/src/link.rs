@@ -5,7 +5,10 @@ use crate::gate::{Admit, Gate, Turn};
 use crate::heart::{self, Beat, Patience};
 use crate::inbox::Inbox;
 use crate::outbox::Outbox;
-use crate::stream::Stream;
+use crate::security::knock;
+use crate::security::proof::Proof;
+use crate::security::token::Token;
+use crate::stream::{End, Opened, Stream};
 use dpfw_protocol::frame::Frame;
 use dpfw_protocol::hello::{Hello, HelloError, Identity, PREFACE};
 use dpfw_protocol::ids::{Incarnation, PeerId};
@@ -14,12 +17,15 @@ use dpfw_protocol::message::{Close, Message, close, decode, kind};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// An established link. Dropping it, or what is left of it, closes it with code 0.
 #[derive(Debug)]
 pub struct Link {
-    /// What the peer is and allows.
+    /// What the peer is and allows. Its name is the one that was proved, if one was.
     pub theirs: Hello,
+    /// How it was proved to be that.
+    pub proof: Proof,
     /// The protocol version that both speak.
     pub version: u16,
     /// Where the other end is, for people.
@@ -63,23 +69,20 @@ impl Link {
         ours: &Hello,
         gate: &mut Gate<'_>,
     ) -> Result<Self, LinkError> {
-        let Stream { reader, writer, peer, within } = stream;
-        let mut inbox = Inbox::new(reader, MAX_HELLO);
-        let outbox = Outbox::new(writer);
+        let due = Instant::now() + HANDSHAKE;
+        let Gate { hears_first, admit, turn } = gate;
+        let peer = stream.peer().to_owned();
+        // A peer that speaks no TLS is told nothing at all.
+        let Opened { halves, proof, token } = in_time(due, turn, stream.open()).await?;
+        let mut inbox = Inbox::new(halves.reader, MAX_HELLO);
+        let outbox = Outbox::new(halves.writer);
+        if let Some((token, end)) = token {
+            let knocked = in_time(due, turn, knocked(&mut inbox, &outbox, &token, &end)).await;
+            knocked.inspect_err(|error| not_let_in(&outbox, &end, error))?;
+        }
         let goodbye = Goodbye(outbox.clone());
-        let shake = async {
-            let Gate { hears_first, admit, turn } = gate;
-            let shake = hands(&mut inbox, &outbox, ours, (*hears_first, *admit));
-            tokio::select! {
-                outcome = shake => outcome,
-                error = given_way(turn) => Err(error),
-            }
-        };
-        let outcome = match tokio::time::timeout(HANDSHAKE, shake).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(LinkError::SlowHandshake(HANDSHAKE)),
-        };
-        match outcome {
+        let shake = hands(&mut inbox, &outbox, ours, (*hears_first, *admit), &proof);
+        match in_time(due, turn, shake).await {
             Ok((theirs, version)) => {
                 inbox.open(MAX_BODY);
                 // More would let a peer that reads fast keep a thread of ours writing.
@@ -88,11 +91,12 @@ impl Link {
                     queue.set_window(window);
                     Ok(())
                 })?;
-                let heart = heart::beat(
-                    &outbox,
-                    if within { Patience::Endless } else { Patience::Limited },
-                );
-                Ok(Self { theirs, version, peer, inbox, outbox, heart, _goodbye: goodbye })
+                let patience = match proof {
+                    Proof::Within => Patience::Endless,
+                    _ => Patience::Limited,
+                };
+                let heart = heart::beat(&outbox, patience, &proof);
+                Ok(Self { theirs, proof, version, peer, inbox, outbox, heart, _goodbye: goodbye })
             }
             Err(error) => {
                 if let Some((code, reason)) = error.goodbye() {
@@ -138,6 +142,7 @@ async fn hands(
     outbox: &Outbox,
     ours: &Hello,
     (hears_first, admit): (bool, Admit<'_>),
+    proof: &Proof,
 ) -> Result<(Hello, u16), LinkError> {
     let bytes = ours.to_bytes()?;
     let (preface, hello) = bytes.split_at(PREFACE.len());
@@ -149,9 +154,10 @@ async fn hands(
         outbox.flushed().await
     };
     let hear = async {
-        let agreed = hear(inbox, ours).await?;
-        admit(&agreed.0)?;
-        Ok(agreed)
+        let (mut theirs, version) = hear(inbox, ours).await?;
+        proof.hold(&mut theirs)?;
+        admit(&theirs)?;
+        Ok((theirs, version))
     };
     if hears_first {
         say(preface).await?;
@@ -162,6 +168,50 @@ async fn hands(
     // Both at once: on a narrow stream each side's hello waits until the other reads.
     let ((), agreed) = tokio::try_join!(say(&bytes), hear)?;
     Ok(agreed)
+}
+
+/// Carries out a part of the handshake, unless its time is over or others wait for its place.
+async fn in_time<T>(
+    due: Instant,
+    turn: &mut Option<Turn>,
+    part: impl Future<Output = Result<T, LinkError>>,
+) -> Result<T, LinkError> {
+    let part = async {
+        tokio::select! {
+            outcome = part => outcome,
+            error = given_way(turn) => Err(error),
+        }
+    };
+    let slow = |_| LinkError::SlowHandshake(HANDSHAKE);
+    tokio::time::timeout_at(due, part).await.map_err(slow)?
+}
+
+/// Shows the token, and sees the peer's.
+async fn knocked(
+    inbox: &mut Inbox,
+    outbox: &Outbox,
+    token: &Token,
+    end: &End,
+) -> Result<(), LinkError> {
+    match end {
+        End::Dialled(_) => knock::dial(inbox, outbox, token).await,
+        End::Accepted => knock::accept(inbox, outbox, token).await,
+    }
+}
+
+/// Tells a peer without the token so, if it speaks dpfw at all; and nothing else.
+fn not_let_in(outbox: &Outbox, end: &End, error: &LinkError) {
+    let is_told =
+        matches!(error, LinkError::Token(_) | LinkError::Refused(_) | LinkError::SlowHandshake(_));
+    if let (End::Accepted, true, Some((code, reason))) = (end, is_told, error.goodbye()) {
+        // A stream that is gone takes nothing.
+        let _ = outbox.append(|queue| {
+            queue.raw(&PREFACE);
+            Ok(())
+        });
+        outbox.close(code, &reason);
+    }
+    outbox.shut();
 }
 
 /// Resolves when others wait for this handshake's place.
@@ -191,7 +241,7 @@ async fn hear(inbox: &mut Inbox, ours: &Hello) -> Result<(Hello, u16), LinkError
     }
 }
 
-fn hello_of(frame: &Frame<'_>) -> Result<Hello, LinkError> {
+pub(crate) fn hello_of(frame: &Frame<'_>) -> Result<Hello, LinkError> {
     match frame.header.kind {
         kind::HELLO => Ok(Hello::from_body(frame.body)?),
         Close::KIND => {

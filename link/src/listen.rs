@@ -1,7 +1,8 @@
 //! Listening.
 
-use crate::address::{AddressError, Network, resolve};
-use crate::stream::Stream;
+use crate::address::{AddressError, resolve};
+use crate::security::{Lock, Security, SecurityError};
+use crate::stream::{End, Stream};
 use dpfw_protocol::hello::PREFACE;
 use dpfw_protocol::ids::ConversationId;
 use dpfw_protocol::message::{Close, close, encode};
@@ -14,7 +15,10 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// A port that peers dial.
 #[derive(Debug)]
-pub struct Listener(TcpListener);
+pub struct Listener {
+    port: TcpListener,
+    lock: Lock,
+}
 
 /// A port cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +27,9 @@ pub enum ListenError {
     /// The address cannot be used.
     #[error(transparent)]
     Address(#[from] AddressError),
+    /// Links cannot be secured.
+    #[error(transparent)]
+    Security(#[from] SecurityError),
     /// The system refused.
     #[error("{address} cannot be listened on: {source}")]
     Refused {
@@ -44,12 +51,13 @@ impl Listener {
     /// Binds `HOST:PORT`; port 0 takes a free one.
     ///
     /// # Errors
-    /// [`ListenError`] if the address is not allowed, or taken.
-    pub async fn bind(address: &str, network: Network) -> Result<Self, ListenError> {
-        let addresses = resolve(address, network).await?;
+    /// [`ListenError`] if the address is not allowed, or taken, or there is no token to be had.
+    pub async fn bind(address: &str, security: &Security) -> Result<Self, ListenError> {
+        let addresses = resolve(address, security.reach()).await?;
+        let lock = security.lock()?;
         let bound = TcpListener::bind(&addresses[..]).await;
         let refused = |source| ListenError::Refused { address: address.into(), source };
-        Ok(Self(bound.map_err(refused)?))
+        Ok(Self { port: bound.map_err(refused)?, lock })
     }
 
     /// Where it listens.
@@ -57,18 +65,22 @@ impl Listener {
     /// # Errors
     /// What the system says.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+        self.port.local_addr()
     }
 
     /// The next peer that dials. Without descriptors it waits; established links go on.
     /// Cancel safe.
     pub async fn accept(&self) -> Stream {
         loop {
-            match self.0.accept().await {
-                Ok((stream, _)) if leaves_enough(&stream) => return Stream::tcp(stream),
+            match self.port.accept().await {
+                Ok((stream, _)) if leaves_enough(&stream) => {
+                    return Stream::locked(stream, self.lock.clone(), End::Accepted);
+                }
                 Ok((stream, peer)) => {
                     tracing::warn!(%peer, "refused: no descriptors are left");
-                    refuse(&stream);
+                    if !matches!(self.lock, Lock::Tls(_)) {
+                        refuse(&stream);
+                    }
                     drop(stream);
                     tokio::time::sleep(PAUSE).await;
                 }

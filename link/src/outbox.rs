@@ -12,7 +12,7 @@ use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::ConversationId;
 use dpfw_protocol::limits::{HEARTBEAT, STALL};
-use dpfw_protocol::message::{Abandon, Close, Credit, Message, MessageError};
+use dpfw_protocol::message::{Abandon, Close, Credit, Message, MessageError, close};
 use dpfw_protocol::payload::Payload;
 use dpfw_protocol::send::SendQueue;
 use inner::{Inner, Want, room};
@@ -323,23 +323,37 @@ impl Outbox {
 
     /// Says why the link ends, as far as the stream takes it at once, and closes.
     pub fn close(&self, code: u16, reason: &str) {
+        self.say_goodbye(code, reason);
+        self.shut();
+    }
+
+    fn say_goodbye(&self, code: u16, reason: &str) {
         let mut reason = reason.to_owned();
         reason.truncate(reason.floor_char_boundary(dpfw_protocol::limits::MAX_TEXT));
         // A goodbye that does not fit a frame is left out; it fits, its text was cut.
         let _ = self.message(ConversationId::LINK, &Close { code, reason });
         self.flush();
-        self.shut();
+    }
+
+    /// The same to a peer that may not have the link any more, which is why it ends here.
+    pub(crate) fn refuse(&self, why: &str) {
+        self.say_goodbye(close::REFUSED, why);
+        self.end_with(LinkError::Refused(why.to_owned()));
     }
 
     /// Closes the stream without a word.
     pub fn shut(&self) {
+        self.end_with(LinkError::Local("closed"));
+    }
+
+    fn end_with(&self, with: LinkError) {
         let mut inner = self.lock();
         if let Some(mut writer) = inner.writer.take() {
             let mut cx = Context::from_waker(Waker::noop());
             // The peer learns of it by what the kernel sends when the stream is dropped.
             let _ = Pin::new(&mut writer).poll_shutdown(&mut cx);
         }
-        inner.fail(LinkError::Local("closed"));
+        inner.fail(with);
         inner.pump.wake_by_ref();
     }
 

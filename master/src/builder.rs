@@ -7,9 +7,9 @@ use crate::inbox::Inbox;
 use crate::master::{Master, Shared};
 use crate::source::{FirstError, Sources};
 use dpfw_dispatch::Config;
-use dpfw_link::address::Network;
 use dpfw_link::dial::Dial;
 use dpfw_link::listen::{ListenError, Listener};
+use dpfw_link::security::{CertRole, Security, SecurityError, Tls};
 use dpfw_link::{Stream, identity};
 use dpfw_protocol::hello::{Features, Hello, Identity, Namespace, PeerLimits, Role};
 use dpfw_protocol::ids::PeerId;
@@ -45,13 +45,13 @@ pub struct Builder {
     addresses: Vec<String>,
     ports: Vec<String>,
     streams: Vec<Stream>,
-    network: Network,
+    security: Security,
     tries: Option<u32>,
     pause: Duration,
     background: bool,
     queue: usize,
     name: Option<PeerId>,
-    namespace: Namespace,
+    namespace: Option<Namespace>,
     policy: Config,
 }
 
@@ -65,6 +65,9 @@ pub enum BuildError {
     /// A port cannot be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// Its certificate is not a master's.
+    #[error(transparent)]
+    Security(#[from] SecurityError),
     /// The system lacks something.
     #[error("the master cannot start: {0}")]
     Io(#[from] std::io::Error),
@@ -86,13 +89,13 @@ impl Default for Builder {
             addresses: Vec::new(),
             ports: Vec::new(),
             streams: Vec::new(),
-            network: Network::Loopback,
+            security: Security::default(),
             tries: dial.tries,
             pause: dial.pause,
             background: false,
             queue: QUEUE,
             name: None,
-            namespace: Namespace::default(),
+            namespace: None,
             policy: Config::default(),
         }
     }
@@ -111,15 +114,20 @@ impl Builder {
         self
     }
 
-    /// Links a slave over any byte stream. Once it is lost, it does not come back.
+    /// Links a slave over any byte stream. Once it is lost, it does not come back. The slave is
+    /// asked neither for a token nor for a certificate: whoever made the stream vouches for it.
     pub fn attach(mut self, stream: Stream) -> Self {
         self.streams.push(stream);
         self
     }
 
-    /// How far dialling and listening may reach.
-    pub fn network(mut self, network: Network) -> Self {
-        self.network = network;
+    /// How links that are dialled and listened for are secured: by the user's token, on this
+    /// machine alone, unless told otherwise.
+    ///
+    /// With a certificate the master's name is the one in it, whatever [`name`](Self::name) says,
+    /// and if the certificate names one namespace, that is the master's unless told otherwise.
+    pub fn security(mut self, security: Security) -> Self {
+        self.security = security;
         self
     }
 
@@ -154,9 +162,10 @@ impl Builder {
         self
     }
 
-    /// Where its keys live in the slaves' stores.
-    pub fn namespace(mut self, namespace: Namespace) -> Self {
-        self.namespace = namespace;
+    /// Where its keys live in the slaves' stores. With a certificate it has to be one that the
+    /// certificate names; slaves give no link for another.
+    pub fn namespace(mut self, namespace: impl Into<Option<Namespace>>) -> Self {
+        self.namespace = namespace.into();
         self
     }
 
@@ -189,15 +198,23 @@ impl Builder {
 
     fn hello(&self) -> Hello {
         let Identity { peer: made_up, incarnation, serial } = identity("master");
+        let subject = self.security.as_tls().map(Tls::subject);
+        let (named, namespace) = match subject {
+            Some(subject) => match &*subject.namespaces {
+                [only] => (Some(subject.name), Some(only.clone())),
+                _ => (Some(subject.name), None),
+            },
+            None => (None, None),
+        };
         Hello {
             protocol: PROTOCOL,
             role: Role::Master,
-            peer: self.name.clone().unwrap_or(made_up),
+            peer: named.or_else(|| self.name.clone()).unwrap_or(made_up),
             incarnation,
             serial,
             session: None,
             features: Features::default(),
-            namespace: self.namespace.clone(),
+            namespace: self.namespace.clone().or(namespace).unwrap_or_default(),
             limits: PeerLimits::default(),
             slots: 0,
             agent: concat!("dpfw ", env!("CARGO_PKG_VERSION")).into(),
@@ -218,6 +235,9 @@ impl Builder {
     /// # Errors
     /// [`BuildError`].
     pub async fn build_listening(self) -> Result<Running, BuildError> {
+        if let Some(tls) = self.security.as_tls() {
+            tls.check(CertRole::Master)?;
+        }
         let inbox = Arc::new(Inbox::new(self.queue));
         let registry = Registry::default();
         let hello = self.hello();
@@ -227,15 +247,16 @@ impl Builder {
         let sources = Sources::new(Arc::clone(&home), hello);
         let mut listening = Vec::new();
         for address in &self.ports {
-            let listener = Listener::bind(address, self.network).await?;
+            let listener = Listener::bind(address, &self.security).await?;
             listening.push(listener.local_addr()?);
             crew.spawn(sources.listen(listener), &runtime);
         }
         let mut firsts = Vec::new();
         for address in self.addresses {
-            let (network, tries, pause) = (self.network, self.tries, self.pause);
+            let dial = Dial { address, tries: self.tries, pause: self.pause };
+            let dialler = dial.begin(self.security.clone());
             let (first, outcome) = oneshot::channel();
-            crew.spawn(sources.dial(Dial { address, network, tries, pause }, first), &runtime);
+            crew.spawn(sources.dial(dialler, first), &runtime);
             firsts.push(outcome);
         }
         for stream in self.streams {

@@ -7,7 +7,7 @@ use crate::link::read;
 use crate::peers::{Entered, Peers};
 use crate::slave::Linked;
 use dpfw_dispatch::{Loss, SlaveId};
-use dpfw_link::dial::{Dial, DialError};
+use dpfw_link::dial::{DialError, Dialler};
 use dpfw_link::gate::{Gate, Handshakes, Turn};
 use dpfw_link::listen::Listener;
 use dpfw_link::{Link, LinkError, Stream};
@@ -86,13 +86,13 @@ impl Sources {
     }
 
     /// Dials an address, and again whenever the link is lost, until the tries are used up.
-    pub(crate) fn dial(&self, dial: Dial, first: First) -> impl Future<Output = ()> + use<> {
+    pub(crate) fn dial(&self, dialler: Dialler, first: First) -> impl Future<Output = ()> + use<> {
         let counted = Counted::new(&self.inbox);
         let this = self.clone();
         async move {
             let _counted = counted;
             let mut first = Some(first);
-            let error = this.redial(dial, &mut first).await;
+            let error = this.redial(dialler, &mut first).await;
             // Whoever built the master hears of it, if it still waits.
             let untold = match first {
                 Some(first) => first.send(Err(error)),
@@ -105,8 +105,7 @@ impl Sources {
     }
 
     /// Serves one link after the other, and says why there is none any more.
-    async fn redial(&self, dial: Dial, first: &mut Option<First>) -> FirstError {
-        let mut dialler = dial.begin();
+    async fn redial(&self, mut dialler: Dialler, first: &mut Option<First>) -> FirstError {
         let mut last = None;
         loop {
             if let Some((slave, was_superseded)) = &last {
@@ -152,7 +151,7 @@ impl Sources {
                 let stream = listener.accept().await;
                 while links.try_join_next().is_some() {}
                 let is_full = links.len() >= MOST_LINKS + MAX_HANDSHAKES;
-                let (this, turn) = (this.clone(), handshakes.begin());
+                let (this, turn) = (this.clone(), handshakes.begin(stream.address()));
                 links.spawn(async move { this.accepted(stream, turn, is_full).await });
             }
         }

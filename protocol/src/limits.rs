@@ -70,11 +70,17 @@ pub const MAX_NEEDS: usize = 16;
 /// The longest namespace, in bytes.
 pub const MAX_NAMESPACE: usize = 64;
 
+/// Bytes of TLS that are read of a peer before it is known.
+pub const MAX_TLS: usize = 64 << 10;
+
 /// How long a handshake may take.
 pub const HANDSHAKE: Duration = Duration::from_secs(2);
 
 /// Handshakes under way at a port; of more the oldest gives way.
 pub const MAX_HANDSHAKES: usize = 256;
+
+/// Of these, those with peers at one address beyond this machine.
+pub const MAX_HANDSHAKES_FROM: usize = 64;
 
 /// A heartbeat is sent this often.
 pub const HEARTBEAT: Duration = Duration::from_secs(1);

@@ -8,8 +8,8 @@ use crate::module::cache::Cache;
 use crate::module::load::{Modules, Release};
 use crate::slave::Slave;
 use crate::store::DirectoryError;
-use dpfw_link::address::Network;
 use dpfw_link::identity;
+use dpfw_link::security::{CertRole, Security, SecurityError, Tls};
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::hello::{Features, Hello, Identity, Namespace, PeerLimits, Role};
 use dpfw_protocol::ids::PeerId;
@@ -27,7 +27,7 @@ pub struct Builder {
     name: Option<PeerId>,
     cache: Kept,
     store: Option<PathBuf>,
-    network: Network,
+    security: Security,
     drain: Option<Duration>,
     scan: Scan,
 }
@@ -59,6 +59,9 @@ pub enum StartError {
     /// Its store's directory cannot be used.
     #[error("the slave cannot start: {0}")]
     Store(#[from] DirectoryError),
+    /// Its certificate is not a slave's.
+    #[error("the slave cannot start: {0}")]
+    Security(#[from] SecurityError),
     /// It was to have no slot, or more than it can have.
     #[error("a slave has 1 to {MOST_SLOTS} slots, not {0}")]
     Slots(usize),
@@ -88,7 +91,8 @@ impl Builder {
         self
     }
 
-    /// The slave's name in logs and errors; one is made up unless told otherwise.
+    /// The slave's name in logs and errors; one is made up unless told otherwise. With a
+    /// certificate it is the one in it.
     pub fn name(mut self, name: PeerId) -> Self {
         self.name = Some(name);
         self
@@ -117,9 +121,10 @@ impl Builder {
         self
     }
 
-    /// How far listening and dialling may reach.
-    pub fn network(mut self, network: Network) -> Self {
-        self.network = network;
+    /// How links that are listened for and dialled are secured: by the user's token, on this
+    /// machine alone, unless told otherwise.
+    pub fn security(mut self, security: Security) -> Self {
+        self.security = security;
         self
     }
 
@@ -149,6 +154,9 @@ impl Builder {
             return Err(StartError::Slots(slots));
         }
         self.limits.check()?;
+        if let Some(tls) = self.security.as_tls() {
+            tls.check(CertRole::Slave)?;
+        }
         let engines = Engines::new(self.limits, self.scan);
         let core = Arc::new(Core::new(self.limits, engines, slots)?);
         if let Some(directory) = &self.store {
@@ -168,12 +176,13 @@ impl Builder {
         modules.set_core(Arc::downgrade(&core));
         core.set_modules(modules, release);
         let mut identity = identity("slave");
-        if let Some(name) = self.name {
+        let proved = self.security.as_tls().map(Tls::subject).map(|subject| subject.name);
+        if let Some(name) = proved.or(self.name) {
             identity.peer = name;
         }
         let hello = Arc::new(hello(identity, &self.limits, slots));
         let threads = Mutex::new(vec![loader]);
-        let slave = Slave { core, hello, network: self.network, threads };
+        let slave = Slave { core, hello, security: self.security, threads };
         slave.start_threads()?;
         Ok(slave)
     }

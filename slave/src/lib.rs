@@ -50,9 +50,10 @@ mod watch;
 mod watches;
 
 pub use builder::{Builder, StartError, cache_directory};
-pub use dpfw_link::address::{AddressError, Network};
+pub use dpfw_link::address::AddressError;
 pub use dpfw_link::dial::{Dial, DialError};
 pub use dpfw_link::listen::ListenError;
+pub use dpfw_link::security;
 pub use dpfw_link::{LinkError, Stream};
 pub use drain::{Drained, Unfinished};
 pub use inspect::{

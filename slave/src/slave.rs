@@ -5,10 +5,10 @@ use crate::core::Core;
 use crate::drain::{Drained, drain};
 use crate::session::serve;
 use crate::slot::Slot;
-use dpfw_link::address::Network;
-use dpfw_link::dial::{Dial, DialError};
+use dpfw_link::dial::{Dial, DialError, Dialler};
 use dpfw_link::gate::{Gate, Handshakes, Turn};
 use dpfw_link::listen::{ListenError, Listener};
+use dpfw_link::security::Security;
 use dpfw_link::{Link, LinkError, Stream};
 use dpfw_protocol::hello::{Hello, Identity};
 use dpfw_protocol::ids::PeerId;
@@ -29,7 +29,7 @@ use tokio::sync::oneshot;
 pub struct Slave {
     pub(crate) core: Arc<Core>,
     pub(crate) hello: Arc<Hello>,
-    pub(crate) network: Network,
+    pub(crate) security: Security,
     pub(crate) threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -77,11 +77,11 @@ impl Slave {
     /// # Errors
     /// [`ListenError`] if the address is not allowed, or taken.
     pub async fn listen(&self, address: &str) -> Result<SocketAddr, ListenError> {
-        let (address, network) = (address.to_owned(), self.network);
+        let (address, security) = (address.to_owned(), self.security.clone());
         let (core, hello) = (Arc::clone(&self.core), Arc::clone(&self.hello));
         let bound = self.on_links(async move {
             let refused = |source| ListenError::Refused { address: address.clone(), source };
-            let listener = Listener::bind(&address, network).await?;
+            let listener = Listener::bind(&address, &security).await?;
             let local = listener.local_addr().map_err(refused)?;
             tokio::spawn(accept(core, hello, listener));
             Ok(local)
@@ -96,8 +96,9 @@ impl Slave {
     /// used up. Returns at once; what happens is in the log.
     pub fn dial(&self, dial: Dial) {
         let (core, hello) = (Arc::clone(&self.core), Arc::clone(&self.hello));
+        let dialler = dial.begin(self.security.clone());
         self.core.helm.handle().spawn(async move {
-            if let Some(error) = redial(core, hello, dial).await {
+            if let Some(error) = redial(core, hello, dialler).await {
                 tracing::error!(%error, "dialling is given up");
             }
         });
@@ -108,10 +109,12 @@ impl Slave {
     /// ends. Dropping the future does not stop it.
     pub async fn dial_until(&self, dial: Dial) -> Option<DialError> {
         let (core, hello) = (Arc::clone(&self.core), Arc::clone(&self.hello));
-        self.on_links(redial(core, hello, dial)).await.flatten()
+        let dialler = dial.begin(self.security.clone());
+        self.on_links(redial(core, hello, dialler)).await.flatten()
     }
 
-    /// Serves one master over any byte stream. Returns at once.
+    /// Serves one master over any byte stream. Returns at once. The master is asked neither for a
+    /// token nor for a certificate: whoever made the stream vouches for it.
     pub fn attach(&self, stream: Stream) {
         let (core, hello) = (Arc::clone(&self.core), Arc::clone(&self.hello));
         self.core.helm.handle().spawn(async move { meet(core, &hello, stream, None).await });
@@ -150,7 +153,8 @@ async fn accept(core: Arc<Core>, hello: Arc<Hello>, listener: Listener) {
     let handshakes = Handshakes::default();
     while !core.is_draining() {
         let stream = listener.accept().await;
-        let (core, hello, turn) = (Arc::clone(&core), Arc::clone(&hello), handshakes.begin());
+        let turn = handshakes.begin(stream.address());
+        let (core, hello) = (Arc::clone(&core), Arc::clone(&hello));
         tokio::spawn(async move { meet(core, &hello, stream, Some(turn)).await });
     }
 }
@@ -185,8 +189,7 @@ enum Met {
 }
 
 /// Dials until the slave drains; otherwise says why it does not any more.
-async fn redial(core: Arc<Core>, hello: Arc<Hello>, dial: Dial) -> Option<DialError> {
-    let mut dialler = dial.begin();
+async fn redial(core: Arc<Core>, hello: Arc<Hello>, mut dialler: Dialler) -> Option<DialError> {
     let mut last = None;
     while !core.is_draining() {
         if let Some((master, was_superseded)) = &last {

@@ -9,6 +9,7 @@
 
 pub mod fleet;
 pub mod hostile;
+pub mod knock;
 pub mod lines;
 pub mod memory;
 pub mod others;

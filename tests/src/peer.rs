@@ -3,6 +3,7 @@
 //! Owns: a stream, and frames cut out of it. Does not: know what may be said when; the
 //! test decides. Invariant: reading ends when the other side closes.
 
+use crate::knock::{answer, knock};
 use crate::wait::within;
 use anyhow::{Context, Result, bail, ensure};
 use dpfw::{ByteStream, Namespace, PeerId};
@@ -80,20 +81,24 @@ impl Wire {
         (ByteStream::joined(theirs, "memory"), Self::over(ours))
     }
 
-    /// Dials a port.
+    /// Dials a port, and shows the user's token.
     ///
     /// # Errors
-    /// What the system says.
+    /// What the system says, or that the listener has another token.
     pub async fn dial(address: &str) -> Result<Self> {
-        Ok(Self::over(TcpStream::connect(address).await?))
+        let mut stream = TcpStream::connect(address).await?;
+        within("an answer to the knock", knock(&mut stream)).await??;
+        Ok(Self::over(stream))
     }
 
-    /// Takes the next one who dials.
+    /// Takes the next one who dials, and has the user's token.
     ///
     /// # Errors
-    /// If nobody does.
+    /// If nobody does, or another one.
     pub async fn accept(listener: &TcpListener) -> Result<Self> {
-        Ok(Self::over(within("somebody to dial", listener.accept()).await??.0))
+        let (mut stream, _) = within("somebody to dial", listener.accept()).await??;
+        within("the knock", answer(&mut stream)).await??;
+        Ok(Self::over(stream))
     }
 
     /// Dials a slave and shakes hands as a master of this name.

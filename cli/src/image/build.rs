@@ -4,13 +4,14 @@
 //! sender's tasks alone, and the sender is gone when the command has ended.
 
 use super::{bytes, micros, millis};
-use crate::address::{Address, Reach};
+use crate::address::Address;
 use crate::exit::{Exit, Failure};
 use crate::json;
 use crate::master;
 use crate::module::{self, Function};
 use crate::run::write;
 use crate::screen::Screen;
+use crate::security::SecurityOptions;
 use crate::signals::Signals;
 use crate::store::{failure, namespace};
 use crate::table::{Align, table};
@@ -51,10 +52,11 @@ pub(super) struct Build {
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     dial_tries: u32,
     #[command(flatten)]
-    reach: Reach,
-    /// The part of the store that the key is in
-    #[arg(long, value_name = "NAME", default_value = "default", value_parser = namespace)]
-    namespace: Namespace,
+    security: SecurityOptions,
+    /// The part of the store that the key is in: the only one that the certificate names, or
+    /// `default`, unless given
+    #[arg(long, value_name = "NAME", value_parser = namespace)]
+    namespace: Option<Namespace>,
 }
 
 impl Build {
@@ -81,7 +83,7 @@ impl Build {
 
     async fn master(&self, screen: &Screen) -> Result<Master, Failure> {
         let mut builder = Master::builder()
-            .network(self.reach.network(screen))
+            .security(self.security.security(screen)?)
             .dial_tries(Some(self.dial_tries))
             .namespace(self.namespace.clone());
         for address in &self.slaves {

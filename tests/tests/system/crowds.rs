@@ -9,6 +9,7 @@ use dpfw_protocol::limits::MAX_HANDSHAKES;
 use dpfw_protocol::message::{Heartbeat, close, encode};
 use dpfw_test_tasks::add;
 use dpfw_tests::fleet::{self, Pair, arrival, slave};
+use dpfw_tests::knock::knock;
 use dpfw_tests::peer::{Wire, hello};
 use dpfw_tests::process::Process;
 use dpfw_tests::proxy::Proxy;
@@ -33,9 +34,11 @@ async fn f11_a_thousand_peers_come_at_once_and_vanish() -> Result<()> {
             let address = scene.pair.address.clone();
             async move {
                 let mut stream = TcpStream::connect(address).await?;
+                let hello = hello(Role::Master, &format!("peer{i}"))?.to_bytes()?;
                 // It may have been told already that there are too many.
-                let _ =
-                    stream.write_all(&hello(Role::Master, &format!("peer{i}"))?.to_bytes()?).await;
+                if knock(&mut stream).await.is_ok() {
+                    let _ = stream.write_all(&hello).await;
+                }
                 anyhow::Ok(stream)
             }
         });

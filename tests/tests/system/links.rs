@@ -3,7 +3,7 @@
 use super::stage::unharmed;
 use anyhow::Result;
 use dpfw::{
-    AddressError, BuildError, ByteStream, Cause, ListenError, Master, Network, Running, Slave,
+    AddressError, BuildError, ByteStream, Cause, ListenError, Master, Running, Security, Slave,
 };
 use dpfw_protocol::hello::Role;
 use dpfw_protocol::message::close;
@@ -179,10 +179,13 @@ async fn beyond_loopback_nothing_is_opened_unless_told() -> Result<()> {
     let error = builder.clone().build()?.listen("[::]:0").await.expect_err("beyond loopback");
     let refused = matches!(&error, ListenError::Address(AddressError::BeyondLoopback { .. }));
     assert!(refused, "{error}");
-    let open = builder.network(Network::Insecure).build()?;
+    let open = builder.security(Security::insecure()).build()?;
     let port = open.listen("0.0.0.0:0").await?.port();
-    let master = fleet::master(&[format!("127.0.0.1:{port}")]).await?;
-    unharmed(&master).await
+    let address = format!("127.0.0.1:{port}");
+    let error = fleet::master(&[&address]).await.expect_err("it is to be told as well");
+    assert!(format!("{error:#}").contains("asks for no token"), "{error:#}");
+    let master = Master::builder().security(Security::insecure()).slave(address).build();
+    unharmed(&within("the link", master).await??).await
 }
 
 #[tokio::test]

@@ -1,0 +1,93 @@
+//! What is known of a peer, and how.
+
+use crate::error::LinkError;
+use crate::security::tls::Chain;
+use dpfw_certs::Subject;
+use dpfw_protocol::hello::{Hello, Role};
+use std::fmt;
+
+/// How a peer was proved to be who it is.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Proof {
+    /// Both ends of the stream are this process.
+    Within,
+    /// Whoever made the stream vouches for its other end.
+    Vouched,
+    /// It has the token of this user.
+    Token,
+    /// By its certificate.
+    Certificate(Chain),
+    /// Not at all: see [`Security::insecure`](crate::security::Security::insecure).
+    None,
+}
+
+/// A peer says that it is something else than its certificate does.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProofError {
+    /// Another role.
+    #[error("the certificate of {name} is a {theirs}'s, and the peer says that it is a {said}")]
+    Role {
+        /// Whose it is.
+        name: String,
+        /// What it is for.
+        theirs: String,
+        /// What the peer said.
+        said: Role,
+    },
+    /// A namespace that its certificate does not name.
+    #[error(
+        "the certificate of {name} does not name the namespace {namespace}; issue one that does \
+         (`dpfw certs issue --namespace {namespace}`), or use one of: {allowed}"
+    )]
+    Namespace {
+        /// Whose it is.
+        name: String,
+        /// What the peer wants.
+        namespace: String,
+        /// What it may use.
+        allowed: String,
+    },
+}
+
+impl Proof {
+    /// What the peer's certificate says, if it has one.
+    pub fn subject(&self) -> Option<&Subject> {
+        match self {
+            Self::Certificate(chain) => Some(chain.subject()),
+            _ => None,
+        }
+    }
+
+    /// Holds a hello against what was proved; the name becomes the one that was.
+    pub(crate) fn hold(&self, hello: &mut Hello) -> Result<(), LinkError> {
+        let Some(subject) = self.subject() else { return Ok(()) };
+        let name = subject.name.to_string();
+        if !subject.role.may_be(hello.role) {
+            let theirs = subject.role.to_string();
+            return Err(ProofError::Role { name, theirs, said: hello.role }.into());
+        }
+        // A slave's namespace is its master's, which the slave looks at.
+        if hello.role == Role::Master && !subject.may_use(&hello.namespace) {
+            let namespace = hello.namespace.to_string();
+            let all: Vec<_> = subject.namespaces.iter().map(ToString::to_string).collect();
+            let allowed = if all.is_empty() { "default".into() } else { all.join(", ") };
+            return Err(ProofError::Namespace { name, namespace, allowed }.into());
+        }
+        hello.peer = subject.name.clone();
+        Ok(())
+    }
+}
+
+impl fmt::Display for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Within => "within the process",
+            Self::Vouched => "vouched for",
+            Self::Token => "token",
+            Self::Certificate(_) => "certificate",
+            Self::None => "not at all",
+        })
+    }
+}
