@@ -6,11 +6,11 @@
 
 use crate::role::CertRole;
 use crate::uri::Entry;
+use crate::validity::Validity;
 use dpfw_protocol::hello::Namespace;
 use dpfw_protocol::ids::{BadPeerId, PeerId};
 use serde::Serialize;
 use std::fmt;
-use time::OffsetDateTime;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -54,15 +54,6 @@ pub struct Subject {
     pub validity: Validity,
     /// Its number at its authority.
     pub serial: Serial,
-}
-
-/// From when and until when a certificate is in force, both included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Validity {
-    /// Not before this.
-    pub from: OffsetDateTime,
-    /// Not after this.
-    pub until: OffsetDateTime,
 }
 
 /// A certificate's number at its authority, shown as hexadecimal digits.
@@ -155,23 +146,8 @@ impl Subject {
     }
 }
 
-impl Validity {
-    fn of(certificate: &X509Certificate<'_>) -> Result<Self, SubjectError> {
-        let at = |time: x509_parser::time::ASN1Time| {
-            OffsetDateTime::from_unix_timestamp(time.timestamp()).map_err(malformed)
-        };
-        let validity = certificate.validity();
-        Ok(Self { from: at(validity.not_before)?, until: at(validity.not_after)? })
-    }
-
-    /// Whether it is in force at a time.
-    pub fn includes(&self, at: OffsetDateTime) -> bool {
-        (self.from..=self.until).contains(&at)
-    }
-}
-
 impl Serial {
-    fn of(certificate: &X509Certificate<'_>) -> Result<Self, SubjectError> {
+    pub(crate) fn of(certificate: &X509Certificate<'_>) -> Result<Self, SubjectError> {
         Self::from_bytes(certificate.raw_serial())
             .ok_or_else(|| malformed("its serial number is too long"))
     }
@@ -245,7 +221,7 @@ fn short(text: &str) -> String {
     text.chars().take(MOST).collect()
 }
 
-fn malformed(reason: impl fmt::Display) -> SubjectError {
+pub(crate) fn malformed(reason: impl fmt::Display) -> SubjectError {
     SubjectError::Malformed(short(&reason.to_string()))
 }
 

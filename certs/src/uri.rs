@@ -51,7 +51,6 @@ impl Entry {
     }
 
     /// The entry as a URI.
-    #[cfg_attr(not(test), expect(dead_code, reason = "whoever issues certificates writes it"))]
     pub(crate) fn to_uri(&self) -> String {
         match self {
             Self::Role(role) => format!("{SCHEME}{ROLE}{role}"),

@@ -1,0 +1,214 @@
+//! Files of certificates and keys, in PEM.
+//!
+//! Owns: reading them, and what is wrong with them. Does not: watch them; whoever uses them reads
+//! them again. Invariants: a key that others may read is refused; a file is bounded; an error
+//! names the file and what to do.
+//!
+//! A peer has one file, with its chain and its key. So a renewal is one rename, and nobody ever
+//! reads a certificate with the key of another.
+
+use crate::subject::{Subject, SubjectError};
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::pki_types::pem::{PemObject, SectionKind};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// The largest file that is read: a chain has a few KiB, a list of a hundred thousand revoked
+/// certificates 4 MiB.
+const MAX_FILE: u64 = 16 << 20;
+
+/// Who a peer is, and its proof. Printing it shows no key.
+#[derive(Debug)]
+pub struct Identity {
+    /// What its certificate says.
+    pub subject: Subject,
+    /// Its certificate, and those between it and the authority.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// The certificate's key.
+    pub key: PrivateKeyDer<'static>,
+}
+
+/// A file of certificates or keys cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FileError {
+    /// It cannot be read.
+    #[error("{} cannot be read: {source}", file.display())]
+    Io {
+        /// The file.
+        file: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// It is larger than any is, or no file.
+    #[error("{} is no file of certificates: it is larger than {MAX_FILE} bytes, or no file", file.display())]
+    Size {
+        /// The file.
+        file: PathBuf,
+    },
+    /// It has a key, and others may read it.
+    #[error(
+        "{} has a private key, and others may read it (mode {mode:04o}): `chmod 600` it, and \
+         issue it anew if anybody may have",
+        file.display()
+    )]
+    Readable {
+        /// The file.
+        file: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// It is no PEM.
+    #[error("{} is no PEM: {reason}", file.display())]
+    Pem {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// It lacks something.
+    #[error("{} has no {what}", file.display())]
+    Lacks {
+        /// The file.
+        file: PathBuf,
+        /// What it lacks, and how to get it.
+        what: &'static str,
+    },
+    /// Its certificate does not say who its peer is.
+    #[error("{}: {source}", file.display())]
+    Subject {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        source: SubjectError,
+    },
+    /// Its key cannot be used, or is another certificate's.
+    #[error(
+        "the key in {} cannot be used: {source}; it is to be that of the file's first certificate",
+        file.display()
+    )]
+    Key {
+        /// The file.
+        file: PathBuf,
+        /// What rustls says.
+        source: rustls::Error,
+    },
+}
+
+impl Identity {
+    /// Reads a peer's file: its chain, its own certificate first, and its key.
+    ///
+    /// ```
+    /// use dpfw_certs::{Authority, CertRole, Founding, Request, files::Identity};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let place = tempfile::tempdir()?;
+    /// # let dir = place.path().join("certs");
+    /// # let authority = Authority::create(&dir, &Founding::default())?;
+    /// # authority.issue(&Request::new(CertRole::Slave, "slave-1"))?;
+    /// let identity = Identity::read(&dir.join("slave-1.pem"))?;
+    /// assert_eq!(identity.subject.name.as_str(), "slave-1");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`FileError`] if it cannot be read, others may read it, or what is in it is not a chain
+    /// and its key.
+    pub fn read(file: &Path) -> Result<Self, FileError> {
+        let (mut chain, mut keys) = (Vec::new(), Vec::new());
+        for (kind, der) in sections(file)? {
+            match PrivateKeyDer::from_pem(kind, der.clone()) {
+                Some(key) => keys.push(key),
+                None if kind == SectionKind::Certificate => chain.push(CertificateDer::from(der)),
+                None => {}
+            }
+        }
+        let lacks = |what| FileError::Lacks { file: file.into(), what };
+        let first = chain.first().ok_or(lacks(NO_CERTIFICATE))?;
+        let subject = Subject::of(first)
+            .map_err(|source| FileError::Subject { file: file.into(), source })?;
+        let key = match keys.len() {
+            0 | 1 => keys.pop().ok_or(lacks(NO_KEY))?,
+            _ => return Err(lacks(ONE_KEY)),
+        };
+        CertifiedKey::from_der(chain.clone(), key.clone_key(), &default_provider())
+            .map_err(|source| FileError::Key { file: file.into(), source })?;
+        Ok(Self { subject, chain, key })
+    }
+}
+
+const NO_CERTIFICATE: &str = "certificate: a peer's file has its chain and its key";
+const NO_KEY: &str = "private key, or one that is encrypted: put it behind the chain, in the same \
+                      file: `cat chain.pem key.pem > NAME.pem`";
+const ONE_KEY: &str = "single private key, but several: leave the one of its certificate";
+
+/// Reads the certificates of a file: those of the authorities that are trusted.
+///
+/// # Errors
+/// [`FileError`] if it cannot be read or has none.
+pub fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, FileError> {
+    let sections = sections(file)?.into_iter();
+    let sections = sections.filter(|(kind, _)| *kind == SectionKind::Certificate);
+    let found: Vec<_> = sections.map(|(_, der)| CertificateDer::from(der)).collect();
+    match found.is_empty() {
+        true => Err(FileError::Lacks { file: file.into(), what: "certificate" }),
+        false => Ok(found),
+    }
+}
+
+/// Reads the revocation lists of a file.
+///
+/// # Errors
+/// [`FileError`] if it cannot be read or has none.
+pub fn revocations(file: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, FileError> {
+    let sections = sections(file)?.into_iter();
+    let sections = sections.filter(|(kind, _)| *kind == SectionKind::Crl);
+    let found: Vec<_> = sections.map(|(_, der)| der.into()).collect();
+    match found.is_empty() {
+        true => Err(FileError::Lacks { file: file.into(), what: "revocation list (X509 CRL)" }),
+        false => Ok(found),
+    }
+}
+
+/// Reads the private key of a file that has it alone.
+pub(crate) fn key(file: &Path) -> Result<PrivateKeyDer<'static>, FileError> {
+    let mut keys =
+        sections(file)?.into_iter().filter_map(|(kind, der)| PrivateKeyDer::from_pem(kind, der));
+    keys.next().ok_or(FileError::Lacks { file: file.into(), what: "private key" })
+}
+
+/// What is in a file. One with a key that others may read is refused.
+fn sections(file: &Path) -> Result<Vec<(SectionKind, Vec<u8>)>, FileError> {
+    let (bytes, mode) = read(file)?;
+    let pem = |error: rustls::pki_types::pem::Error| FileError::Pem {
+        file: file.into(),
+        reason: error.to_string(),
+    };
+    let sections: Result<Vec<(SectionKind, Vec<u8>)>, _> =
+        PemObject::pem_slice_iter(&bytes).collect();
+    let sections = sections.map_err(pem)?;
+    let has_key =
+        sections.iter().any(|(kind, der)| PrivateKeyDer::from_pem(*kind, der.clone()).is_some());
+    match has_key && mode & 0o077 != 0 {
+        true => Err(FileError::Readable { file: file.into(), mode }),
+        false => Ok(sections),
+    }
+}
+
+/// A file's bytes, and the mode of what was read.
+fn read(file: &Path) -> Result<(Vec<u8>, u32), FileError> {
+    let io = |source| FileError::Io { file: file.into(), source };
+    let open = File::open(file).map_err(io)?;
+    let metadata = open.metadata().map_err(io)?;
+    if !metadata.is_file() || metadata.len() > MAX_FILE {
+        return Err(FileError::Size { file: file.into() });
+    }
+    let mut bytes = Vec::new();
+    open.take(MAX_FILE).read_to_end(&mut bytes).map_err(io)?;
+    Ok((bytes, metadata.mode() & 0o7777))
+}
