@@ -28,5 +28,6 @@ pub use link::{Link, identity};
 pub use outbox::{Leaves, Outbox, Overrun};
 pub use security::knock::{KNOCK, TokenError};
 pub use security::proof::{Proof, ProofError};
+pub use security::tls::chain::Chain;
 pub use security::tls::shake::TlsError;
 pub use stream::Stream;

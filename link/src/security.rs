@@ -90,7 +90,7 @@ pub enum SecurityError {
     NoPlace,
     /// Certificates cannot be used.
     #[error(transparent)]
-    Certificates(#[from] tls::files::FileError),
+    Certificates(#[from] dpfw_certs::files::FileError),
     /// TLS cannot be configured with them.
     #[error("{}: {what}", path.display())]
     Tls {

@@ -7,6 +7,7 @@
 //! files that cannot be used change nothing.
 
 use crate::security::SecurityError;
+use dpfw_certs::files::{self, Identity};
 use dpfw_certs::{CertRole, Subject};
 use dpfw_protocol::limits::HEARTBEAT;
 use rustls::client::WebPkiServerVerifier;
@@ -25,11 +26,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 pub(crate) mod chain;
-pub mod files;
 pub(crate) mod shake;
 mod words;
 
-pub use chain::Chain;
+pub(crate) use chain::Chain;
 pub(crate) use words::words;
 
 /// What is spoken within TLS (RFC 7301).
@@ -178,11 +178,9 @@ impl Configs {
             let path = path.to_owned();
             move |what: String| SecurityError::Tls { path, what }
         };
-        let (chain, key) = files::identity(&from.identity)?;
-        let subject = Subject::of(chain.first().map_or(&[], |first| first.as_ref()))
-            .map_err(|error| bad(&from.identity)(error.to_string()))?;
+        let Identity { subject, chain, key } = Identity::read(&from.identity)?;
         let mut roots = RootCertStore::empty();
-        for root in files::authorities(&from.authority)? {
+        for root in files::certificates(&from.authority)? {
             roots.add(root).map_err(|error| bad(&from.authority)(words(&error)))?;
         }
         let (roots, provider) = (Arc::new(roots), provider());
