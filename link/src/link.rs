@@ -76,9 +76,17 @@ impl Link {
         let Opened { halves, proof, token } = in_time(due, turn, stream.open()).await?;
         let mut inbox = Inbox::new(halves.reader, MAX_HELLO);
         let outbox = Outbox::new(halves.writer);
+        if let Err(error) = proof.may_be(ours.role.opposite()) {
+            let error = LinkError::from(error);
+            not_let_in(&outbox, &error);
+            return Err(error);
+        }
         if let Some((token, end)) = token {
             let knocked = in_time(due, turn, knocked(&mut inbox, &outbox, &token, &end)).await;
-            knocked.inspect_err(|error| not_let_in(&outbox, &end, error))?;
+            knocked.inspect_err(|error| match end {
+                End::Accepted => not_let_in(&outbox, error),
+                End::Dialled(_) => outbox.shut(),
+            })?;
         }
         let goodbye = Goodbye(outbox.clone());
         let shake = hands(&mut inbox, &outbox, ours, (*hears_first, *admit), &proof);
@@ -199,11 +207,10 @@ async fn knocked(
     }
 }
 
-/// Tells a peer without the token so, if it speaks dpfw at all; and nothing else.
-fn not_let_in(outbox: &Outbox, end: &End, error: &LinkError) {
-    let is_told =
-        matches!(error, LinkError::Token(_) | LinkError::Refused(_) | LinkError::SlowHandshake(_));
-    if let (End::Accepted, true, Some((code, reason))) = (end, is_told, error.goodbye()) {
+/// Tells a peer why it is not let in, if it speaks dpfw at all; and nothing else.
+fn not_let_in(outbox: &Outbox, error: &LinkError) {
+    let is_told = !matches!(error, LinkError::Hello(_));
+    if let (true, Some((code, reason))) = (is_told, error.goodbye()) {
         // A stream that is gone takes nothing.
         let _ = outbox.append(|queue| {
             queue.raw(&PREFACE);

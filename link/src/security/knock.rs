@@ -72,15 +72,18 @@ pub(crate) async fn dial(
 ) -> Result<(), LinkError> {
     let ours = nonce()?;
     say(outbox, &[&KNOCK, &ours]).await?;
-    let magic: [u8; KNOCK.len()] = hear(inbox).await?;
-    if magic == PREFACE {
+    let [first] = hear(inbox).await?;
+    if TLS_RECORDS.contains(&first) {
+        // Its alert is shorter than a knock.
+        return Err(TokenError::Encrypted.into());
+    }
+    let rest: [u8; KNOCK.len() - 1] = hear(inbox).await?;
+    let is = |magic: [u8; KNOCK.len()]| first == magic[0] && rest == magic[1..];
+    if is(PREFACE) {
         return Err(unasked(inbox).await);
     }
-    if magic != KNOCK {
-        return Err(match is_tls(&magic) {
-            true => TokenError::Encrypted.into(),
-            false => HelloError::NotDpfw.into(),
-        });
+    if !is(KNOCK) {
+        return Err(HelloError::NotDpfw.into());
     }
     let theirs: [u8; NONCE] = hear(inbox).await?;
     let shown = blake3::Hash::from_bytes(hear::<HASH>(inbox).await?);
@@ -115,10 +118,8 @@ pub(crate) async fn accept(
     Ok(())
 }
 
-/// Whether these may be the first bytes of a TLS record: an alert, or a handshake.
-fn is_tls(bytes: &[u8; KNOCK.len()]) -> bool {
-    matches!(bytes, [0x15 | 0x16, 0x03, ..])
-}
+/// With which a record of TLS begins that a listener may send first: an alert, or a handshake.
+const TLS_RECORDS: [u8; 2] = [0x15, 0x16];
 
 /// A listener without a token speaks first: it says hello, or why it does not.
 async fn unasked(inbox: &mut Inbox) -> LinkError {

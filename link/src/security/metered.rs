@@ -92,3 +92,36 @@ impl AsyncWrite for Metered {
         self.stream.is_write_vectored()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn so_much_is_read_and_no_more_before_it_is_opened() -> io::Result<()> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let (mut peer, accepted) =
+            tokio::try_join!(TcpStream::connect(address), listener.accept())?;
+        let mut metered = Metered::new(accepted.0);
+        let flood = async {
+            peer.write_all(&[7; MAX_TLS + 5]).await?;
+            peer.shutdown().await
+        };
+        let take = async {
+            let mut all = vec![0; MAX_TLS];
+            metered.read_exact(&mut all).await?;
+            let error = metered.read(&mut all).await.expect_err("it is too much");
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+            assert!(error.to_string().contains("more than 65536 bytes"), "{error}");
+            metered.open();
+            metered.read_to_end(&mut all).await
+        };
+        let (flood, rest) = tokio::join!(flood, take);
+        flood?;
+        assert_eq!(rest?, 5);
+        Ok(())
+    }
+}

@@ -1,8 +1,7 @@
 //! What is known of a peer, and how.
 
-use crate::error::LinkError;
 use crate::security::tls::Chain;
-use dpfw_certs::Subject;
+use dpfw_certs::{CertRole, Subject};
 use dpfw_protocol::hello::{Hello, Role};
 use std::fmt;
 
@@ -27,14 +26,14 @@ pub enum Proof {
 #[non_exhaustive]
 pub enum ProofError {
     /// Another role.
-    #[error("the certificate of {name} is a {theirs}'s, and the peer says that it is a {said}")]
+    #[error("the certificate of {name} is for a {theirs}, and links here are to {wanted}s")]
     Role {
         /// Whose it is.
         name: String,
         /// What it is for.
-        theirs: String,
-        /// What the peer said.
-        said: Role,
+        theirs: CertRole,
+        /// What is at the other end of every link of this side.
+        wanted: Role,
     },
     /// A namespace that its certificate does not name.
     #[error(
@@ -60,20 +59,29 @@ impl Proof {
         }
     }
 
+    /// Whether the peer may be at the other end of a link, before anything is said to it.
+    pub(crate) fn may_be(&self, wanted: Role) -> Result<(), ProofError> {
+        match self.subject() {
+            Some(subject) if !subject.role.may_be(wanted) => Err(ProofError::Role {
+                name: subject.name.to_string(),
+                theirs: subject.role,
+                wanted,
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// Holds a hello against what was proved; the name becomes the one that was.
-    pub(crate) fn hold(&self, hello: &mut Hello) -> Result<(), LinkError> {
+    pub(crate) fn hold(&self, hello: &mut Hello) -> Result<(), ProofError> {
         let Some(subject) = self.subject() else { return Ok(()) };
         let name = subject.name.to_string();
-        if !subject.role.may_be(hello.role) {
-            let theirs = subject.role.to_string();
-            return Err(ProofError::Role { name, theirs, said: hello.role }.into());
-        }
+        self.may_be(hello.role)?;
         // A slave's namespace is its master's, which the slave looks at.
         if hello.role == Role::Master && !subject.may_use(&hello.namespace) {
             let namespace = hello.namespace.to_string();
             let all: Vec<_> = subject.namespaces.iter().map(ToString::to_string).collect();
             let allowed = if all.is_empty() { "default".into() } else { all.join(", ") };
-            return Err(ProofError::Namespace { name, namespace, allowed }.into());
+            return Err(ProofError::Namespace { name, namespace, allowed });
         }
         hello.peer = subject.name.clone();
         Ok(())
