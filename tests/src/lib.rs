@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod certs;
 pub mod fleet;
 pub mod hostile;
 pub mod knock;

@@ -66,6 +66,7 @@ mod system {
     mod residents_moving;
     mod residents_order;
     mod sandboxes;
+    mod security;
     mod store;
     mod store_terms;
     mod store_watches;

@@ -17,6 +17,7 @@ mod new;
 mod programs;
 mod resident;
 mod run;
+mod security;
 mod slave;
 mod store;
 mod watch;

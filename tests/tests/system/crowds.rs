@@ -59,8 +59,8 @@ async fn f45_a_handshake_byte_by_byte_has_no_more_time() -> Result<()> {
     let scene = Scene::start().await?;
     // The whole hello would take some ten seconds.
     let proxy = Proxy::before(&scene.pair.address)?;
-    proxy.there().throttle(20);
     let mut wire = Wire::dial(proxy.address()).await?;
+    proxy.there().throttle(20);
     wire.raw(&hello(Role::Master, "slow")?.to_bytes()?).await?;
     wire.preface().await?;
     let closed = wire.closed().await?.context("closed in silence")?;

@@ -1,0 +1,136 @@
+//! Masters and slaves over TLS: who may do what, and who is called what.
+
+use super::stage::unharmed;
+use anyhow::{Context, Result};
+use dpfw::security::{CertRole, Security};
+use dpfw::{Master, Namespace, Slave};
+use dpfw_protocol::limits::{HANDSHAKE, MAX_HANDSHAKES};
+use dpfw_test_tasks::add;
+use dpfw_tests::certs::Place;
+use dpfw_tests::fleet::{cache, listening};
+use dpfw_tests::proxy::Proxy;
+use dpfw_tests::wait::{until, within};
+use std::collections::VecDeque;
+use std::time::Instant;
+use tokio::net::TcpStream;
+
+/// A slave over TLS, with a name that nobody proves.
+async fn slave(security: Security) -> Result<(Slave, String)> {
+    listening(Slave::builder().slots(1).cache(cache()?).security(security)).await
+}
+
+async fn master(security: Security, address: &str) -> Result<Master> {
+    let master = Master::builder().security(security).slave(address).dial_tries(Some(1)).build();
+    Ok(within("the link", master).await??)
+}
+
+#[tokio::test]
+async fn tasks_run_over_tls_and_peers_are_called_what_their_certificates_say() -> Result<()> {
+    let place = Place::new()?;
+    let (slave, address) = slave(place.peer(CertRole::Slave, "slave-1")?).await?;
+    let master = master(place.peer(CertRole::Master, "master-1")?, &address).await?;
+    let mut sum = master.dispatch(add::call(2, 3));
+    assert_eq!(within("the sum", &mut sum).await??, 5);
+    let receipt = sum.receipt().context("it has run")?;
+    assert_eq!((receipt.slave.as_str(), slave.name().as_str()), ("slave-1", "slave-1"));
+    let linked = master.slaves().pop().context("it is linked")?;
+    linked.store().put("key", &1).await?;
+    let entry = linked.store().list("key").await?.pop().context("it is there")?;
+    assert_eq!(entry.owner.to_string(), "master-1");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_master_that_listens_takes_slaves_alone() -> Result<()> {
+    let place = Place::new()?;
+    let builder = Master::builder().security(place.peer(CertRole::Master, "master-1")?);
+    let running = within("the port", builder.listen("127.0.0.1:0").build_listening()).await??;
+    let address = running.listening[0].to_string();
+    let slave = Slave::builder().slots(1).cache(cache()?);
+    let slave = slave.security(place.peer(CertRole::Slave, "slave-1")?).build()?;
+    slave.dial(dpfw::Dial::new(&address));
+    unharmed(&running.master).await?;
+    let error = self::master(place.peer(CertRole::Master, "master-2")?, &address).await;
+    let error = format!("{:#}", error.err().context("it is linked")?);
+    assert!(error.contains("is for a master, and links here are to slaves"), "{error}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn masters_see_the_namespaces_that_their_certificates_name_and_no_others() -> Result<()> {
+    let place = Place::new()?;
+    let (_slave, address) = slave(place.peer(CertRole::Slave, "slave-1")?).await?;
+    let of = |name: &str, namespaces: &[&str]| place.member(CertRole::Master, name, namespaces);
+    let a = master(of("a", &["team-a"])?, &address).await?;
+    let b = master(of("b", &["team-b"])?, &address).await?;
+    let store =
+        |master: &Master| Ok::<_, anyhow::Error>(master.slaves().pop().context("linked")?.store());
+    // The one that is named is used without a word.
+    store(&a)?.put("key", &"a").await?;
+    assert!(store(&b)?.list("").await?.is_empty());
+    assert_eq!(store(&b)?.get::<String>("key").await?, None);
+    let friend = master(of("c", &["team-a"])?, &address).await?;
+    assert_eq!(store(&friend)?.get::<String>("key").await?.as_deref(), Some("a"));
+    // Asked for by name, another's is refused.
+    let builder = Master::builder().security(of("d", &["team-b", "team-c"])?);
+    let builder = builder.namespace(Namespace::new("team-a")?).slave(&address).dial_tries(Some(1));
+    let master = within("the refusal", builder.background().build()).await??;
+    let error = within("the end", master.dispatch(add::call(1, 1))).await?;
+    assert!(error.is_err(), "it is linked");
+    Ok(())
+}
+
+#[tokio::test]
+async fn f45_a_slow_handshake_of_tls_has_no_more_time() -> Result<()> {
+    let place = Place::new()?;
+    let (_slave, address) = slave(place.peer(CertRole::Slave, "slave-1")?).await?;
+    let friend = master(place.peer(CertRole::Master, "m1")?, &address).await?;
+    let proxy = Proxy::before(&address)?;
+    proxy.there().throttle(1);
+    let start = Instant::now();
+    let slow = master(place.peer(CertRole::Master, "m2")?, proxy.address()).await;
+    assert!(slow.is_err(), "a byte a second is a handshake");
+    assert!(start.elapsed() >= HANDSHAKE);
+    unharmed(&friend).await
+}
+
+#[tokio::test]
+async fn f57_thousands_of_connections_that_speak_no_tls() -> Result<()> {
+    let place = Place::new()?;
+    let (_slave, address) = slave(place.peer(CertRole::Slave, "slave-1")?).await?;
+    let friend = master(place.peer(CertRole::Master, "m1")?, &address).await?;
+    let mut open = VecDeque::new();
+    for n in 0..3_000 {
+        open.push_back(TcpStream::connect(&address).await?);
+        if n % 1000 == 500 {
+            unharmed(&friend).await?;
+            unharmed(&master(place.peer(CertRole::Master, &format!("n{n}"))?, &address).await?)
+                .await?;
+        }
+        if open.len() > MAX_HANDSHAKES + 100 {
+            let mut oldest = open.pop_front().context("there are some")?;
+            let mut said = Vec::new();
+            // A reset is an end as well.
+            let read = tokio::io::AsyncReadExt::read_to_end(&mut oldest, &mut said);
+            let _ = within("the oldest to be ended", read).await?;
+            assert!(said.is_empty(), "it was told {said:?}");
+        }
+    }
+    unharmed(&friend).await
+}
+
+#[tokio::test]
+async fn f06_bytes_that_somebody_changed_end_the_link_and_no_task() -> Result<()> {
+    let place = Place::new()?;
+    let (_slave, address) = slave(place.peer(CertRole::Slave, "slave-1")?).await?;
+    let proxy = Proxy::before(&address)?;
+    let builder = Master::builder().security(place.peer(CertRole::Master, "m1")?);
+    let builder = builder.slave(proxy.address()).dial_pause(std::time::Duration::from_millis(20));
+    let master = within("the link", builder.build()).await??;
+    unharmed(&master).await?;
+    let before = proxy.connections();
+    proxy.there().flip(20, 0x10);
+    // It is refused as a whole, and the task is done over a new link.
+    assert_eq!(within("the sum", master.dispatch(add::call(2, 3))).await??, 5);
+    until("a new link", async || Ok(proxy.connections() > before)).await
+}
