@@ -110,6 +110,15 @@ pub(crate) const SLAVES: &str = after![
 ];
 pub(crate) const DRAIN: &str =
     after!["dpfw drain --slave 127.0.0.1:10000", "dpfw drain --slave 127.0.0.1:10000 --wait",];
+pub(crate) const CERTS: &str = after![
+    "dpfw certs init certs",
+    "dpfw certs issue --role slave --name slave-1 --san slave-1.example.org --san 10.0.0.7",
+    "dpfw certs issue --role master --name batch --namespace team-a --days 30",
+    "dpfw certs renew slave-1",
+    "dpfw certs revoke slave-1",
+    "dpfw certs show",
+    "dpfw certs show certs/slave-1.pem",
+];
 pub(crate) const COMPLETIONS: &str = after![
     "dpfw completions bash > ~/.local/share/bash-completion/completions/dpfw",
     "dpfw completions zsh > ~/.zfunc/_dpfw",
@@ -153,6 +162,7 @@ mod tests {
             RESIDENT,
             SLAVES,
             DRAIN,
+            CERTS,
             COMPLETIONS,
             MAN,
         ];

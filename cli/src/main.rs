@@ -10,6 +10,7 @@
 mod address;
 mod advice;
 mod build;
+mod certs;
 mod complete;
 mod drain;
 mod escape;
@@ -72,6 +73,7 @@ enum Command {
     Resident(Box<resident::ResidentCommand>),
     Slaves(slaves::Slaves),
     Drain(drain::DrainCommand),
+    Certs(certs::CertsCommand),
     Completions(complete::Completions),
     Man(complete::Man),
 }
@@ -128,6 +130,7 @@ fn dispatch(command: &Command, screen: &Screen) -> Result<u8, Failure> {
             Command::Resident(resident) => resident.run(screen).await,
             Command::Slaves(slaves) => slaves.run(screen).await,
             Command::Drain(drain) => drain.run(screen).await,
+            Command::Certs(certs) => certs.run(screen),
             Command::Completions(completions) => completions.run(),
             Command::Man(man) => man.run(screen),
         };

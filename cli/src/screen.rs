@@ -40,6 +40,11 @@ impl Screen {
         Self { bar: Arc::default(), form, look }
     }
 
+    /// Who reads it.
+    pub(crate) fn form(&self) -> Form {
+        self.form
+    }
+
     /// Whether a program reads what is written.
     pub(crate) fn is_json(&self) -> bool {
         self.form == Form::Json

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod certs;
 mod each;
 mod exec;
 mod forms;
