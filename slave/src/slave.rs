@@ -5,6 +5,7 @@ use crate::core::Core;
 use crate::drain::{Drained, drain};
 use crate::session::serve;
 use crate::slot::Slot;
+use crate::standing::Standing;
 use dpfw_link::address::Network;
 use dpfw_link::dial::{Dial, DialError};
 use dpfw_link::gate::{Gate, Handshakes, Turn};
@@ -159,7 +160,8 @@ async fn accept(core: Arc<Core>, hello: Arc<Hello>, listener: Listener) {
 async fn meet(core: Arc<Core>, hello: &Hello, stream: Stream, turn: Option<Turn>) -> Met {
     let peer = stream.peer().to_owned();
     let link = {
-        let admit = |theirs: &Hello| core.may_link(&theirs.identity());
+        let admit =
+            |theirs: &Hello| core.may_link(&theirs.identity(), &Standing::said(theirs).principal);
         // A slave that is full listens first: the master may have an older session here.
         let mut gate = Gate { hears_first: core.is_full(), admit: &admit, turn };
         Link::establish_at(stream, hello, &mut gate).await
@@ -167,7 +169,8 @@ async fn meet(core: Arc<Core>, hello: &Hello, stream: Stream, turn: Option<Turn>
     match link {
         Ok(link) => {
             let master = link.theirs.identity();
-            Met::Linked(master, serve(core, link).await)
+            let standing = Standing::said(&link.theirs);
+            Met::Linked(master, serve(core, link, standing).await)
         }
         Err(error) => {
             tracing::warn!(%peer, %error, "no link");
