@@ -131,19 +131,6 @@ impl Subject {
         let validity = Validity::of(&certificate)?;
         Ok(Self { role, name, namespaces, validity, serial: Serial::of(&certificate)? })
     }
-
-    /// Whether the peer may use a namespace.
-    pub fn may_use(&self, namespace: &Namespace) -> bool {
-        match self.namespaces.is_empty() {
-            true => *namespace == Namespace::default(),
-            false => self.namespaces.contains(namespace),
-        }
-    }
-
-    /// Where the peer's keys live unless it asks for another one of its namespaces: the first.
-    pub fn home(&self) -> Namespace {
-        self.namespaces.first().cloned().unwrap_or_default()
-    }
 }
 
 impl Serial {

@@ -32,6 +32,7 @@ pub(crate) fn on(cause: &Cause) -> Option<String> {
         }
         Cause::InitFailed { .. } => "`dpfw image build --afresh` runs the init again",
         Cause::ImageGone { .. } => "`dpfw image list` shows which images a slave has",
+        Cause::NotAllowed { .. } => "`dpfw certs show` shows which role a certificate has",
         Cause::Draining => "try it with another slave (--slave)",
         Cause::NoSlaves
         | Cause::SlaveLost { .. }

@@ -97,12 +97,21 @@ pub(crate) struct LimitOptions {
     /// Attempts that wait for a slot
     #[arg(long, value_name = "N", default_value_t = DEFAULTS.queued)]
     queued: usize,
+    /// Attempts, calls and requests of one master that are not over, in all of its sessions
+    #[arg(long, value_name = "N", default_value_t = DEFAULTS.attempts)]
+    attempts: usize,
+    /// Bytes of results and values that may wait for one master, in equal parts for its sessions
+    #[arg(long, value_name = "SIZE", default_value_t = Size(DEFAULTS.unsent as u64))]
+    unsent: Size,
     /// Sandboxes that may wait without a slot, at once: of programs, and of tasks that wait
     #[arg(long, value_name = "N", default_value_t = DEFAULTS.sandboxes)]
     sandboxes: usize,
     /// Residents at once; fewer where the system has not the mappings (vm.max_map_count)
     #[arg(long, value_name = "N", default_value_t = DEFAULTS.residents)]
     residents: usize,
+    /// Watches of the keyed store at once
+    #[arg(long, value_name = "N", default_value_t = DEFAULTS.watches)]
+    watches: usize,
     /// Modules in memory at once
     #[arg(long, value_name = "N", default_value_t = DEFAULTS.modules)]
     modules: usize,
@@ -137,8 +146,11 @@ impl LimitOptions {
         limits.store_bytes = self.store_bytes.0;
         limits.store_entries = self.store_entries;
         limits.queued = self.queued;
+        limits.attempts = self.attempts;
+        limits.unsent = usize::try_from(self.unsent.0).unwrap_or(usize::MAX);
         limits.sandboxes = self.sandboxes;
         limits.residents = self.residents;
+        limits.watches = self.watches;
         limits.modules = self.modules;
         limits.links = self.links;
         limits

@@ -6,6 +6,7 @@
 //! takes a moment, one that is drawn out to keep others away takes as long as it may.
 
 use crate::error::LinkError;
+use crate::security::proof::Proof;
 use dpfw_protocol::hello::Hello;
 use dpfw_protocol::limits::{MAX_HANDSHAKES, MAX_HANDSHAKES_FROM};
 use std::collections::{HashMap, VecDeque};
@@ -13,8 +14,9 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
-/// Says whether a peer may have a link; the error tells it why not.
-pub type Admit<'a> = &'a (dyn Fn(&Hello) -> Result<(), LinkError> + Send + Sync);
+/// Says whether a peer may have a link, by what it says of itself and how that was proved; the
+/// error tells it why not.
+pub type Admit<'a> = &'a (dyn Fn(&Hello, &Proof) -> Result<(), LinkError> + Send + Sync);
 
 /// What is decided at one handshake.
 pub struct Gate<'a> {
@@ -30,7 +32,7 @@ pub struct Gate<'a> {
 impl Gate<'_> {
     /// Lets everybody in.
     pub fn open() -> Self {
-        Self { hears_first: false, admit: &|_| Ok(()), turn: None }
+        Self { hears_first: false, admit: &|_, _| Ok(()), turn: None }
     }
 }
 

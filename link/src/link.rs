@@ -164,7 +164,7 @@ async fn hands(
     let hear = async {
         let (mut theirs, version) = hear(inbox, ours).await?;
         proof.hold(&mut theirs)?;
-        admit(&theirs)?;
+        admit(&theirs, proof)?;
         Ok((theirs, version))
     };
     if hears_first {

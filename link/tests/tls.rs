@@ -9,7 +9,7 @@ use dpfw_link::gate::Gate;
 use dpfw_link::listen::Listener;
 use dpfw_link::security::{Security, SecurityError, Tls, TlsFiles};
 use dpfw_link::{Link, LinkError, Proof};
-use dpfw_protocol::hello::{Hello, Namespace, Role};
+use dpfw_protocol::hello::{Hello, Role};
 use dpfw_protocol::limits::PROTOCOL;
 use kit::hello;
 use std::error::Error;
@@ -205,37 +205,6 @@ async fn f44_a_slave_that_the_name_is_not_of_is_not_believed() -> Outcome {
     let (ours, theirs) = refused(&port, &place.peer(CertRole::Master, "master-1")?).await?;
     assert!(ours.contains("does not name the host that was dialled"), "{ours}");
     assert!(!theirs.is_empty());
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_namespace_that_the_certificate_does_not_name_is_refused_by_name() -> Outcome {
-    let place = Place::new()?;
-    let port = Port::open(&place.peer(CertRole::Slave, "slave-1")?).await?;
-    let namespaces = vec![Namespace::new("team-a")?, Namespace::new("team-b")?];
-    let request = Request { namespaces, ..Request::new(CertRole::Master, "master-1") };
-    let master = place.security(place.authority.issue(&request)?.file)?;
-    for (namespace, is_named) in [("team-b", true), ("default", false), ("team-c", false)] {
-        let namespace = Namespace::new(namespace)?;
-        let ours = Hello { namespace, ..hello(Role::Master, PROTOCOL)? };
-        let (ours, theirs) = tokio::join!(dial(&port.address, &master, &ours), port.meet());
-        assert_eq!(theirs.is_ok(), is_named, "{theirs:?}");
-        if let Err(error) = theirs {
-            assert!(error.to_string().contains("use one of: team-a, team-b"), "{error}");
-            // Nothing else is told.
-            let error = match ours {
-                Err(error) => error,
-                // The slave's hello was there first; then the reason.
-                Ok(mut link) => loop {
-                    match link.inbox.fill().await {
-                        Ok(()) => while link.inbox.next_frame()?.is_some() {},
-                        Err(error) => break error,
-                    }
-                },
-            };
-            assert!(!error.to_string().is_empty());
-        }
-    }
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use dpfw_dispatch::{Loss, SlaveId};
 use dpfw_link::dial::{DialError, Dialler};
 use dpfw_link::gate::{Gate, Handshakes, Turn};
 use dpfw_link::listen::Listener;
-use dpfw_link::{Link, LinkError, Stream};
+use dpfw_link::{Link, LinkError, Proof, Stream};
 use dpfw_protocol::hello::Hello;
 use dpfw_protocol::ids::SessionId;
 use dpfw_protocol::limits::{MAX_HANDSHAKES, MAX_NAME};
@@ -160,7 +160,7 @@ impl Sources {
     /// Serves a slave that dialled, unless there are too many.
     async fn accepted(&self, stream: Stream, turn: Turn, is_full: bool) {
         let address = stream.peer().to_owned();
-        let admit = |_: &Hello| match is_full {
+        let admit = |_: &Hello, _: &Proof| match is_full {
             false => Ok(()),
             true => Err(LinkError::Refused("busy: the master has too many links".into())),
         };

@@ -235,6 +235,12 @@ pub enum Cause {
         /// What is the matter with the slave's disk.
         what: Storage,
     },
+    /// Whoever asked may not: it may look, for instance, and not dispatch.
+    #[error("not allowed: {what}")]
+    NotAllowed {
+        /// What may not be done, and by whom it may.
+        what: String,
+    },
     /// The master was shut down.
     #[error("the master was shut down")]
     Shutdown,
@@ -374,6 +380,7 @@ impl Cause {
             Self::ResidentMoved { .. } => 45,
             Self::ResidentTwice { .. } => 46,
             Self::Storage { .. } => 47,
+            Self::NotAllowed { .. } => 48,
             Self::Unknown { code, .. } => *code,
         }
     }

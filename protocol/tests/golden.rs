@@ -215,6 +215,7 @@ fn to_masters() -> Vec<Golden> {
         golden("done and kept", 4, values::done_kept(), b"", v1!("done_kept")),
         golden("located", OTHERS + 4, values::located(), b"", v1!("located")),
         golden("failed", 1, values::failed(), b"", v1!("failed")),
+        golden("not allowed", 1, values::not_allowed(), b"", v1!("failed_not_allowed")),
         golden("returned", 0, values::returned(), b"", v1!("returned")),
         golden("log", 1, values::log(), b"", v1!("log")),
         golden("progress", 1, Progress { done: 3, total: 10 }, b"", v1!("progress")),

@@ -11,10 +11,12 @@ use crate::module::code::{CodeId, Wanted};
 use crate::module::image::{self, Source};
 use crate::module::load::{Loaded, Modules, Release};
 use crate::pacer::{Pacer, TICK};
+use crate::principals::Principals;
 use crate::queue::{Queue, Released, Reservation, Wished};
 use crate::relief::Relief;
 use crate::residents::Residents;
 use crate::session::{Session, give_back, refuse, tell_reserved};
+use crate::shares::Supply;
 use crate::store::{DirectoryError, Store};
 use crate::watch::{Seen, Watch};
 use dpfw_protocol::attempts::AttemptSet;
@@ -26,7 +28,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::path::Path;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
@@ -46,8 +48,11 @@ pub(crate) struct Core {
     pub(crate) residents: Residents,
     pub(crate) started: Instant,
     pub(crate) drain: Drain,
-    /// Bytes of arguments of the attempts that are not over.
-    pub(crate) held: Arc<AtomicU64>,
+    pub(crate) principals: Principals,
+    /// Bytes of arguments of the attempts that are not over, and of payloads that arrive.
+    pub(crate) held: Arc<Supply>,
+    /// Watches of the store.
+    pub(crate) watched: Arc<Supply>,
     /// For payloads that arrive.
     pub(crate) buffers: Recycler,
     watches: Vec<Arc<Watch>>,
@@ -80,12 +85,14 @@ impl Core {
             pacer: Pacer::new()?,
             store: Store::new(&limits),
             claims: Claims::default(),
-            fibers: Fibers::default(),
+            fibers: Fibers::new(&limits),
             relief: Relief::default(),
             residents: Residents::new(&limits),
             started: Instant::now(),
             drain: Drain::default(),
-            held: Arc::default(),
+            principals: Principals::default(),
+            held: Supply::new(limits.held()),
+            watched: Supply::new(limits.watches as u64),
             buffers: Recycler::default(),
             watches: (0..slots).map(|_| Arc::default()).collect(),
             modules: OnceLock::new(),

@@ -7,6 +7,11 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// Limits of a slave, each with a name that its error carries.
+///
+/// What there is one of for all masters (sandboxes, residents, watches, modules, links, bytes of
+/// arguments, of modules that are being made) is shared: one that is alone may have
+/// eight ninths of it, and whoever comes beside it finds something, whatever the others do. A master
+/// is known by its name, however many links it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
@@ -55,8 +60,15 @@ pub struct Limits {
     pub store_bytes: u64,
     /// `entries of the store`: entries of the keyed store.
     pub store_entries: u64,
-    /// Attempts that wait for a slot, of all sessions together.
+    /// Attempts that wait for a slot, of all sessions together. When they are so many, a master
+    /// of which few wait still gets in.
     pub queued: usize,
+    /// `attempts`: attempts, calls of residents and requests of one master, in all of its sessions
+    /// together, that are not over.
+    pub attempts: usize,
+    /// `unsent`: bytes of results and values that may wait for one master, in equal parts for its
+    /// sessions. While more do, nothing of that session starts.
+    pub unsent: usize,
     /// `sandboxes`: sandboxes that may wait without a slot, at once: of WASI programs, and of
     /// tasks whose module imports a call that waits. Those beyond them begin when one is given
     /// back.
@@ -64,9 +76,11 @@ pub struct Limits {
     /// `residents`: residents at once. There are fewer where the system has no mappings for so
     /// many.
     pub residents: usize,
-    /// Modules in memory at once.
+    /// `watches`: watches of the keyed store at once.
+    pub watches: usize,
+    /// `modules`: modules and images in memory at once.
     pub modules: usize,
-    /// Links at once.
+    /// `links`: links at once.
     pub links: usize,
 }
 
@@ -109,10 +123,15 @@ impl Default for Limits {
             store_bytes: 1 << 30,
             store_entries: 1_000_000,
             queued: 64 * 1024,
+            // One master may fill the queue, from as many processes as it likes.
+            attempts: 64 * 1024,
+            unsent: 256 << 20,
             // Each has some tens of mappings, and the memory that it touches.
             sandboxes: 256,
             // What the mappings that a Linux process may have unless told otherwise are enough for.
             residents: 10_000,
+            // Each is looked at at every write.
+            watches: 4096,
             modules: 1024,
             links: 1024,
         }
@@ -131,6 +150,24 @@ pub(crate) struct Granted {
 }
 
 impl Limits {
+    /// Bytes of arguments, and of payloads that arrive, that the slave holds for all masters: what
+    /// one may have is twice the largest arguments or image.
+    pub(crate) fn held(&self) -> u64 {
+        let twice = self.most_arriving();
+        twice.saturating_add(twice / 8)
+    }
+
+    /// Bytes that may be arriving at once in one session.
+    pub(crate) fn most_arriving(&self) -> u64 {
+        self.arguments.max(self.of_images().module).saturating_mul(2)
+    }
+
+    /// Bytes that may wait to be made into code, of all masters together: any one thing fits.
+    pub(crate) fn making(&self) -> u64 {
+        let largest = self.module.saturating_add(self.arguments.max(self.image_memory));
+        largest.max(1 << 30)
+    }
+
     /// What an image that was sent is held against: it is a module with more data in it.
     pub(crate) fn of_images(&self) -> Self {
         let most = self.image_memory;
@@ -226,6 +263,9 @@ impl Limits {
             ("image building", self.image_building, some.clone()),
             ("queued attempts", self.queued as u64, some.clone()),
             ("sandboxes", self.sandboxes as u64, 1..=MOST_SANDBOXES),
+            ("attempts", self.attempts as u64, some.clone()),
+            ("unsent", self.unsent as u64, some.clone()),
+            ("watches", self.watches as u64, 0..=u64::MAX),
             ("residents", self.residents as u64, 0..=MOST_RESIDENTS),
             ("modules", self.modules as u64, some),
             ("links", self.links as u64, 1..=MOST_LINKS),
@@ -300,6 +340,8 @@ mod tests {
             (Limits { image_building: 0, ..d }, "image building"),
             (Limits { queued: 0, ..d }, "queued attempts"),
             (Limits { sandboxes: 0, ..d }, "sandboxes"),
+            (Limits { attempts: 0, ..d }, "attempts"),
+            (Limits { unsent: 0, ..d }, "unsent"),
             (Limits { modules: 0, ..d }, "modules"),
             (Limits { links: 0, ..d }, "links"),
             (Limits { links: usize::MAX, ..d }, "links"),

@@ -10,6 +10,7 @@ pub(crate) mod image;
 pub(crate) mod load;
 pub(crate) mod loader;
 mod offers;
+mod owners;
 pub(crate) mod snapshot;
 mod waiting;
 pub(crate) mod warm;

@@ -1,7 +1,10 @@
 //! The attempts that wait for a slot, and who may have one.
 //!
-//! Owns: a lane for each session, served in turn, so that a master with a long queue does
-//! not hold up another; the reservation of all slots (`reserve`); who sleeps until there is work.
+//! Owns: a row for each principal, and in it a lane for each of its sessions; the reservation of
+//! all slots (`reserve`); who sleeps until there is work. A free slot goes to the principal that is
+//! in the fewest, of several to the one that had its last turn before the others, and within it to
+//! its sessions in turn. So a master with a long queue, with long tasks or with many processes does
+//! not hold up another.
 //! Does not: know sandboxes; who is not admitted for want of one waits here until one is given back.
 //! Invariants: while a session holds or awaits the reservation no other session's attempt
 //! starts, and of those that waited none goes on but to build what others wait for; the queue is
@@ -13,12 +16,15 @@ use crate::residents::Resident;
 use crate::session::Session;
 use dpfw_protocol::ids::AttemptId;
 use lane::Lane;
+use row::Row;
 use std::collections::VecDeque;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
 mod lane;
 mod reserve;
+mod row;
 
 pub(crate) use reserve::{Released, Reservation, Wished};
 
@@ -32,7 +38,10 @@ pub(crate) struct Queue {
 
 #[derive(Debug, Default)]
 struct Inner {
-    lanes: VecDeque<Lane>,
+    /// Whose turn it is next first.
+    rows: VecDeque<Row>,
+    /// Of the last row that became empty, so that the next one need not have its own made.
+    spare: VecDeque<Lane>,
     len: usize,
     woken: usize,
     /// The sessions whose attempts hold a slot: as many entries as slots at most.
@@ -99,8 +108,14 @@ pub(crate) enum Entering<'a> {
 /// An attempt that is held back for want of a sandbox.
 pub(crate) type Held = (Arc<Session>, AttemptId);
 
-/// When the queue is full, a session with less than this part of it still gets in.
+/// Where as many wait as may, a principal with less than this part of them still gets in.
 const SHARE: usize = 64;
+
+/// Whether nobody more of one may wait of whom `own` do, where `len` of `most` wait: one master
+/// cannot fill it for all.
+pub(crate) fn is_full(len: usize, most: usize, own: impl FnOnce() -> usize) -> bool {
+    len >= most && (len >= 2 * most || own() >= most / SHARE)
+}
 
 impl Queue {
     /// A queue of at most `most` jobs.
@@ -116,9 +131,8 @@ impl Queue {
     /// longer, so that one master cannot fill it for all.
     pub(crate) fn push(&self, job: Job) -> Result<(), Box<Job>> {
         let mut inner = self.lock();
-        let is_full = inner.len >= self.most
-            && (inner.len >= 2 * self.most || inner.waiting(&job.session) >= self.most / SHARE);
-        if inner.stopped || is_full {
+        let own = || inner.waiting(&job.session);
+        if inner.stopped || is_full(inner.len, self.most, own) {
             return Err(Box::new(job));
         }
         inner.push(job);
@@ -176,7 +190,7 @@ impl Queue {
     /// What jobs were held back for may be there now.
     pub(crate) fn vacated(&self) {
         let mut inner = self.lock();
-        let held = inner.lanes.iter_mut().filter(|lane| lane.holds_back());
+        let held = inner.lanes_mut().filter(|lane| lane.holds_back());
         if held.map(Lane::unbar).count() > 0 {
             self.wake(inner);
         }
@@ -184,14 +198,15 @@ impl Queue {
 
     /// Whether jobs are held back.
     pub(crate) fn holds_back(&self) -> bool {
-        self.lock().lanes.iter().any(Lane::holds_back)
+        self.lock().lanes().any(Lane::holds_back)
     }
 
     /// Takes those out that are held back.
     pub(crate) fn take_held(&self) -> Vec<Job> {
         let mut inner = self.lock();
-        let held: Vec<_> = inner.lanes.iter_mut().flat_map(Lane::take_held).collect();
-        inner.lanes.retain(|lane| !lane.is_empty());
+        let held: Vec<_> = inner.lanes_mut().flat_map(Lane::take_held).collect();
+        inner.rows.iter_mut().for_each(|row| row.lanes.retain(|lane| !lane.is_empty()));
+        inner.rows.retain(|row| !row.lanes.is_empty());
         inner.len -= held.len();
         held
     }
@@ -241,6 +256,7 @@ impl Queue {
         let mut inner = self.lock();
         if let Some(at) = inner.running.iter().position(|s| Arc::ptr_eq(s, session)) {
             inner.running.swap_remove(at);
+            session.holdings.slots.fetch_sub(1, Relaxed);
         }
         Freed { granted: inner.grant(), waiting: inner.len + inner.woken > 0 }
     }
@@ -248,20 +264,14 @@ impl Queue {
     /// The session's attempts that have not started.
     pub(crate) fn unstarted(&self, session: &Arc<Session>) -> Vec<AttemptId> {
         let inner = self.lock();
-        let lane = inner.lane(session).map(|at| &inner.lanes[at]);
+        let lane = inner.lane(session).map(|(row, at)| &inner.rows[row].lanes[at]);
         lane.map_or_else(Vec::new, |lane| lane.attempts().collect())
     }
 
     /// Takes the session's unstarted attempts out that are named.
     pub(crate) fn take(&self, session: &Arc<Session>, attempts: &[AttemptId]) -> Vec<Job> {
         let mut inner = self.lock();
-        let Some(at) = inner.lane(session) else {
-            return Vec::new();
-        };
-        let taken = inner.lanes[at].take(attempts);
-        if inner.lanes[at].is_empty() {
-            inner.lanes.remove(at);
-        }
+        let taken = inner.take_from(session, |lane| lane.take(attempts)).unwrap_or_default();
         inner.len -= taken.len();
         taken
     }
@@ -269,13 +279,7 @@ impl Queue {
     /// Takes everything of a session out that has not started.
     pub(crate) fn take_session(&self, session: &Arc<Session>) -> VecDeque<Job> {
         let mut inner = self.lock();
-        let Some(at) = inner.lane(session) else {
-            return VecDeque::new();
-        };
-        let taken = inner.lanes[at].take_all();
-        if inner.lanes[at].is_empty() {
-            inner.lanes.remove(at);
-        }
+        let taken = inner.take_from(session, Lane::take_all).unwrap_or_default();
         inner.len -= taken.len();
         taken
     }
@@ -291,7 +295,8 @@ impl Queue {
         let mut inner = self.lock();
         inner.stopped = true;
         (inner.len, inner.woken) = (0, 0);
-        let left = inner.lanes.drain(..).flat_map(|mut lane| lane.take_all()).collect();
+        let lanes = inner.rows.drain(..).flat_map(|row| row.lanes);
+        let left = lanes.flat_map(|mut lane| lane.take_all()).collect();
         drop(inner);
         self.rouse();
         left
@@ -305,23 +310,56 @@ impl Inner {
         self.lane_of(&session).push(job);
     }
 
+    fn lanes(&self) -> impl Iterator<Item = &Lane> {
+        self.rows.iter().flat_map(|row| &row.lanes)
+    }
+
+    fn lanes_mut(&mut self) -> impl Iterator<Item = &mut Lane> {
+        self.rows.iter_mut().flat_map(|row| &mut row.lanes)
+    }
+
+    /// Where the row of a session's principal is. There are no more rows than principals.
+    fn row(&self, session: &Session) -> Option<usize> {
+        self.rows.iter().position(|row| Arc::ptr_eq(&row.of, &session.holdings))
+    }
+
     /// The session's lane; a new one if it has none.
     fn lane_of(&mut self, session: &Arc<Session>) -> &mut Lane {
-        let at = self.lane(session).unwrap_or_else(|| {
-            self.lanes.push_back(Lane::new(session));
-            self.lanes.len() - 1
+        let at = self.row(session).unwrap_or_else(|| {
+            let (of, lanes) = (Arc::clone(&session.holdings), std::mem::take(&mut self.spare));
+            self.rows.push_back(Row { of, lanes });
+            self.rows.len() - 1
         });
-        &mut self.lanes[at]
+        self.rows[at].lane_of(session)
     }
 
-    /// Where the session's jobs wait. There are no more lanes than links, and one for residents
-    /// that nobody calls.
-    fn lane(&self, session: &Arc<Session>) -> Option<usize> {
-        self.lanes.iter().position(|lane| Arc::ptr_eq(&lane.session, session))
+    /// Where the session's jobs wait: in which row, and in which of its lanes.
+    fn lane(&self, session: &Arc<Session>) -> Option<(usize, usize)> {
+        let row = self.row(session)?;
+        self.rows[row].lane(session).map(|lane| (row, lane))
     }
 
-    fn waiting(&self, session: &Arc<Session>) -> usize {
-        self.lane(session).map_or(0, |at| self.lanes[at].unstarted())
+    /// Does something to a session's lane, which goes if nothing is left in it.
+    fn take_from<T>(
+        &mut self,
+        session: &Arc<Session>,
+        take: impl FnOnce(&mut Lane) -> T,
+    ) -> Option<T> {
+        let (at, lane) = self.lane(session)?;
+        let lanes = &mut self.rows[at].lanes;
+        let taken = take(&mut lanes[lane]);
+        if lanes[lane].is_empty() {
+            lanes.remove(lane);
+        }
+        if lanes.is_empty() {
+            self.rows.remove(at);
+        }
+        Some(taken)
+    }
+
+    /// How many of a session's principal have not begun.
+    fn waiting(&self, session: &Session) -> usize {
+        self.row(session).map_or(0, |at| self.rows[at].unstarted())
     }
 
     /// Whether the session's attempts may start now.
@@ -343,7 +381,26 @@ impl Inner {
     }
 
     fn may_start(&self) -> bool {
-        self.lanes.iter().any(|lane| self.may_go_on(lane))
+        self.lanes().any(|lane| self.may_go_on(lane))
+    }
+
+    /// Whose turn it is: in which row, and in which of its lanes. Of those that have something for
+    /// a slot, the first of those that are in the fewest.
+    fn turn(&self) -> Option<(usize, usize)> {
+        let mut best: Option<(usize, usize, usize)> = None;
+        for (at, row) in self.rows.iter().enumerate() {
+            let slots = row.of.slots.load(Relaxed);
+            if best.is_some_and(|(fewest, ..)| fewest <= slots) {
+                continue;
+            }
+            if let Some(lane) = row.lanes.iter().position(|lane| self.may_go_on(lane)) {
+                best = Some((slots, at, lane));
+                if slots == 0 {
+                    break;
+                }
+            }
+        }
+        best.map(|(_, at, lane)| (at, lane))
     }
 
     fn next<P>(
@@ -355,8 +412,9 @@ impl Inner {
             return Next::Stop;
         }
         // A lane that has nothing after all is barred, and not looked at again.
-        while let Some(at) = self.lanes.iter().position(|lane| self.may_go_on(lane))
-            && let Some(mut lane) = self.lanes.remove(at)
+        while let Some((at, lane)) = self.turn()
+            && let Some(mut row) = self.rows.remove(at)
+            && let Some(mut lane) = row.lanes.remove(lane)
         {
             let next = match self.is_admitted(&lane.session) {
                 true => lane.next(admit, held),
@@ -364,13 +422,18 @@ impl Inner {
             };
             let session = Arc::clone(&lane.session);
             if !lane.is_empty() {
-                self.lanes.push_back(lane);
+                row.lanes.push_back(lane);
+            }
+            match row.lanes.is_empty() {
+                true => self.spare = row.lanes,
+                false => self.rows.push_back(row),
             }
             match &next {
                 Some(Next::Run(..)) => self.len -= 1,
                 Some(_) => self.woken -= 1,
                 None => continue,
             }
+            session.holdings.slots.fetch_add(1, Relaxed);
             self.running.push(session);
             return next.unwrap_or(Next::Nothing);
         }

@@ -12,8 +12,8 @@ use crate::kept::{self, Keys};
 use crate::module::image::fetch;
 use crate::queue::Reservation;
 use crate::residents::{self, Method, Resident, Spawning};
-use crate::session::{MOST_HELD, Session};
-use arriving::Arriving;
+use crate::session::{MOST_HELD, Session, too_many, too_many_bytes};
+use arriving::{Arriving, Coming};
 use dpfw_link::{Inbox, LinkError};
 use dpfw_protocol::Bytes;
 use dpfw_protocol::changes::{Unwatch, Watch};
@@ -34,12 +34,7 @@ use std::time::{Duration, Instant};
 
 mod arriving;
 mod calls;
-
-/// Bytes that may be arriving at once in one session, and bytes of arguments that the slave
-/// holds for all: the largest arguments, twice.
-fn most_arriving(core: &Core) -> u64 {
-    core.limits.arguments.max(core.limits.of_images().module).saturating_mul(2)
-}
+mod observer;
 
 /// The reading end of one session.
 pub(crate) struct Reader {
@@ -50,7 +45,7 @@ pub(crate) struct Reader {
     /// The resident that was called last; calls of one mostly follow each other.
     called: Option<Arc<Resident>>,
     last: AttemptId,
-    arrivals: Arrivals<Arriving>,
+    arrivals: Arrivals<Coming>,
     /// Attempts that came with the last bytes.
     batch: Vec<Job>,
     /// Whether arguments of any attempt are still coming.
@@ -59,7 +54,7 @@ pub(crate) struct Reader {
 
 impl Reader {
     pub(crate) fn new(core: Arc<Core>, session: Arc<Session>) -> Self {
-        let arrivals = Arrivals::new(WINDOW, most_arriving(&core), core.buffers.clone());
+        let arrivals = Arrivals::new(WINDOW, core.limits.most_arriving(), core.buffers.clone());
         Self {
             core,
             session,
@@ -114,6 +109,9 @@ impl Reader {
     }
 
     fn handle(&mut self, frame: &Frame<'_>, now: Instant) -> Result<(), LinkError> {
+        if !self.may_say(frame)? {
+            return Ok(());
+        }
         let conversation = frame.header.conversation;
         let last = frame.header.flags & END != 0;
         match frame.header.kind {
@@ -233,8 +231,8 @@ impl Reader {
                     fiber.stop_aside(cause);
                     return Ok(());
                 }
-                if let Some(arriving) = self.arrivals.abandon(conversation) {
-                    self.fail(conversation, arriving, cause);
+                if let Some(Coming { what, .. }) = self.arrivals.abandon(conversation) {
+                    self.fail(conversation, what, cause);
                 }
                 // What it will not take need not be sent.
                 self.session.outbox.forget(conversation);
@@ -302,7 +300,11 @@ impl Reader {
         }
         let busy = || LinkError::Broken(format!("more than {MOST_HELD} attempts are under way"));
         let mut held = self.session.hold(&self.core.held).ok_or_else(busy)?;
-        let has_room = held.take(dispatch.payload, most_arriving(&self.core));
+        let most = self.core.limits.attempts;
+        let no_room = match held.is_beyond(most) {
+            true => Some(too_many(most)),
+            false => (!held.take(dispatch.payload)).then(too_many_bytes),
+        };
         let deadline = dispatch.budget_us.and_then(|us| now.checked_add(Duration::from_micros(us)));
         let Extras { limits, keep, needs, spawn } =
             dispatch.extras.map_or_else(Extras::default, |it| *it);
@@ -329,9 +331,8 @@ impl Reader {
             return Ok(());
         }
         let (conversation, arriving) = (attempt.conversation(), Arriving::Args(job));
-        if !has_room && dispatch.payload > 0 {
-            let what = "the slave holds as many bytes of arguments as it may".into();
-            self.refuse(conversation, arriving, Cause::Busy { what });
+        if let Some(cause) = no_room {
+            self.refuse(conversation, arriving, cause);
             return Ok(());
         }
         if !last {
@@ -416,7 +417,7 @@ impl Reader {
     fn cancel(&mut self, attempt: AttemptId) {
         self.core.admit(&mut self.batch);
         let conversation = attempt.conversation();
-        match self.arrivals.abandon(conversation) {
+        match self.arrivals.abandon(conversation).map(|coming| coming.what) {
             Some(arriving @ (Arriving::Args(_) | Arriving::Call(..))) => {
                 self.fail(conversation, arriving, Cause::Cancelled);
             }

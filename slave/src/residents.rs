@@ -21,12 +21,12 @@ mod work;
 
 use crate::core::Core;
 use crate::limits::Limits;
-use crate::session::Session;
+use crate::session::{Session, too_many, too_many_bytes};
+use crate::shares::Supply;
 use crate::store::Store;
 use call::Call;
 pub(crate) use call::Method;
 use dashmap::DashMap;
-use dpfw_link::{Outbox, identity};
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::hello::Namespace;
@@ -43,8 +43,8 @@ use rows::Rows;
 pub(crate) use spawn::{Spawning, spawn};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 use timer::Timer;
 pub(crate) use turn::Hands;
@@ -54,7 +54,7 @@ pub(crate) struct Residents {
     engines: ResidentEngines,
     allowed: Allowed,
     /// Those that there are or are being spawned.
-    count: Arc<AtomicUsize>,
+    count: Arc<Supply>,
     last: AtomicU64,
     alive: DashMap<ResidentId, Arc<Resident>>,
     /// In the order in which they are listed.
@@ -63,8 +63,8 @@ pub(crate) struct Residents {
     /// The last that are gone, the oldest first.
     gone: Mutex<VecDeque<(ResidentId, Gone)>>,
     timer: Timer,
-    /// In whose lane residents are that nobody's call brings into a slot.
-    house: Arc<Session>,
+    /// Principals' houses, as long as they have residents.
+    houses: Mutex<Vec<Weak<Session>>>,
 }
 
 /// One that is gone: how it ended.
@@ -94,26 +94,24 @@ pub(crate) struct Called {
     pub(crate) resident: ResidentId,
     pub(crate) flags: CallFlags,
     pub(crate) args: Bytes,
-    /// Bytes of arguments that the slave holds for all, at most.
-    pub(crate) most: u64,
     pub(crate) arrived: Instant,
     pub(crate) deadline: Option<Instant>,
 }
 
 impl Residents {
     pub(crate) fn new(limits: &Limits) -> Self {
-        let house = Session::detached(identity("residents").peer, Outbox::nowhere());
+        let allowed = Allowed::of(limits);
         Self {
             engines: ResidentEngines::default(),
-            allowed: Allowed::of(limits),
-            count: Arc::default(),
+            allowed,
+            count: Supply::new(allowed.most as u64),
             last: AtomicU64::new(0),
             alive: DashMap::new(),
             keys: Mutex::default(),
             rows: Mutex::default(),
             gone: Mutex::default(),
             timer: Timer::default(),
-            house: Arc::new(house),
+            houses: Mutex::default(),
         }
     }
 
@@ -133,20 +131,18 @@ impl Residents {
         &self.timer
     }
 
-    /// In whose lane residents are that nobody's call brings into a slot.
-    fn house(&self) -> &Arc<Session> {
-        &self.house
-    }
-
-    fn is_house(&self, session: &Arc<Session>) -> bool {
-        Arc::ptr_eq(session, &self.house)
-    }
-
-    /// A session in whose name a resident acts by itself: its owner's, that nobody hears.
-    fn stand_in(&self, resident: &Resident) -> Arc<Session> {
-        let mut session = Session::detached(resident.owner.0.clone(), Outbox::nowhere());
-        session.namespace = resident.key.namespace.clone();
-        Arc::new(session)
+    /// In whose lane the residents of a session's principal are that nobody's call brings into a
+    /// slot: it has its principal's share of them.
+    fn house_of(&self, owner: &Session) -> Arc<Session> {
+        let mut houses = self.houses.lock().unwrap_or_else(PoisonError::into_inner);
+        houses.retain(|house| house.strong_count() > 0);
+        let mut all = houses.iter().filter_map(Weak::upgrade);
+        if let Some(house) = all.find(|house| house.is_of_same(owner)) {
+            return house;
+        }
+        let house = Arc::new(Session::silent(owner, owner.namespace.clone()));
+        houses.push(Arc::downgrade(&house));
+        house
     }
 
     fn next_id(&self) -> ResidentId {
@@ -256,20 +252,22 @@ impl Residents {
         method: &mut Method,
         called: Called,
     ) -> Result<(), String> {
-        let Called { conversation, resident: id, flags, args, most, arrived, deadline } = called;
+        let Called { conversation, resident: id, flags, args, arrived, deadline } = called;
         if !session.begin_call(conversation, id) {
             return Err(format!("call {conversation} is under way already"));
         }
-        let held = session.hold(&core.held).ok_or("too many calls of the master are under way");
-        let held = held.and_then(|mut held| match held.take(args.len() as u64, most) {
+        let most = core.limits.attempts;
+        let held = session.hold(&core.held).filter(|held| !held.is_beyond(most));
+        let held = held.ok_or_else(|| too_many(most));
+        let held = held.and_then(|mut held| match held.take(args.len() as u64) {
             true => Ok(held),
-            false => Err("the slave holds as many bytes of arguments as it may"),
+            false => Err(too_many_bytes()),
         });
         let held = match held {
             Ok(held) => held,
-            Err(what) => {
+            Err(cause) => {
                 session.end_call(conversation);
-                refuse(session, conversation, Cause::Busy { what: what.into() });
+                refuse(session, conversation, cause);
                 return Ok(());
             }
         };
@@ -320,7 +318,7 @@ impl Residents {
 
     /// Whether none is under way or waits for anything.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.alive.is_empty() && self.count.load(Ordering::Acquire) == 0
+        self.alive.is_empty() && self.count.used() == 0
     }
 
     /// Stops the calls that wait without a slot.

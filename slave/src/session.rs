@@ -7,9 +7,12 @@
 
 use crate::core::Core;
 use crate::job::Job;
+use crate::principals::Holdings;
 use crate::queue::Reservation;
 use crate::reader::Reader;
+use crate::shares::Supply;
 use crate::slot::fail;
+use crate::standing::{Rights, Standing};
 use crate::watches::Watches;
 use dpfw_link::{Link, LinkError, Outbox};
 use dpfw_protocol::error::Cause;
@@ -33,10 +36,15 @@ pub(crate) struct Session {
     pub(crate) outbox: Outbox,
     pub(crate) namespace: Namespace,
     pub(crate) principal: Principal,
+    /// What its principal has of the slave, in all of its sessions.
+    pub(crate) holdings: Arc<Holdings>,
+    pub(crate) rights: Rights,
     /// The largest result that the master takes.
     pub(crate) most: u64,
     /// Bytes of a stream that the master takes unasked.
     pub(crate) window: u64,
+    /// Bytes of results and values that may wait for its principal.
+    unsent: usize,
     open: AtomicBool,
     /// Attempts that are not over.
     held: AtomicUsize,
@@ -54,10 +62,6 @@ pub(crate) struct Session {
     pub(crate) watches: Watches,
 }
 
-/// Bytes of results and values that may wait for a master. While more wait, nothing of its
-/// session is started: it asks for results faster than it takes them.
-const MOST_UNSENT: usize = 256 << 20;
-
 /// Attempts of a session in the slave. More than were announced, because a master counts an
 /// attempt as over when it reads the answer, which may be before the slave has cleared up.
 pub(crate) const MOST_HELD: usize = 2 * MAX_ATTEMPTS;
@@ -67,7 +71,7 @@ pub(crate) const MOST_HELD: usize = 2 * MAX_ATTEMPTS;
 pub(crate) struct Held {
     session: Arc<Session>,
     /// Of all sessions.
-    total: Arc<AtomicU64>,
+    total: Arc<Supply>,
     bytes: u64,
 }
 
@@ -77,32 +81,62 @@ impl Held {
         &self.session
     }
 
-    /// Counts the attempt's arguments; whether there is room for them below `most`.
-    pub(crate) fn take(&mut self, bytes: u64, most: u64) -> bool {
-        // What is over any limit need not be counted to the byte.
-        let bytes = bytes.min(most.saturating_add(1));
-        self.bytes = bytes;
-        self.total.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) <= most
+    /// Counts the attempt's arguments, once; whether its principal may have so many bytes here.
+    pub(crate) fn take(&mut self, bytes: u64) -> bool {
+        let is_taken = self.total.take(&self.session.holdings.bytes, bytes);
+        self.bytes = if is_taken { bytes } else { 0 };
+        is_taken
     }
+
+    /// Whether its principal has more attempts than `most`, this one among them.
+    pub(crate) fn is_beyond(&self, most: usize) -> bool {
+        self.session.holdings.attempts.load(Ordering::Relaxed) > most
+    }
+}
+
+/// Why a principal's attempt is refused that has as many as it may.
+pub(crate) fn too_many(most: usize) -> Cause {
+    Cause::Busy { what: format!("the slave holds {most} attempts of this master, the limit") }
+}
+
+/// Why an attempt is refused for whose arguments there is no room.
+pub(crate) fn too_many_bytes() -> Cause {
+    let what = "the slave holds as many bytes of arguments as it may, or as this master may have";
+    Cause::Busy { what: what.into() }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
         self.session.held.fetch_sub(1, Ordering::Relaxed);
-        self.total.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.session.holdings.attempts.fetch_sub(1, Ordering::Relaxed);
+        self.total.give(&self.session.holdings.bytes, self.bytes);
     }
 }
 
 impl Session {
-    fn of(theirs: &Hello, outbox: Outbox) -> Self {
-        Self {
+    /// The session of a peer of this standing, which says these things of itself.
+    ///
+    /// # Errors
+    /// [`LinkError::Refused`] if it asks for what its standing does not allow.
+    pub(crate) fn of(
+        core: &Core,
+        theirs: &Hello,
+        standing: Standing,
+        outbox: Outbox,
+    ) -> Result<Self, LinkError> {
+        let namespace = standing.namespace(&theirs.namespace)?;
+        let Standing { principal, rights, namespaces: _ } = standing;
+        Ok(Self {
             id: theirs.session,
             master: Some(theirs.identity()),
-            namespace: theirs.namespace.clone(),
+            namespace,
+            holdings: core.principals.of(&principal),
+            rights,
             most: theirs.limits.payload,
             window: theirs.limits.window,
-            ..Self::detached(theirs.peer.clone(), outbox)
-        }
+            unsent: core.limits.unsent,
+            ..Self::detached(principal.0, outbox)
+        })
     }
 
     /// A session without a master.
@@ -113,8 +147,11 @@ impl Session {
             outbox,
             namespace: Namespace::default(),
             principal: Principal(principal),
+            holdings: Arc::default(),
+            rights: Rights::default(),
             most: u64::MAX,
             window: u64::MAX,
+            unsent: usize::MAX,
             open: AtomicBool::new(true),
             held: AtomicUsize::new(0),
             upto: AtomicU64::new(0),
@@ -127,9 +164,17 @@ impl Session {
         }
     }
 
+    /// A session in whose name something of an owner's acts by itself, and that nobody hears.
+    pub(crate) fn silent(owner: &Self, namespace: Namespace) -> Self {
+        let holdings = Arc::clone(&owner.holdings);
+        let principal = owner.principal.0.clone();
+        Self { namespace, holdings, ..Self::detached(principal, Outbox::nowhere()) }
+    }
+
     /// Counts an attempt; `None` if the session has as many as it may.
-    pub(crate) fn hold(self: &Arc<Self>, total: &Arc<AtomicU64>) -> Option<Held> {
+    pub(crate) fn hold(self: &Arc<Self>, total: &Arc<Supply>) -> Option<Held> {
         let held = Held { session: Arc::clone(self), total: Arc::clone(total), bytes: 0 };
+        self.holdings.attempts.fetch_add(1, Ordering::Relaxed);
         (self.held.fetch_add(1, Ordering::Relaxed) < MOST_HELD).then_some(held)
     }
 
@@ -177,9 +222,22 @@ impl Session {
         self.clogged.load(Ordering::Acquire)
     }
 
+    /// Whether it is of the same principal as another.
+    pub(crate) fn is_of_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.holdings, &other.holdings)
+    }
+
+    /// Bytes of results and values that may wait for it: its principal's, in equal parts for its
+    /// sessions. While more wait, nothing of the session is started: its master asks for results
+    /// faster than it takes them.
+    fn most_unsent(&self) -> usize {
+        self.unsent / self.holdings.links().max(1)
+    }
+
     /// Called when a large payload was queued.
     pub(crate) fn look_for_clog(&self) {
-        if self.outbox.bulk_bytes() > MOST_UNSENT && !self.clogged.swap(true, Ordering::AcqRel) {
+        let is_over = self.outbox.bulk_bytes() > self.most_unsent();
+        if is_over && !self.clogged.swap(true, Ordering::AcqRel) {
             self.clog.notify_one();
         }
     }
@@ -188,7 +246,7 @@ impl Session {
     async fn unclog(&self, core: &Core) -> LinkError {
         loop {
             self.clog.notified().await;
-            self.outbox.bulk_below(MOST_UNSENT).await;
+            self.outbox.bulk_below(self.most_unsent()).await;
             self.clogged.store(false, Ordering::Release);
             core.queue.rouse();
         }
@@ -217,18 +275,20 @@ impl fmt::Debug for Session {
     }
 }
 
-/// The link's task: reads what the master says until the link ends; gives why it did.
-pub(crate) async fn serve(core: Arc<Core>, link: Link) -> LinkError {
+/// The link's task: reads what a peer of this standing says until the link ends; gives why it did.
+pub(crate) async fn serve(core: Arc<Core>, link: Link, standing: Standing) -> LinkError {
     let Link { theirs, peer, mut inbox, outbox, heart, .. } = link;
-    let session = Arc::new(Session::of(&theirs, outbox.clone()));
-    if let Err(error) = core.join(&session) {
-        tracing::info!(master = %theirs.peer, %peer, %error, "a master is not linked");
-        if let Some((code, reason)) = error.goodbye() {
-            outbox.close(code, &reason);
+    let session = match join(&core, &theirs, standing, &outbox) {
+        Ok(session) => session,
+        Err(error) => {
+            tracing::info!(master = %theirs.peer, %peer, %error, "a master is not linked");
+            if let Some((code, reason)) = error.goodbye() {
+                outbox.close(code, &reason);
+            }
+            return error;
         }
-        return error;
-    }
-    tracing::info!(master = %theirs.peer, %peer, "a master is linked");
+    };
+    tracing::info!(master = %session.principal.0, %peer, "a master is linked");
     heart.say({
         let (core, session) = (Arc::clone(&core), Arc::clone(&session));
         move || {
@@ -257,8 +317,20 @@ pub(crate) async fn serve(core: Arc<Core>, link: Link) -> LinkError {
     }
     session.watches.clear();
     core.leave(&session);
-    tracing::info!(master = %theirs.peer, %error, "a master is gone");
+    tracing::info!(master = %session.principal.0, %error, "a master is gone");
     error
+}
+
+/// The session of a peer of this standing, if it may have one.
+fn join(
+    core: &Arc<Core>,
+    theirs: &Hello,
+    standing: Standing,
+    outbox: &Outbox,
+) -> Result<Arc<Session>, LinkError> {
+    let session = Arc::new(Session::of(core, theirs, standing, outbox.clone())?);
+    core.join(&session)?;
+    Ok(session)
 }
 
 /// Tells each master of its attempts among these, in one message for all.

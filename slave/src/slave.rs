@@ -5,11 +5,12 @@ use crate::core::Core;
 use crate::drain::{Drained, drain};
 use crate::session::serve;
 use crate::slot::Slot;
+use crate::standing::Standing;
 use dpfw_link::dial::{Dial, DialError, Dialler};
 use dpfw_link::gate::{Gate, Handshakes, Turn};
 use dpfw_link::listen::{ListenError, Listener};
 use dpfw_link::security::Security;
-use dpfw_link::{Link, LinkError, Stream};
+use dpfw_link::{Link, LinkError, Proof, Stream};
 use dpfw_protocol::hello::{Hello, Identity};
 use dpfw_protocol::ids::PeerId;
 use dpfw_protocol::message::close;
@@ -163,7 +164,11 @@ async fn accept(core: Arc<Core>, hello: Arc<Hello>, listener: Listener) {
 async fn meet(core: Arc<Core>, hello: &Hello, stream: Stream, turn: Option<Turn>) -> Met {
     let peer = stream.peer().to_owned();
     let link = {
-        let admit = |theirs: &Hello| core.may_link(&theirs.identity());
+        let admit = |theirs: &Hello, proof: &Proof| {
+            let standing = Standing::of(theirs, proof);
+            standing.namespace(&theirs.namespace)?;
+            core.may_link(&theirs.identity(), &standing.principal)
+        };
         // A slave that is full listens first: the master may have an older session here.
         let mut gate = Gate { hears_first: core.is_full(), admit: &admit, turn };
         Link::establish_at(stream, hello, &mut gate).await
@@ -171,7 +176,8 @@ async fn meet(core: Arc<Core>, hello: &Hello, stream: Stream, turn: Option<Turn>
     match link {
         Ok(link) => {
             let master = link.theirs.identity();
-            Met::Linked(master, serve(core, link).await)
+            let standing = Standing::of(&link.theirs, &link.proof);
+            Met::Linked(master, serve(core, link, standing).await)
         }
         Err(error) => {
             tracing::warn!(%peer, %error, "no link");

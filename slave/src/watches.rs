@@ -7,6 +7,7 @@
 
 use crate::core::Core;
 use crate::session::Session;
+use crate::shares::Taken;
 use crate::store::changes::Watching;
 use dpfw_protocol::changes::{Change, Changed, Watch};
 use dpfw_protocol::error::Cause;
@@ -23,13 +24,16 @@ const MOST_UNSENT: usize = 256 << 10;
 /// See the module's page.
 #[derive(Default)]
 pub(crate) struct Watches {
-    all: Mutex<BTreeMap<ConversationId, Arc<Watching>>>,
+    all: Mutex<BTreeMap<ConversationId, Watched>>,
     /// Something is to be told.
     wake: Arc<Notify>,
 }
 
+/// A watch, and its place among those that there may be.
+type Watched = (Arc<Watching>, Taken);
+
 impl Watches {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<ConversationId, Arc<Watching>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<ConversationId, Watched>> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -63,11 +67,16 @@ impl Watches {
             let what = format!("a session has at most {MAX_WATCHES} watches, and no two in one");
             return Err(Cause::Busy { what });
         }
+        let Some(taken) = core.watched.lend(&session.holdings.watches, 1) else {
+            let most = core.limits.watches;
+            let what = format!("the slave has {most} watches, or has none left for this master");
+            return Err(Cause::Busy { what });
+        };
         let wake = Arc::clone(&self.wake);
         let wake = Box::new(move || wake.notify_one());
         let Watch { prefix, present } = watch;
         let watching = core.store.watch(&session.namespace, prefix, present, wake);
-        all.insert(conversation, Arc::new(watching));
+        all.insert(conversation, (Arc::new(watching), taken));
         Ok(())
     }
 
@@ -97,7 +106,7 @@ impl Watches {
     /// One message for each watch that has something to tell; whether there was one.
     fn tell_some(&self, core: &Core, session: &Session) -> bool {
         let all: Vec<_> =
-            self.lock().iter().map(|(id, watching)| (*id, Arc::clone(watching))).collect();
+            self.lock().iter().map(|(id, (watching, _))| (*id, Arc::clone(watching))).collect();
         let mut has_told = false;
         for (conversation, watching) in all {
             let mut room = Room::default();

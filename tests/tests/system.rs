@@ -33,6 +33,7 @@ mod system {
     mod image_lies;
     mod image_names;
     mod images;
+    mod isolation;
     mod links;
     mod logs;
     mod losses;

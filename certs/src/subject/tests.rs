@@ -36,17 +36,6 @@ fn role_name_and_namespaces_are_read() {
     let subject = Subject::of(&certificate(&["master-1"], &uris)).expect("read");
     assert_eq!((subject.role, subject.name.as_str()), (CertRole::Master, "master-1"));
     assert_eq!(subject.namespaces, [namespace("team-a"), namespace("b/c")]);
-    assert_eq!(subject.home(), namespace("team-a"));
-    assert!(subject.may_use(&namespace("b/c")));
-    assert!(!subject.may_use(&Namespace::default()), "not named, so not its own");
-}
-
-#[test]
-fn who_names_no_namespace_has_the_default_one() {
-    let subject = Subject::of(&certificate(&["s"], &["dpfw:role:slave"])).expect("read");
-    assert_eq!(subject.home(), Namespace::default());
-    assert!(subject.may_use(&Namespace::default()));
-    assert!(!subject.may_use(&namespace("team-a")));
 }
 
 #[test]

@@ -35,19 +35,6 @@ pub enum ProofError {
         /// What is at the other end of every link of this side.
         wanted: Role,
     },
-    /// A namespace that its certificate does not name.
-    #[error(
-        "the certificate of {name} does not name the namespace {namespace}; issue one that does \
-         (`dpfw certs issue --namespace {namespace}`), or use one of: {allowed}"
-    )]
-    Namespace {
-        /// Whose it is.
-        name: String,
-        /// What the peer wants.
-        namespace: String,
-        /// What it may use.
-        allowed: String,
-    },
 }
 
 impl Proof {
@@ -74,15 +61,7 @@ impl Proof {
     /// Holds a hello against what was proved; the name becomes the one that was.
     pub(crate) fn hold(&self, hello: &mut Hello) -> Result<(), ProofError> {
         let Some(subject) = self.subject() else { return Ok(()) };
-        let name = subject.name.to_string();
         self.may_be(hello.role)?;
-        // A slave's namespace is its master's, which the slave looks at.
-        if hello.role == Role::Master && !subject.may_use(&hello.namespace) {
-            let namespace = hello.namespace.to_string();
-            let all: Vec<_> = subject.namespaces.iter().map(ToString::to_string).collect();
-            let allowed = if all.is_empty() { "default".into() } else { all.join(", ") };
-            return Err(ProofError::Namespace { name, namespace, allowed });
-        }
         hello.peer = subject.name.clone();
         Ok(())
     }

@@ -111,6 +111,7 @@ impl From<Cause> for Failure {
             | Cause::BadResult { message }
             | Cause::GuestAbi { message }
             | Cause::Internal { message }
+            | Cause::NotAllowed { what: message }
             | Cause::Unknown { message, .. } => Self { message, ..Self::default() },
             Cause::DeadlineExceeded
             | Cause::Cancelled
@@ -180,6 +181,7 @@ impl From<Failure> for Cause {
             45 => Self::ResidentMoved { key: name, to: message },
             46 => Self::ResidentTwice { key: name, slaves: list },
             47 => Self::Storage { what: name.as_str().into() },
+            48 => Self::NotAllowed { what: message },
             code => Self::Unknown { code, message },
         }
     }
@@ -228,6 +230,7 @@ mod tests {
             Cause::ImageGone { image: "index".into() },
             Cause::KeyTaken { key: "k".into(), kind: EntryKind::Value },
             Cause::Storage { what: crate::error::Storage::Full },
+            Cause::NotAllowed { what: text() },
             Cause::NoResident { key: "k".into() },
             Cause::ResidentLost { key: "k".into(), may_have_run: true },
             Cause::ResidentEnded { key: "k".into(), why: text() },

@@ -344,6 +344,11 @@ pub(crate) fn done_kept() -> Done {
     Done { timing: timing(), payload: 0, kept }
 }
 
+pub(crate) fn not_allowed() -> Failed {
+    let cause = Cause::NotAllowed { what: "to look".into() };
+    Failed { timing: Timing::default(), failure: cause.into() }
+}
+
 pub(crate) fn failed() -> Failed {
     let cause = Cause::Panic {
         message: "no".into(),

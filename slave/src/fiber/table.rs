@@ -8,22 +8,24 @@ use super::place::Place;
 use super::{Fiber, Stopped};
 use crate::core::Core;
 use crate::job::{Job, Target};
+use crate::limits::Limits;
 use crate::session::{Session, tell_of};
+use crate::shares::Supply;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::AttemptId;
 use dpfw_protocol::message::Waiting;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// See the module's page.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Fibers {
     engines: FiberEngines,
     alive: Mutex<HashMap<Key, (Arc<Fiber>, Place)>>,
     /// Of those that are alive, or about to be.
-    pub(super) taken: AtomicUsize,
+    pub(super) places: Arc<Supply>,
     /// Turns that they had in slots.
     turns: AtomicU64,
 }
@@ -36,6 +38,15 @@ fn key(session: &Arc<Session>, attempt: AttemptId) -> Key {
 }
 
 impl Fibers {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            engines: FiberEngines::default(),
+            alive: Mutex::default(),
+            places: Supply::new(limits.sandboxes as u64),
+            turns: AtomicU64::new(0),
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, (Arc<Fiber>, Place)>> {
         self.alive.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -61,12 +72,6 @@ impl Fibers {
         let key = key(&fiber.job.session, fiber.job.attempt);
         self.lock().insert(key, (Arc::clone(&fiber), place));
         Ok(fiber)
-    }
-
-    /// How many of a session there are.
-    pub(super) fn of(&self, session: &Arc<Session>) -> usize {
-        let session = Arc::as_ptr(session).addr();
-        self.lock().keys().filter(|(of, _)| *of == session).count()
     }
 
     /// One of them has a turn in a slot.

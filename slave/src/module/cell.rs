@@ -11,7 +11,6 @@ use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::{AttemptId, ConversationId};
 use dpfw_protocol::message::{Loading, NeedImage, NeedModule};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Where code is on its way.
@@ -86,7 +85,7 @@ impl Asked {
     /// The attempts of a session's principal: what it sends is for them alone.
     pub(super) fn take_of(&mut self, session: &Arc<Session>) -> Vec<Job> {
         self.whom.retain(|asked| !Arc::ptr_eq(asked, session));
-        let is_its = |job: &mut Job| job.session.principal == session.principal;
+        let is_its = |job: &mut Job| job.session.is_of_same(session);
         self.waiting.extract_if(.., is_its).collect()
     }
 }
@@ -125,29 +124,4 @@ impl State {
 /// Whose attempt a job is, and which.
 pub(super) fn its(job: &Job) -> (&Arc<Session>, AttemptId) {
     (&job.session, job.attempt)
-}
-
-/// The bytes of a module or an image are counted for as long as this lives.
-#[derive(Debug)]
-pub(super) struct Room {
-    total: Arc<AtomicU64>,
-    bytes: u64,
-}
-
-/// Bytes that may wait to be made into code.
-const MOST: u64 = 1 << 30;
-
-impl Room {
-    /// Counts them, if there is room: for any module if there is no other.
-    pub(super) fn take(total: &Arc<AtomicU64>, bytes: u64) -> Option<Self> {
-        let room = Self { total: Arc::clone(total), bytes };
-        let before = total.fetch_add(bytes, Ordering::Relaxed);
-        (before == 0 || before.saturating_add(bytes) <= MOST).then_some(room)
-    }
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        self.total.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
 }

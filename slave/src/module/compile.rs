@@ -4,7 +4,7 @@
 //! Owns: which modules are being made, on whose behalf, and until when. Does not: decide what
 //! becomes of one; [`Modules`](super::load::Modules) does. Cranelift cannot be interrupted, but
 //! says when it begins a pass over a function: there a module whose time is over ends. What
-//! one pass takes is bounded by the limit on a function's size. Invariants: no session has more
+//! one pass takes is bounded by the limit on a function's size. Invariants: no principal has more
 //! than its share of what is compiled at once; a module that ends late is refused in time.
 
 use cranelift_codegen::timing::{Pass, Profiler, set_thread_profiler};
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 /// would not be done sooner; fewer would let one that is slow hold up the others.
 pub(super) const AT_ONCE: usize = 4;
 
-/// What a session may have of these.
+/// What a principal may have of these.
 pub(super) const SHARE: usize = AT_ONCE / 2;
 
 /// Bytes of a module that are worth a thread of its own.
@@ -158,7 +158,7 @@ pub(super) fn threads(
 }
 
 /// Which of those that wait is begun next, given whose are being made: the first whose
-/// session has less than its share.
+/// principal has less than its share.
 pub(super) fn next<T: PartialEq>(
     waiting: impl IntoIterator<Item = T>,
     running: &[T],
@@ -177,7 +177,7 @@ mod tests {
     use wasmtime::Engine;
 
     #[test]
-    fn f36_no_session_has_more_than_its_share_of_the_compilers() {
+    fn f36_no_principal_has_more_than_its_share_of_the_compilers() {
         assert_eq!(next(["a"], &[]), Some(0));
         assert_eq!(next(["a", "b"], &["a"]), Some(0));
         assert_eq!(next(["a", "a", "b"], &["a", "a"]), Some(2));

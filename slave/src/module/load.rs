@@ -5,17 +5,19 @@
 //! Invariant: what is made is bounded in number and in bytes.
 
 use super::cache::{Artifact, Cache};
-use super::cell::{Room, State};
+use super::cell::State;
 use super::code::{CodeId, Wanted};
 use super::facts::Facts;
 use super::image::turn::Turns;
 use super::image::{self, ImageFacts, Source, Standing};
 use super::loader::{Loader, Maker};
+use super::owners::Owners;
 use crate::core::Core;
 use crate::engine::{Engines, HOST_STACK};
 use crate::job::Job;
 use crate::limits::Limits;
 use crate::session::Session;
+use crate::shares::{Supply, Taken};
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::AttemptId;
 use dpfw_protocol::message::Origin;
@@ -60,12 +62,14 @@ impl Loaded {
 #[derive(Debug)]
 pub(crate) struct Modules {
     cells: Mutex<HashMap<CodeId, State>>,
+    /// Locked behind the cells.
+    pub(super) owners: Mutex<Owners>,
     loader: Mutex<Option<SyncSender<Work>>>,
     pub(super) ready: AtomicUsize,
     /// Counts what was given to be made.
     loads: AtomicU64,
     /// Bytes of what is being made, or waits for it.
-    held: Arc<AtomicU64>,
+    making: Arc<Supply>,
     pub(super) limits: Limits,
     /// What has the store, and what inits see of a slave.
     core: OnceLock<Weak<Core>>,
@@ -95,7 +99,7 @@ pub(super) struct Load {
     /// The attempt in whose name an init logs: the first that waits.
     pub(super) attempt: AttemptId,
     /// Held until it is made.
-    pub(super) _room: Room,
+    pub(super) _room: Taken,
 }
 
 /// Work that may wait for the loader: few for each module.
@@ -124,10 +128,11 @@ impl Modules {
         let (sender, receiver) = sync_channel(QUEUE);
         let modules = Arc::new(Self {
             cells: Mutex::default(),
+            owners: Mutex::default(),
             loader: Mutex::new(Some(sender.clone())),
             ready: AtomicUsize::new(0),
             loads: AtomicU64::new(0),
-            held: Arc::default(),
+            making: Supply::new(limits.making()),
             limits,
             core: OnceLock::new(),
             cache: Arc::new(cache),
@@ -240,9 +245,10 @@ impl Modules {
         from: &Arc<Session>,
         attempt: AttemptId,
     ) -> Result<u64, Cause> {
-        let busy = || Cause::Busy { what: "too many bytes of modules wait to be loaded".into() };
+        let what = "too many bytes of modules wait to be loaded, of all masters or of this one";
+        let busy = || Cause::Busy { what: what.into() };
         let bytes = source.len();
-        let room = Room::take(&self.held, bytes).ok_or_else(busy)?;
+        let room = self.making.lend(&from.holdings.making, bytes).ok_or_else(busy)?;
         let number = self.loads.fetch_add(1, Ordering::Relaxed);
         let whose = Arc::clone(from);
         match code {

@@ -124,8 +124,8 @@ impl Loader {
 
     /// Begins to make the next module that waits; whether there was one that may be begun.
     fn begin(&mut self, compiler: &Result<Engine, Cause>) -> bool {
-        let running: Vec<_> = self.running.iter().map(|r| Arc::as_ptr(&r.whose)).collect();
-        let waiting = self.waiting.iter().map(|load| Arc::as_ptr(&load.whose));
+        let running: Vec<_> = self.running.iter().map(|r| Arc::as_ptr(&r.whose.holdings)).collect();
+        let waiting = self.waiting.iter().map(|load| Arc::as_ptr(&load.whose.holdings));
         let Some(load) = compile::next(waiting, &running).and_then(|at| self.waiting.remove(at))
         else {
             if !self.waiting.is_empty() {

@@ -9,12 +9,13 @@ use super::code::CodeId;
 use super::image;
 use super::load::{Decided, Modules, Release, Work};
 use crate::job::Job;
+use crate::queue;
 use crate::session::{Session, tell_of};
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::AttemptId;
 use dpfw_protocol::message::{Loading, Origin};
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 impl Modules {
@@ -78,16 +79,16 @@ impl Modules {
     ) -> Result<&'a mut Vec<Job>, Cause> {
         let busy = |what: String| Cause::Busy { what };
         let waiting: usize = cells.values().filter_map(|c| c.waiting().map(Vec::len)).sum();
-        if waiting >= self.limits.queued {
+        if queue::is_full(waiting, self.limits.queued, || waiting_of(cells, session)) {
             return Err(busy(format!("{waiting} attempts wait for modules")));
         }
         if !cells.contains_key(&code) {
             if undecided(cells, session) >= MOST_UNDECIDED {
                 return Err(busy(format!("{MOST_UNDECIDED} modules of this master are awaited")));
             }
-            if cells.len() >= self.limits.modules && !make_room(cells) {
-                return Err(busy(format!("{} modules are in use", self.limits.modules)));
-            }
+            let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+            owners.add(cells, code, &session.holdings, self.limits.modules)?;
+            drop(owners);
             self.give(Work::Look(code))?;
         }
         let cell = cells.entry(code).or_insert_with(|| State::Looking(Vec::new()));
@@ -177,27 +178,19 @@ fn choose(cells: &mut HashMap<CodeId, State>, job: &Job) -> CodeId {
     if cells.contains_key(&sent) { sent } else { built }
 }
 
-/// Modules of one session that are not decided: one that names modules and does not send
+/// Modules of one principal that are not decided: one that names modules and does not send
 /// them must not keep others from having theirs.
 const MOST_UNDECIDED: usize = 64;
 
-/// What is looked for or loaded on behalf of a session.
-fn undecided(cells: &HashMap<CodeId, State>, session: &Arc<Session>) -> usize {
-    let is_its =
-        |waiting: &&Vec<Job>| waiting.first().is_some_and(|job| Arc::ptr_eq(&job.session, session));
-    cells.values().filter_map(State::waiting).filter(is_its).count()
+/// Attempts of a session's principal that wait for code.
+fn waiting_of(cells: &HashMap<CodeId, State>, session: &Session) -> usize {
+    let waiting = cells.values().filter_map(State::waiting).flatten();
+    waiting.filter(|job| job.session.is_of_same(session)).count()
 }
 
-/// Forgets a module that nobody needs: a refusal, or one that no session has declared. Its
-/// code stays in the cache. Whether there was one.
-fn make_room(cells: &mut HashMap<CodeId, State>) -> bool {
-    let refused = |state: &State| matches!(state, State::Refused(_));
-    let unused = |state: &State| matches!(state, State::Ready(it) if Arc::strong_count(it) == 1);
-    let find = |is_meant: &dyn Fn(&State) -> bool| {
-        cells.iter().find(|(_, state)| is_meant(state)).map(|(code, _)| *code)
-    };
-    let Some(code) = find(&refused).or_else(|| find(&unused)) else {
-        return false;
-    };
-    cells.remove(&code).is_some()
+/// What is looked for or loaded on behalf of a session's principal.
+fn undecided(cells: &HashMap<CodeId, State>, session: &Session) -> usize {
+    let is_its =
+        |waiting: &&Vec<Job>| waiting.first().is_some_and(|job| job.session.is_of_same(session));
+    cells.values().filter_map(State::waiting).filter(is_its).count()
 }

@@ -1,8 +1,8 @@
 //! All slots for one session.
 //!
 //! Owns: how a session comes to hold them, and to give them back. Does not: tell it; the core does.
-//! Invariants: one session holds them at most; those who wait get them in the order in which they
-//! asked, when nobody else's attempt is in a slot.
+//! Invariants: one session holds them at most; those who wait get them when nobody else's attempt
+//! is in a slot, principals in turn, and those of one principal in the order in which they asked.
 
 use super::{Inner, Queue};
 use crate::session::Session;
@@ -50,7 +50,7 @@ impl Queue {
         if !wait || has_one {
             return Wished::Refused;
         }
-        inner.wishes.push_back(wish);
+        inner.line_up(wish);
         Wished::Waiting
     }
 
@@ -85,6 +85,24 @@ impl Queue {
 }
 
 impl Inner {
+    /// A wish goes behind those of which as many precede of one principal as of its own, so that
+    /// one with many sessions has the slots as often as another with one. The first stays the
+    /// first if slots are kept free for it already.
+    fn line_up(&mut self, wish: Reservation) {
+        let of_same =
+            |one: &Reservation, other: &Reservation| one.session.is_of_same(&other.session);
+        let held = self.reservation.as_ref();
+        let before = |wish: &Reservation, at: usize| {
+            let ahead = held.into_iter().chain(self.wishes.iter().take(at));
+            ahead.filter(|other| of_same(other, wish)).count()
+        };
+        let own = before(&wish, self.wishes.len());
+        let first = usize::from(held.is_none());
+        let later = (first..self.wishes.len()).find(|at| before(&self.wishes[*at], *at) > own);
+        let at = later.unwrap_or(self.wishes.len());
+        self.wishes.insert(at, wish);
+    }
+
     pub(super) fn grant(&mut self) -> Option<Reservation> {
         if self.reservation.is_some() {
             return None;

@@ -1,11 +1,13 @@
 use super::*;
 use crate::job::Bound;
+use crate::shares::Supply;
 use dpfw_link::{Outbox, identity};
 use dpfw_protocol::Bytes;
 use dpfw_protocol::ids::{BindId, ModuleHash};
 use dpfw_protocol::message::{Bind, TaskFlags};
-use std::sync::atomic::AtomicU64;
 use std::time::Instant;
+
+mod principals;
 
 fn session() -> Arc<Session> {
     Arc::new(Session::detached(identity("master").peer, Outbox::nowhere()))
@@ -16,7 +18,7 @@ fn job(session: &Arc<Session>, attempt: u64) -> Job {
     let bind = Bind { bind: BindId(0), module, task: "task".into(), expects: None };
     Job {
         session: Arc::clone(session),
-        _held: session.hold(&Arc::<AtomicU64>::default()).expect("one of few"),
+        _held: session.hold(&Supply::new(u64::MAX)).expect("one of few"),
         attempt: AttemptId(attempt),
         bound: Arc::new(Bound::new(bind)),
         args: Bytes::new(),

@@ -9,7 +9,8 @@ use crate::job::Job;
 use crate::module::code::{CodeId, Wanted};
 use crate::module::image::{self, Source};
 use crate::residents;
-use crate::session::Session;
+use crate::session::{Session, too_many_bytes};
+use crate::shares::Taken;
 use crate::store::Answer;
 use dpfw_link::LinkError;
 use dpfw_protocol::Bytes;
@@ -34,6 +35,13 @@ pub(super) enum Arriving {
     Call(CallResident, Instant),
 }
 
+/// The same, with the room that it takes until it has arrived. That of arguments is the attempt's.
+#[derive(Debug)]
+pub(super) struct Coming {
+    pub(super) what: Arriving,
+    room: Option<Taken>,
+}
+
 impl Reader {
     /// A message announces a payload.
     pub(super) fn begin(
@@ -44,7 +52,16 @@ impl Reader {
         last: bool,
         arriving: Arriving,
     ) -> Result<(), LinkError> {
-        let step = self.arrivals.begin(conversation, payload, inline, last, arriving);
+        let mut room = None;
+        if !last && !matches!(arriving, Arriving::Args(_)) {
+            room = self.core.held.lend(&self.session.holdings.bytes, payload);
+            if room.is_none() {
+                self.refuse(conversation, arriving, too_many_bytes());
+                return Ok(());
+            }
+        }
+        let coming = Coming { what: arriving, room };
+        let step = self.arrivals.begin(conversation, payload, inline, last, coming);
         self.arrived(conversation, step)
     }
 
@@ -52,35 +69,46 @@ impl Reader {
     pub(super) fn arrived(
         &mut self,
         conversation: ConversationId,
-        step: Result<Step<Arriving>, ArrivalError<Arriving>>,
+        step: Result<Step<Coming>, ArrivalError<Coming>>,
     ) -> Result<(), LinkError> {
         match step {
-            Ok(Step::Complete(Arriving::Args(mut job), bytes)) => {
-                job.args = bytes;
-                self.batch.push(job);
-            }
-            Ok(Step::Complete(Arriving::Module(offer), bytes)) => {
-                let source = Source::module(offer.module, bytes);
-                self.core.offered(&self.session, CodeId::Module(offer.module), source);
-            }
-            Ok(Step::Complete(Arriving::Image(offer), bytes)) => {
-                self.offered(&offer, |offer| source_of(offer, bytes));
-            }
-            Ok(Step::Complete(Arriving::Value(request), value)) => {
-                self.apply(conversation, request, value);
-            }
-            Ok(Step::Complete(Arriving::Call(call, at), args)) => {
-                self.called(conversation, call, args, at)?;
+            Ok(Step::Complete(Coming { what, room }, bytes)) => {
+                // What is made of it counts it anew.
+                drop(room);
+                self.complete(conversation, what, bytes)?;
             }
             Ok(Step::More(Some(bytes))) => {
                 self.session.outbox.grant(conversation, bytes)?;
             }
             Ok(Step::More(None) | Step::Stray) => {}
-            Err(ArrivalError::NoRoom(arriving)) => {
+            Err(ArrivalError::NoRoom(Coming { what, .. })) => {
                 let cause = Cause::Busy { what: "no room for another payload".into() };
-                self.refuse(conversation, arriving, cause);
+                self.refuse(conversation, what, cause);
             }
             Err(error) => return Err(LinkError::Broken(error.to_string())),
+        }
+        Ok(())
+    }
+
+    /// A payload is there.
+    fn complete(
+        &mut self,
+        conversation: ConversationId,
+        what: Arriving,
+        bytes: Bytes,
+    ) -> Result<(), LinkError> {
+        match what {
+            Arriving::Args(mut job) => {
+                job.args = bytes;
+                self.batch.push(job);
+            }
+            Arriving::Module(offer) => {
+                let source = Source::module(offer.module, bytes);
+                self.core.offered(&self.session, CodeId::Module(offer.module), source);
+            }
+            Arriving::Image(offer) => self.offered(&offer, |offer| source_of(offer, bytes)),
+            Arriving::Value(request) => self.apply(conversation, request, bytes),
+            Arriving::Call(call, at) => self.called(conversation, call, bytes, at)?,
         }
         Ok(())
     }

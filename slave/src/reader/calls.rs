@@ -3,8 +3,8 @@
 //! Owns: the session's methods by their numbers. Does not: run a call; the residents do. Invariant:
 //! what names a method or a conversation that cannot be ends the link.
 
+use super::Reader;
 use super::arriving::Arriving;
-use super::{Reader, most_arriving};
 use crate::residents::{Called, Method, Residents};
 use dpfw_link::LinkError;
 use dpfw_protocol::Bytes;
@@ -59,8 +59,7 @@ impl Reader {
     ) -> Result<(), LinkError> {
         let CallResident { resident, method, flags, budget_us, .. } = call;
         let deadline = budget_us.and_then(|us| arrived.checked_add(Duration::from_micros(us)));
-        let most = most_arriving(&self.core);
-        let called = Called { conversation, resident, flags, args, most, arrived, deadline };
+        let called = Called { conversation, resident, flags, args, arrived, deadline };
         let Some(method) = self.methods.get_mut(method.0 as usize) else {
             return Err(LinkError::Broken(format!("method {method} is not bound")));
         };

@@ -8,7 +8,7 @@ use super::life::Unmoved;
 use super::resident::Resident;
 use super::saved::asleep;
 use crate::core::Core;
-use crate::session::{Held, Session};
+use crate::session::{Held, Session, too_many};
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::{ConversationId, PeerId, ResidentId};
@@ -62,8 +62,9 @@ pub(crate) fn ask(
     conversation: ConversationId,
     op: ResidentOp,
 ) {
-    let Some(held) = session.hold(&core.held) else {
-        let cause = Cause::Busy { what: "too many requests of the master are under way".into() };
+    let most = core.limits.attempts;
+    let Some(held) = session.hold(&core.held).filter(|held| !held.is_beyond(most)) else {
+        let cause = too_many(most);
         let reply = ResidentReply { failure: Some(cause.into()), ..Default::default() };
         // It always fits a frame.
         let _ = session.outbox.message(conversation, &reply);

@@ -17,6 +17,7 @@ use crate::module::load::Loaded;
 use crate::queue::Woken;
 use crate::sandbox::prepared::Prepared;
 use crate::session::Session;
+use crate::shares::Taken;
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::{ConversationId, ModuleHash, PeerId, ResidentId};
@@ -52,6 +53,8 @@ pub(crate) struct Resident {
     born: Instant,
     /// When the store was told last that it is used, in milliseconds of the slave's life.
     used: AtomicU64,
+    /// In whose lane it is when nobody's call brings it into a slot: its owner's.
+    pub(super) house: Arc<Session>,
     inner: Mutex<Inner>,
 }
 
@@ -93,7 +96,7 @@ pub(super) struct Inner {
     /// row spawns then.
     pub(super) heirs: Option<VecDeque<Job>>,
     /// The places that it takes, among residents and in a pool, until it has ended.
-    pub(super) room: Option<(Room, Option<Room>)>,
+    pub(super) room: Option<(Taken, Option<Room>)>,
 }
 
 /// Where the guest is.
@@ -120,7 +123,7 @@ pub(super) struct Paused {
     pub(super) ran: Duration,
 }
 
-/// A place among so many that there may be.
+/// A place in a pool of sandboxes.
 #[derive(Debug)]
 pub(super) struct Room(Arc<AtomicUsize>);
 
@@ -153,7 +156,8 @@ pub(super) struct New {
     pub(super) args: Bytes,
     pub(super) state: Option<Bytes>,
     pub(super) held_by: Option<usize>,
-    pub(super) room: (Room, Option<Room>),
+    pub(super) room: (Taken, Option<Room>),
+    pub(super) house: Arc<Session>,
 }
 
 /// Calls of one session that may wait, unless whoever spawned it said otherwise.
@@ -169,7 +173,7 @@ impl Resident {
     /// One that is to be begun by whoever made it, who has it in hand.
     pub(super) fn new(core: &Arc<Core>, new: New) -> Self {
         let New { id, key, class, owner, module, loaded, prepared, .. } = new;
-        let New { roles, terms, granted, args, state, held_by, room, .. } = new;
+        let New { roles, terms, granted, args, state, held_by, room, house, .. } = new;
         let mailbox = match terms.mailbox {
             0 => MAILBOX,
             most => most.min(MOST_MAILBOX),
@@ -215,6 +219,7 @@ impl Resident {
             core: Arc::downgrade(core),
             born: now,
             used: AtomicU64::new(0),
+            house,
             inner: Mutex::new(inner),
         }
     }
@@ -256,7 +261,7 @@ impl Resident {
             return;
         }
         let sessions: Vec<_> =
-            lanes.into_iter().filter_map(|lane| inner.lane(core, lane)).collect();
+            lanes.into_iter().filter_map(|lane| inner.lane(&self.house, lane)).collect();
         drop(inner);
         for session in sessions {
             core.queue.resume(Woken::Resident(Arc::clone(self), session));
@@ -360,13 +365,18 @@ impl Resident {
     pub(super) fn saves(&self) -> bool {
         self.roles.save.is_some() && self.roles.load.is_some()
     }
+
+    /// A session in whose name it acts by itself.
+    pub(super) fn stand_in(&self) -> Arc<Session> {
+        Arc::new(Session::silent(&self.house, self.key.namespace.clone()))
+    }
 }
 
 impl Inner {
     /// The session of a lane.
-    fn lane(&self, core: &Core, lane: Option<usize>) -> Option<Arc<Session>> {
+    fn lane(&self, house: &Arc<Session>, lane: Option<usize>) -> Option<Arc<Session>> {
         match lane {
-            None => Some(Arc::clone(core.residents.house())),
+            None => Some(Arc::clone(house)),
             Some(session) => self.life.find_mail(session).map(|call| Arc::clone(call.session())),
         }
     }

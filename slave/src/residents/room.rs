@@ -40,10 +40,14 @@ impl Allowed {
         }
     }
 
-    /// There are as many as there may be.
-    pub(super) fn lack(&self) -> Cause {
+    /// There are as many as there may be, or as there may be of one who has so many.
+    pub(super) fn lack(&self, own: u64) -> Cause {
         let Self { most, by } = self;
-        Cause::Busy { what: format!("the slave has {most} residents, the limit on {by}") }
+        let what = format!(
+            "the slave may have {most} residents, the limit on {by}; this master has {own}, and \
+             what is left is for others"
+        );
+        Cause::Busy { what }
     }
 }
 
@@ -57,7 +61,7 @@ mod tests {
         assert_eq!(usual, Allowed { most: 10_000, by: "residents" });
         let more = Allowed::within(100_000, MAPPINGS);
         assert_eq!(more, Allowed { most: 12_286, by: "mappings (vm.max_map_count)" });
-        assert!(more.lack().to_string().contains("limit on mappings (vm.max_map_count)"));
+        assert!(more.lack(0).to_string().contains("limit on mappings (vm.max_map_count)"));
         assert_eq!(Allowed::within(10, 1000).most, 0, "what is reserved is not given away");
     }
 }

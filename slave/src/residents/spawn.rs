@@ -6,7 +6,7 @@
 
 use super::call::key as session_key;
 use super::engine::Lodged;
-use super::resident::{New, Place, Resident, Roles, Room};
+use super::resident::{New, Place, Resident, Roles};
 use super::rows::{Row, Turn, pass, turn};
 use super::saved;
 use super::turn::Hands;
@@ -163,8 +163,9 @@ fn make(core: &Arc<Core>, job: &mut Job, turn: Turn) -> Result<Arc<Resident>, Ca
     let Some(Ok(Target { module, function })) = job.bound.target().cloned() else {
         return Err(Cause::Internal { message: "its module is not there".into() });
     };
-    let room = Room::take(&residents.count, residents.allowed.most);
-    let room = room.ok_or_else(|| residents.allowed.lack())?;
+    let holdings = &job.session.holdings;
+    let room = residents.count.lend(&holdings.residents, 1);
+    let room = room.ok_or_else(|| residents.allowed.lack(holdings.residents.get()))?;
     let Lodged { prepared, place } = residents.engines.lodge(&core.engines, &module)?;
     let class = class_of(&job.bound.task).to_owned();
     let role = |name: &str| {
@@ -198,6 +199,7 @@ fn make(core: &Arc<Core>, job: &mut Job, turn: Turn) -> Result<Arc<Resident>, Ca
         state,
         held_by: spawning.terms.held.then(|| session_key(&job.session)),
         room: (room, place),
+        house: residents.house_of(&job.session),
     };
     let resident = Arc::new(Resident::new(core, new));
     if let Some(row) = residents.rows().get_mut(&key) {

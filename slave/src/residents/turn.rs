@@ -50,7 +50,7 @@ impl Resident {
         started: Instant,
     ) {
         let core = hands.core;
-        let lane = (!core.residents.is_house(lane)).then(|| key(lane));
+        let lane = (!Arc::ptr_eq(lane, &self.house)).then(|| key(lane));
         let Some(paused) = self.take_up(lane) else {
             return;
         };
@@ -96,7 +96,7 @@ impl Resident {
     pub(super) fn first_turn(self: &Arc<Self>, hands: &mut Hands<'_>, doing: Doing, now: Instant) {
         self.enter(hands);
         hands.watch.move_to(&self.prepared.engine);
-        let (work, current) = self.work(hands.core, &doing);
+        let (work, current) = self.work(&doing);
         self.lock().current = Some(current);
         let polled = self.start(hands, doing, work, None, now);
         self.leave();
@@ -177,7 +177,7 @@ impl Resident {
                 Step::Save => Doing::Save,
                 Step::HandOver => Doing::HandOver,
             };
-            let (work, current) = self.work_for(core, &inner, &doing);
+            let (work, current) = self.work_for(&inner, &doing);
             inner.current = Some(current);
             let is_long = inner.cost > SHORT;
             let place = std::mem::replace(&mut inner.place, Place::InSlot { woken: false });
@@ -202,12 +202,12 @@ impl Resident {
         }
     }
 
-    fn work(&self, core: &Core, doing: &Doing) -> (Work, (usize, u64)) {
-        self.work_for(core, &self.lock(), doing)
+    fn work(&self, doing: &Doing) -> (Work, (usize, u64)) {
+        self.work_for(&self.lock(), doing)
     }
 
     /// What the guest is to do, and what that is known by.
-    fn work_for(&self, core: &Core, inner: &Inner, doing: &Doing) -> (Work, (usize, u64)) {
+    fn work_for(&self, inner: &Inner, doing: &Doing) -> (Work, (usize, u64)) {
         let make = || What::Make(self.args.clone(), inner.state.clone());
         let (what, session, conversation, deadline) = match doing {
             Doing::Call(call) => {
@@ -221,11 +221,9 @@ impl Resident {
                 (make(), Arc::clone(&job.session), job.attempt.conversation(), job.deadline)
             }
             // Nobody hears what it says.
-            Doing::Begin(None) => {
-                (make(), core.residents.stand_in(self), ConversationId::LINK, None)
-            }
+            Doing::Begin(None) => (make(), self.stand_in(), ConversationId::LINK, None),
             Doing::Save | Doing::HandOver => {
-                (What::Save, core.residents.stand_in(self), ConversationId::LINK, None)
+                (What::Save, self.stand_in(), ConversationId::LINK, None)
             }
         };
         let current = (key(&session), conversation.0);

@@ -8,11 +8,11 @@ use crate::module::cache::Cache;
 use crate::module::code::CodeId;
 use crate::module::load::Loaded;
 use crate::module::loader::build;
+use crate::shares::Supply;
 use dpfw_link::{Outbox, identity};
 use dpfw_protocol::Bytes;
 use dpfw_protocol::ids::{AttemptId, BindId, ModuleHash};
 use dpfw_protocol::message::Bind;
-use std::sync::atomic::AtomicU64;
 
 type Outcome<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -40,7 +40,7 @@ impl Alone {
         let bound = Bound::new(bind);
         bound.find(Arc::clone(module)).as_ref().map_err(Clone::clone)?;
         let (attempt, started) = (AttemptId(self.attempts), Instant::now());
-        let held = self.session.hold(&Arc::<AtomicU64>::default()).ok_or("too many")?;
+        let held = self.session.hold(&Supply::new(u64::MAX)).ok_or("too many")?;
         let job = Job {
             session: Arc::clone(&self.session),
             _held: held,

@@ -12,7 +12,7 @@ use dpfw_tests::wait::{is_pending, until, within};
 use futures_util::StreamExt;
 use std::collections::BTreeMap;
 
-async fn next(changes: &mut Changes) -> Result<Change> {
+pub(super) async fn next(changes: &mut Changes) -> Result<Change> {
     match within("a change", changes.next()).await?.context("the watch has ended")? {
         Event::Changed(change) => Ok(change),
         other => anyhow::bail!("{other:?}"),
