@@ -81,9 +81,18 @@ impl Engines {
     /// loaded: code compiled under another name is not for these engines, or was never held
     /// against these limits.
     pub(crate) fn fingerprint(&self) -> Result<u64, Cause> {
+        Ok(self.fingerprint_with(&self.pooled()?))
+    }
+
+    /// The same, of who compiles and runs nothing, and so needs no pool.
+    pub(crate) fn fingerprint_of_compiler(&self) -> Result<u64, Cause> {
+        Ok(self.fingerprint_with(&self.on_demand()?))
+    }
+
+    fn fingerprint_with(&self, engine: &Engine) -> u64 {
         use std::hash::{DefaultHasher, Hash, Hasher};
         let mut hasher = DefaultHasher::new();
-        self.pooled()?.precompile_compatibility_hash().hash(&mut hasher);
+        engine.precompile_compatibility_hash().hash(&mut hasher);
         // What is warmed, and how, is this crate's own.
         env!("CARGO_PKG_VERSION").hash(&mut hasher);
         let Limits { memory, table, stack, module, .. } = self.limits;
@@ -91,7 +100,7 @@ impl Engines {
         let Limits { functions, function_size, locals, data, warm, .. } = self.limits;
         (functions, function_size, locals, data, warm).hash(&mut hasher);
         self.limits.image_memory.hash(&mut hasher);
-        Ok(hasher.finish())
+        hasher.finish()
     }
 
     /// An engine for one slot, with its pool.
@@ -343,6 +352,14 @@ mod tests {
                 matches!(&refused, Some(Cause::Rejected { reason }) if reason.contains(name));
             assert!(is_named, "{text}: {refused:?} instead of {name}");
         }
+    }
+
+    #[test]
+    fn what_is_compiled_on_demand_is_for_every_pool() {
+        let engines = Engines::new(Limits::default(), Scan::Never);
+        let all = [engines.pooled(), engines.on_demand(), engines.waiting()];
+        let names = all.map(|engine| engines.fingerprint_with(&engine.expect("an engine")));
+        assert_eq!(names, [engines.fingerprint_of_compiler().expect("an engine"); 3]);
     }
 
     #[test]

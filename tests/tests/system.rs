@@ -16,6 +16,7 @@ mod system {
     mod bad_modules;
     mod bad_network;
     mod cache;
+    mod confined;
     mod corpora;
     mod crowds;
     mod describe;
