@@ -5,6 +5,7 @@ use crate::describe::AGENT;
 use crate::engine::{Engines, Scan};
 use crate::limits::{Limits, LimitsError};
 use crate::module::cache::Cache;
+use crate::module::confine::{Confine, Confinement, NO_PROGRAM, child};
 use crate::module::load::{Modules, Release};
 use crate::slave::Slave;
 use crate::store::DirectoryError;
@@ -30,6 +31,8 @@ pub struct Builder {
     security: Security,
     drain: Option<Duration>,
     scan: Scan,
+    confine: Confine,
+    compiler: Option<PathBuf>,
 }
 
 /// Where compiled modules are kept.
@@ -56,6 +59,9 @@ pub enum StartError {
     /// Nothing could run within its limits.
     #[error("the slave cannot start: {0}")]
     Limits(#[from] LimitsError),
+    /// Compiling is to be confined, and there is no program for it.
+    #[error("the slave cannot start: {NO_PROGRAM}")]
+    NoCompiler,
     /// Its store's directory cannot be used.
     #[error("the slave cannot start: {0}")]
     Store(#[from] DirectoryError),
@@ -143,6 +149,21 @@ impl Builder {
         self
     }
 
+    /// When modules are compiled in processes of their own: unless told otherwise, from when the
+    /// slave first listens or dials beyond loopback.
+    pub fn confine_compiling(mut self, when: Confine) -> Self {
+        self.confine = when;
+        self
+    }
+
+    /// The program that is started for each module whose compiling is confined: one that calls
+    /// [`compile_child`](crate::compile_child) first in its `main`, and is of the same version.
+    /// Unless told otherwise it is this program, if it has called that.
+    pub fn compiler(mut self, program: impl Into<PathBuf>) -> Self {
+        self.compiler = Some(program.into());
+        self
+    }
+
     /// Starts the slave's threads.
     ///
     /// # Errors
@@ -171,8 +192,14 @@ impl Builder {
             Kept::In(directory) => Cache::open(Some(&directory), configuration),
             Kept::Nowhere => Cache::temporary(),
         }?;
+        let compiler = self.compiler.or_else(child::program);
+        let confinement = Arc::new(Confinement::new(self.confine, compiler, configuration));
+        if !confinement.is_possible() {
+            return Err(StartError::NoCompiler);
+        }
         let release = release(Arc::downgrade(&core));
-        let (modules, loader) = Modules::start(engines, self.limits, cache, Arc::clone(&release))?;
+        let (modules, loader) =
+            Modules::start(engines, self.limits, cache, confinement, Arc::clone(&release))?;
         modules.set_core(Arc::downgrade(&core));
         core.set_modules(modules, release);
         let mut identity = identity("slave");

@@ -123,6 +123,14 @@ impl Core {
         Ok(())
     }
 
+    /// The slave can be reached from beyond this machine, or reaches beyond it, from now on:
+    /// what it is sent is less trusted.
+    pub(crate) fn set_beyond_loopback(&self) {
+        if let Some((modules, _)) = self.modules() {
+            modules.set_beyond_loopback();
+        }
+    }
+
     fn modules(&self) -> Option<&(Arc<Modules>, Release)> {
         self.modules.get()
     }

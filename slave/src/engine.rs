@@ -10,7 +10,7 @@ use crate::{scarce, swap};
 use dpfw_protocol::error::Cause;
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
-    WasmBacktraceDetails,
+    ProfilingStrategy, Strategy, WasmBacktraceDetails, WasmFeatures,
 };
 
 /// Sandboxes that an engine's pool holds: the one that runs, the one that is being cleared
@@ -81,9 +81,18 @@ impl Engines {
     /// loaded: code compiled under another name is not for these engines, or was never held
     /// against these limits.
     pub(crate) fn fingerprint(&self) -> Result<u64, Cause> {
+        Ok(self.fingerprint_with(&self.pooled()?))
+    }
+
+    /// The same, of who compiles and runs nothing, and so needs no pool.
+    pub(crate) fn fingerprint_of_compiler(&self) -> Result<u64, Cause> {
+        Ok(self.fingerprint_with(&self.on_demand()?))
+    }
+
+    fn fingerprint_with(&self, engine: &Engine) -> u64 {
         use std::hash::{DefaultHasher, Hash, Hasher};
         let mut hasher = DefaultHasher::new();
-        self.pooled()?.precompile_compatibility_hash().hash(&mut hasher);
+        engine.precompile_compatibility_hash().hash(&mut hasher);
         // What is warmed, and how, is this crate's own.
         env!("CARGO_PKG_VERSION").hash(&mut hasher);
         let Limits { memory, table, stack, module, .. } = self.limits;
@@ -91,7 +100,7 @@ impl Engines {
         let Limits { functions, function_size, locals, data, warm, .. } = self.limits;
         (functions, function_size, locals, data, warm).hash(&mut hasher);
         self.limits.image_memory.hash(&mut hasher);
-        Ok(hasher.finish())
+        hasher.finish()
     }
 
     /// An engine for one slot, with its pool.
@@ -131,6 +140,9 @@ impl Engines {
     pub(crate) fn warming(&self) -> Result<Engine, Cause> {
         let mut config = self.config(Allocation::OnDemand);
         config.cranelift_opt_level(OptLevel::None);
+        // It has one instance. To copy its data once is cheaper than a file of memory, and
+        // whoever compiles in a process of its own may write none.
+        config.memory_init_cow(false);
         make(&config)
     }
 
@@ -138,37 +150,13 @@ impl Engines {
         make(&self.config(allocation))
     }
 
+    /// The configuration of all engines; they differ in where they put what they run, and in
+    /// what `of_images` and `warming` say.
     fn config(&self, allocation: Allocation) -> Config {
         let mut config = Config::new();
-        // Interruption costs a load and a branch at loops and calls; fuel would cost more.
-        config.epoch_interruption(true);
-        config.max_wasm_stack(self.limits.stack);
-        // Fibers, for host calls that wait; their stacks come from the pool.
-        config.async_stack_size(self.limits.stack.saturating_add(HOST_STACK));
-        config.cranelift_opt_level(OptLevel::Speed);
-        // 4 GiB of address space for each memory: no bounds check is ever compiled, and a
-        // memory never moves.
-        config.memory_reservation(4 << 30);
-        config.memory_guard_size(2 << 30);
-        config.memory_init_cow(true);
-        // Images of up to a whole memory are mapped, dense or not.
-        config.memory_guaranteed_dense_image_size(16 << 20);
-        // Frames of a backtrace; nothing else needs to unwind guests.
-        config.wasm_backtrace_max_frames(std::num::NonZeroUsize::new(
-            dpfw_protocol::limits::MAX_BACKTRACE,
-        ));
-        config.native_unwind_info(false);
-        // Debug information is not read here, whatever the environment says: a guest could
-        // bring some that takes minutes. Whoever has the module reads it; see `sandbox::trap`.
-        config.wasm_backtrace_details(WasmBacktraceDetails::Disable);
-        // What no guest of ours needs is code that nobody should be able to reach.
-        config.wasm_memory64(false);
-        config.wasm_multi_memory(true);
-        config.wasm_relaxed_simd(false);
-        config.wasm_wide_arithmetic(false);
-        config.wasm_custom_page_sizes(false);
-        config.wasm_tail_call(true);
-        config.wasm_simd(true);
+        features(&mut config);
+        self.compiled_code(&mut config);
+        self.memories_and_stacks(&mut config);
         match allocation {
             Allocation::OnDemand => {
                 config.allocation_strategy(InstanceAllocationStrategy::OnDemand)
@@ -187,6 +175,65 @@ impl Engines {
             }
         };
         config
+    }
+
+    /// How code is compiled, and what of it is kept beside it.
+    fn compiled_code(&self, config: &mut Config) {
+        // Nothing else is built in: no interpreter, no baseline compiler.
+        config.strategy(Strategy::Cranelift);
+        // A module is compiled once and runs many times.
+        config.cranelift_opt_level(OptLevel::Speed);
+        // Its checks are for those who change Cranelift; they double the time.
+        config.cranelift_debug_verifier(false);
+        // The bits of a NaN may differ from one processor to another; making them the same would
+        // slow down all arithmetic on floats.
+        config.cranelift_nan_canonicalization(false);
+        // On the threads that `compile` gives it.
+        config.parallel_compilation(true);
+        // Interruption costs a load and a branch at loops and calls; fuel would cost more.
+        config.epoch_interruption(true);
+        config.consume_fuel(false);
+        // A fault is a trap, and costs nothing until it comes; checks in the code would.
+        config.signals_based_traps(true);
+        // Frames of a backtrace, with the places in the wasm that the map of addresses has;
+        // nothing else needs to unwind guests.
+        config.wasm_backtrace_max_frames(std::num::NonZeroUsize::new(
+            dpfw_protocol::limits::MAX_BACKTRACE,
+        ));
+        config.generate_address_map(true);
+        config.native_unwind_info(false);
+        // Debug information is not read here, whatever the environment says: a guest could
+        // bring some that takes minutes. Whoever has the module reads it; see `sandbox::trap`.
+        config.debug_info(false);
+        config.wasm_backtrace_details(WasmBacktraceDetails::Disable);
+        // No profiler is told of guests' code, whatever the environment says.
+        config.profiler(ProfilingStrategy::None);
+    }
+
+    /// What an instance has around it.
+    fn memories_and_stacks(&self, config: &mut Config) {
+        // On its slot's thread, which has `HOST_STACK` more and Rust's own.
+        config.max_wasm_stack(self.limits.stack);
+        // Fibers, for host calls that wait; their stacks come from the pool. What the host has
+        // is the same as on a thread.
+        config.async_stack_size(self.limits.stack.saturating_add(HOST_STACK));
+        // Compiled code reads nothing of its stack that it has not written.
+        config.async_stack_zeroing(false);
+        // 4 GiB of address space for each memory: no bounds check is ever compiled, and a
+        // memory never moves.
+        config.memory_reservation(4 << 30);
+        config.memory_may_move(false);
+        // An offset in an instruction reaches 4 GiB beyond an index; from 2 GiB on it is checked.
+        config.memory_guard_size(2 << 30);
+        // Against a compiler that takes an index for a signed number, as one has.
+        config.guard_before_linear_memory(true);
+        config.memory_init_cow(true);
+        // Images of up to a whole memory are mapped, dense or not.
+        config.memory_guaranteed_dense_image_size(16 << 20);
+        // What a task does not call is not put into its tables either.
+        config.table_lazy_init(true);
+        // Memories are one instance's own.
+        config.shared_memory(false);
     }
 
     fn pool(&self, most: u32) -> PoolingAllocationConfig {
@@ -211,6 +258,41 @@ impl Engines {
         pool
     }
 }
+
+/// What of WebAssembly there is: nothing but what is named here with its reason. What a later
+/// wasmtime brings along is off until somebody needs it.
+///
+/// So these are off, and are refused when a module is loaded: threads and shared memory (a guest
+/// has one thread, and is interrupted by its engine's epoch), 64-bit memories (bounds would have
+/// to be checked at each access), several memories (no compiler makes any, and only one fits a
+/// pool), garbage collection, function references and exceptions (a heap and an unwinder of
+/// wasmtime's own that guests could attack; languages that need them have a mode without), stack
+/// switching, relaxed SIMD (its results differ between processors), wide arithmetic, pages of
+/// other sizes, hints of branches, and components.
+fn features(config: &mut Config) {
+    config.wasm_features(WasmFeatures::all(), false);
+    for (feature, _reason) in FEATURES {
+        config.wasm_features(feature, true);
+    }
+    // A guest's hints to the compiler are not worth a reader of one more section.
+    config.wasm_branch_hinting(false);
+    // There is no heap for values that are collected.
+    config.gc_support(false);
+}
+
+/// The features that are on, each with its reason.
+const FEATURES: [(WasmFeatures, &str); 10] = [
+    (WasmFeatures::MUTABLE_GLOBAL, "the stack pointer of C and Rust, shared with the host"),
+    (WasmFeatures::SATURATING_FLOAT_TO_INT, "on by default in Rust and C: `as` and casts"),
+    (WasmFeatures::SIGN_EXTENSION, "on by default in Rust and C"),
+    (WasmFeatures::MULTI_VALUE, "on by default in Rust; plain functions of several results"),
+    (WasmFeatures::REFERENCE_TYPES, "on by default in Rust: how calls name their table"),
+    (WasmFeatures::BULK_MEMORY, "on by default in Rust: memcpy and memset"),
+    (WasmFeatures::FLOATS, "part of WebAssembly from the start"),
+    (WasmFeatures::EXTENDED_CONST, "what linkers write for code that can be moved"),
+    (WasmFeatures::SIMD, "guests that are built for speed; its results are the same everywhere"),
+    (WasmFeatures::TAIL_CALL, "functional languages and interpreters, which recurse without end"),
+];
 
 fn make(config: &Config) -> Result<Engine, Cause> {
     Engine::new(config).map_err(|error| scarce::cause("no wasm engine", &error))
@@ -239,6 +321,46 @@ pub(crate) fn fits_pool(memories: u32, tables: u32, table_elements: u64, limits:
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::local::Local;
+
+    #[test]
+    fn f38_a_feature_that_is_off_is_refused_at_load_by_its_name() {
+        for (text, name) in [
+            ("(memory 1 1 shared)", "threads must be enabled"),
+            ("(memory i64 1)", "memory64 must be enabled"),
+            ("(memory 1) (memory 1)", "multiple memories"),
+            ("(type (struct))", "without the gc feature"),
+            ("(func (param (ref func)))", "function references required"),
+            ("(tag)", "exceptions proposal not enabled"),
+            ("(func try end)", "legacy_exceptions feature required"),
+            ("(type $f (func)) (type (cont $f))", "stack switching"),
+            (
+                "(func (param v128 v128) (result v128)
+                   (i8x16.relaxed_swizzle (local.get 0) (local.get 1)))",
+                "relaxed SIMD support is not enabled",
+            ),
+            (
+                "(func (param i64 i64 i64 i64) (result i64 i64)
+                   (i64.add128 (local.get 0) (local.get 1) (local.get 2) (local.get 3)))",
+                "wide arithmetic support is not enabled",
+            ),
+            ("(memory 1 (pagesize 1))", "custom page sizes proposal must be enabled"),
+        ] {
+            let wasm = wat::parse_str(format!("(module {text})")).expect(text);
+            let refused = Local::new(&wasm, Limits::default()).err();
+            let is_named =
+                matches!(&refused, Some(Cause::Rejected { reason }) if reason.contains(name));
+            assert!(is_named, "{text}: {refused:?} instead of {name}");
+        }
+    }
+
+    #[test]
+    fn what_is_compiled_on_demand_is_for_every_pool() {
+        let engines = Engines::new(Limits::default(), Scan::Never);
+        let all = [engines.pooled(), engines.on_demand(), engines.waiting()];
+        let names = all.map(|engine| engines.fingerprint_with(&engine.expect("an engine")));
+        assert_eq!(names, [engines.fingerprint_of_compiler().expect("an engine"); 3]);
+    }
 
     #[test]
     fn where_there_is_no_engine_whoever_makes_one_is_told() {

@@ -262,8 +262,8 @@ impl Report {
     }
 
     fn warm(&mut self, wasm: &[u8], alone: &Alone, limits: &Limits) {
-        let warmed =
-            Facts::of(wasm, limits).and_then(|facts| warm(&alone.engines, wasm, &facts, limits));
+        let warmed = Facts::of(wasm, limits)
+            .and_then(|facts| warm(&alone.engines, wasm, facts.first(), limits));
         self.warming = match warmed {
             Ok(Warmed::Snapshot(_)) => Warming::Warmed,
             Ok(Warmed::Nothing) => Warming::Nothing,

@@ -64,6 +64,8 @@ pub use inspect::{
 };
 pub use limits::{Limits, LimitsError};
 pub use local::{Local, LocalResident, LocalTask};
+pub use module::confine::Confine;
+pub use module::confine::child::compile_child;
 pub use module::facts::{Facts, Kind};
 pub use slave::Slave;
 pub use store::DirectoryError;

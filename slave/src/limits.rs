@@ -3,6 +3,7 @@
 use crate::module::load::Loaded;
 use dpfw_protocol::limits::{MAX_MODULE, MAX_PAYLOAD};
 use dpfw_protocol::task_limits::TaskLimits;
+use serde::{Deserialize, Serialize};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use std::time::Duration;
 /// arguments, of modules that are being made) is shared: one that is alone may have
 /// eight ninths of it, and whoever comes beside it finds something, whatever the others do. A master
 /// is known by its name, however many links it has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Limits {
     /// `memory`: linear memory of a sandbox in bytes, of all its memories together.
@@ -43,6 +44,9 @@ pub struct Limits {
     /// `compile time`: how long it may take to make of a module's bytes what runs, its start
     /// and warm-up included.
     pub compile: Duration,
+    /// `compile memory`: bytes that compiling a module may take in a process of its own, beyond the
+    /// module's own and those of a guest that is warmed.
+    pub compile_memory: u64,
     /// `data segments`: bytes of all data segments of a module.
     pub data: u64,
     /// How long a module's start and warm-up may take.
@@ -110,6 +114,9 @@ impl Default for Limits {
             locals: 10_000,
             // Tens of MiB on a busy machine.
             compile: Duration::from_secs(120),
+            // What the worst of functions takes that is within the limits above; large programs
+            // take some hundred MiB.
+            compile_memory: 1 << 30,
             // Embedded files and tables reach tens of MiB. Each segment is in the module, in
             // its compiled code, and, when it is copied, in the image of every sandbox.
             data: MAX_MODULE / 2,
@@ -257,6 +264,7 @@ impl Limits {
             ("functions", u64::from(self.functions), some.clone()),
             ("function size", self.function_size, some.clone()),
             ("compile time", nanos(self.compile), some.clone()),
+            ("compile memory", self.compile_memory, some.clone()),
             ("warm-up", nanos(self.warm), some.clone()),
             ("image time", nanos(self.image_time), some.clone()),
             ("image memory", self.image_memory, 1..=MOST_IMAGE),
@@ -332,6 +340,7 @@ mod tests {
             (Limits { time: Duration::ZERO, ..d }, "time"),
             (Limits { function_size: 0, ..d }, "function size"),
             (Limits { compile: Duration::ZERO, ..d }, "compile time"),
+            (Limits { compile_memory: 0, ..d }, "compile memory"),
             (Limits { warm: Duration::ZERO, ..d }, "warm-up"),
             (Limits { result: 0, ..d }, "result"),
             (Limits { arguments: 0, ..d }, "arguments"),

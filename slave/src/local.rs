@@ -7,6 +7,7 @@ use crate::job::{Bound, Target};
 use crate::limits::Limits;
 use crate::module::cache::Cache;
 use crate::module::code::CodeId;
+use crate::module::confine::Place;
 use crate::module::load::Loaded;
 use crate::module::loader::build;
 use crate::sandbox::host::{Allowance, Holder, Host, Lent};
@@ -86,8 +87,7 @@ impl Local {
         let engines = alone.engines;
         let cache = Cache::temporary().map_err(internal)?;
         let hash = ModuleHash::of(wasm);
-        let artifact =
-            build(&engines, &limits, &cache, &engines.pooled()?, CodeId::Module(hash), wasm)?;
+        let artifact = build(&engines, &limits, &cache, Place::Here, CodeId::Module(hash), wasm)?;
         let engines = SlotEngines::new(engines)?;
         let module = Arc::new(Loaded::new(0, artifact));
         Ok(Self { alone, hash, module, engines, _cache: cache })

@@ -5,6 +5,7 @@ pub(crate) mod cache;
 mod cell;
 pub(crate) mod code;
 mod compile;
+pub(crate) mod confine;
 pub(crate) mod facts;
 pub(crate) mod image;
 pub(crate) mod load;

@@ -84,6 +84,9 @@ impl Slave {
             let refused = |source| ListenError::Refused { address: address.clone(), source };
             let listener = Listener::bind(&address, &security).await?;
             let local = listener.local_addr().map_err(refused)?;
+            if !is_loopback(local) {
+                core.set_beyond_loopback();
+            }
             tokio::spawn(accept(core, hello, listener));
             Ok(local)
         });
@@ -160,6 +163,11 @@ async fn accept(core: Arc<Core>, hello: Arc<Hello>, listener: Listener) {
     }
 }
 
+/// Whether only this machine has the address.
+fn is_loopback(address: SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
+}
+
 /// Shakes hands and serves the master until the link ends.
 async fn meet(core: Arc<Core>, hello: &Hello, stream: Stream, turn: Option<Turn>) -> Met {
     let peer = stream.peer().to_owned();
@@ -206,6 +214,10 @@ async fn redial(core: Arc<Core>, hello: Arc<Hello>, mut dialler: Dialler) -> Opt
             Ok(stream) => stream,
             Err(error) => return Some(error),
         };
+        // Before it is met, so that nothing of its is taken for this machine's.
+        if !stream.peer().parse().is_ok_and(is_loopback) {
+            core.set_beyond_loopback();
+        }
         let again = match meet(Arc::clone(&core), &hello, stream, None).await {
             Met::Linked(master, error) => {
                 last = Some((master, error.is_superseded()));

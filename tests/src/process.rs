@@ -56,7 +56,15 @@ impl Process {
     }
 
     async fn with(command: &mut Command) -> Result<Self> {
-        let cache = crate::fleet::cache()?;
+        Self::with_cache(command, &crate::fleet::cache()?).await
+    }
+
+    /// The program as this command starts it, but for its last argument: where compiled modules
+    /// are kept.
+    ///
+    /// # Errors
+    /// If it does not say where it listens.
+    pub async fn with_cache(command: &mut Command, cache: &Path) -> Result<Self> {
         let child = command.arg(cache).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut child = child.with_context(|| format!("{command:?} does not start"))?;
         let stdout = child.stdout.take().context("its output is a pipe")?;

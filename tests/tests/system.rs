@@ -16,6 +16,7 @@ mod system {
     mod bad_modules;
     mod bad_network;
     mod cache;
+    mod confined;
     mod corpora;
     mod crowds;
     mod describe;
@@ -24,6 +25,7 @@ mod system {
     mod dying_slaves;
     mod errors_page;
     mod figures;
+    mod foreign_keys;
     mod fresh;
     mod get_or_init;
     mod get_or_init_ends;

@@ -94,6 +94,8 @@ words! {
         Locals = "locals",
         /// Milliseconds that loading a module may take.
         CompileTime = "compile time",
+        /// Bytes that compiling a module may take in a process of its own.
+        CompileMemory = "compile memory",
         /// Milliseconds that an init may run.
         ImageTime = "image time",
         /// Bytes of memory that an image may have.

@@ -2,8 +2,9 @@
 //!
 //! Compiled code is code: whoever can write it can do what this process can. So the
 //! directory has to be this user's own and closed to others (mode 0700), and every file
-//! carries a keyed hash that only this user's slaves can make, over the module's name,
-//! what was found in it, and the code. What does not agree is deleted and compiled
+//! carries a keyed hash that only this user's slaves can make, over the configuration (in which are
+//! the compiler's version and the limits), the module's name, what was found in it, and the code.
+//! What does not agree, and what is a link or no file of this user's alone, is deleted and compiled
 //! afresh. The code of an image is as long as its memory, and is read again only if it is not
 //! the very file that was written, untouched since. The cache is bounded, what other versions and configurations left behind
 //! included; what was not used for longest goes first. A module that was given away stays
@@ -33,6 +34,7 @@ pub(crate) struct Cache {
     /// Where this configuration's are.
     dir: PathBuf,
     most: u64,
+    configuration: u64,
     key: [u8; 32],
     /// Deleted with the slave, where no directory could be kept.
     _temporary: Option<tempfile::TempDir>,
@@ -115,7 +117,7 @@ impl Cache {
                 let root = dir.map(Path::to_path_buf).unwrap_or_default();
                 let dir = root.join(directory(configuration));
                 make_private(&dir)?;
-                Ok(Self { root, dir, most: MOST, key, _temporary: None })
+                Ok(Self { root, dir, most: MOST, configuration, key, _temporary: None })
             }
             Err(error) => {
                 tracing::warn!(%error, "compiled modules are not kept between runs");
@@ -138,7 +140,7 @@ impl Cache {
         make_private(&dir)?;
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(io::Error::other)?;
-        Ok(Self { root, dir, most: MOST, key, _temporary: Some(temporary) })
+        Ok(Self { root, dir, most: MOST, configuration: 0, key, _temporary: Some(temporary) })
     }
 
     fn path(&self, code: CodeId, part: Part) -> PathBuf {
@@ -159,16 +161,16 @@ impl Cache {
     }
 
     fn find(&self, code: CodeId) -> io::Result<Artifact> {
-        let mut file = fs::File::open(self.path(code, Part::Label))?;
+        let file = open_own(&self.path(code, Part::Label))?;
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
+        (&file).take(MOST_LABEL).read_to_end(&mut bytes)?;
         let (mac, body) = bytes.split_first_chunk::<32>().ok_or(foreign("its label is cut off"))?;
         if blake3::Hash::from_bytes(*mac) != self.mac(code, body) {
             return Err(foreign("its label was not written by this user's slaves"));
         }
         let label: Label = rmp_serde::from_slice(body).map_err(io::Error::other)?;
         // What is looked at is what will be mapped, whatever then stands under its name.
-        let mapped = fs::File::open(self.path(code, Part::Code))?;
+        let mapped = open_own(&self.path(code, Part::Code))?;
         let is_untouched = label.image.is_some() && label.file == Some(Identity::of(&mapped)?);
         if !is_untouched {
             let mut hasher = blake3::Hasher::new();
@@ -185,7 +187,8 @@ impl Cache {
     fn mac(&self, code: CodeId, body: &[u8]) -> blake3::Hash {
         let mut hasher = blake3::Hasher::new_keyed(&self.key);
         let is_image = matches!(code, CodeId::Image(_));
-        hasher.update(&[u8::from(is_image)]).update(code.as_bytes()).update(body).finalize()
+        hasher.update(&self.configuration.to_le_bytes()).update(&[u8::from(is_image)]);
+        hasher.update(code.as_bytes()).update(body).finalize()
     }
 
     /// Keeps compiled code, and the snapshot that it was compiled from, which is dropped when
@@ -228,7 +231,10 @@ impl Cache {
     /// # Errors
     /// An I/O error if it is not there any more, or not what was written.
     pub(crate) fn snapshot(&self, code: CodeId, image: &ImageFacts) -> io::Result<Vec<u8>> {
-        let snapshot = fs::read(self.path(code, Part::Snapshot))?;
+        let mut snapshot = Vec::new();
+        open_own(&self.path(code, Part::Snapshot))?
+            .take(image.snapshot)
+            .read_to_end(&mut snapshot)?;
         match ModuleHash::of(&snapshot) == image.hash {
             true => Ok(snapshot),
             false => Err(foreign("it is not what was written")),
@@ -341,7 +347,33 @@ fn write_whole(dir: &Path, path: &Path, parts: &[&[u8]]) -> io::Result<fs::File>
     file.persist(path).map_err(|e| e.error)
 }
 
-/// Makes a directory that only this user can enter, or checks that it is one.
+/// Opens a file that is this user's alone: what others may write to could be changed after it was
+/// looked at.
+fn open_own(path: &Path) -> io::Result<fs::File> {
+    // A pipe would be waited at.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match rustix::fs::open(path, flags, Mode::empty()) {
+        Err(rustix::io::Errno::LOOP) => return Err(foreign("it is a link")),
+        opened => opened?,
+    };
+    let stat = rustix::fs::fstat(&file)?;
+    if !rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file() {
+        return Err(foreign("it is no file"));
+    }
+    if !is_own(&stat) {
+        return Err(foreign("it is open to other users, or another's"));
+    }
+    Ok(file.into())
+}
+
+/// Whether something is this user's, and nobody else's to read or write.
+fn is_own(stat: &rustix::fs::Stat) -> bool {
+    stat.st_uid == rustix::process::geteuid().as_raw() && stat.st_mode & 0o077 == 0
+}
+
+/// Bytes of a label: of a module's size are its names at most, written twice.
+const MOST_LABEL: u64 = 4 * dpfw_protocol::limits::MAX_MODULE;
+
 /// Makes a directory that is this user's own and closed to others, or looks whether it is.
 ///
 /// # Errors
@@ -383,8 +415,9 @@ fn trusted(dir: &Path) -> io::Result<[u8; 32]> {
         Err(error) => return Err(error.into()),
     };
     let stat = rustix::fs::fstat(&file)?;
-    if stat.st_uid != rustix::process::geteuid().as_raw() || stat.st_mode & 0o077 != 0 {
-        return Err(io::Error::other(format!("{} is open to other users", path.display())));
+    if !is_own(&stat) {
+        let at = path.display();
+        return Err(io::Error::other(format!("{at} is open to other users; delete it")));
     }
     let mut key = [0; 32];
     fs::File::from(file).read_exact(&mut key)?;
@@ -516,6 +549,83 @@ mod tests {
             fs::copy(cache.path(HASH, part), cache.path(other, part))?;
         }
         assert!(cache.get(other).is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn f53_code_of_another_configuration_is_not_taken() -> Outcome {
+        let home = tempfile::tempdir()?;
+        let dir = home.path().join("cache");
+        let cache = filled(&dir)?;
+        // The same key, the same module: another compiler, or other limits.
+        let other = Cache::open(Some(&dir), 2)?;
+        for part in [Part::Code, Part::Label] {
+            fs::copy(cache.path(HASH, part), other.path(HASH, part))?;
+        }
+        assert!(other.get(HASH).is_none());
+        assert!(!other.path(HASH, Part::Code).exists() && cache.get(HASH).is_some());
+        Ok(())
+    }
+
+    #[test]
+    fn f53_links_and_files_that_others_may_change_are_not_taken() -> Outcome {
+        let home = tempfile::tempdir()?;
+        let dir = home.path().join("cache");
+        for part in [Part::Code, Part::Label] {
+            let cache = filled(&dir)?;
+            let (path, elsewhere) = (cache.path(HASH, part), home.path().join("elsewhere"));
+            // What is there is true now, and another's to change.
+            fs::rename(&path, &elsewhere)?;
+            std::os::unix::fs::symlink(&elsewhere, &path)?;
+            assert!(cache.get(HASH).is_none());
+            assert!(fs::symlink_metadata(&path).is_err() && elsewhere.exists());
+            let cache = filled(&dir)?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o620))?;
+            assert!(cache.get(HASH).is_none() && !path.exists());
+            // A pipe, at which whoever opens it would wait.
+            let cache = filled(&dir)?;
+            fs::remove_file(&path)?;
+            rustix::fs::mknodat(CWD, &path, rustix::fs::FileType::Fifo, Mode::RUSR, 0)?;
+            assert!(cache.get(HASH).is_none() && !path.exists());
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn f53_a_key_that_others_can_read_makes_nothing_trusted() -> Outcome {
+        let home = tempfile::tempdir()?;
+        let dir = home.path().join("cache");
+        drop(filled(&dir)?);
+        let key = dir.join("key");
+        assert_eq!(fs::metadata(&key)?.permissions().mode() & 0o777, 0o600);
+        for mode in [0o644, 0o640, 0o602] {
+            fs::set_permissions(&key, fs::Permissions::from_mode(mode))?;
+            let cache = Cache::open(Some(&dir), 1)?;
+            assert!(cache.get(HASH).is_none() && !cache.dir.starts_with(&dir), "mode {mode:o}");
+        }
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600))?;
+        assert!(Cache::open(Some(&dir), 1)?.get(HASH).is_some());
+        // A link to a key that somebody else knows, and one that is cut off.
+        let elsewhere = home.path().join("key");
+        fs::rename(&key, &elsewhere)?;
+        std::os::unix::fs::symlink(&elsewhere, &key)?;
+        assert!(!Cache::open(Some(&dir), 1)?.dir.starts_with(&dir));
+        fs::remove_file(&key)?;
+        fs::write(&key, [0; 31])?;
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600))?;
+        assert!(!Cache::open(Some(&dir), 1)?.dir.starts_with(&dir));
+        Ok(())
+    }
+
+    #[test]
+    fn f53_a_label_with_another_directorys_mac_is_not_taken() -> Outcome {
+        let home = tempfile::tempdir()?;
+        let (ours, theirs) = (home.path().join("ours"), home.path().join("theirs"));
+        let (ours, theirs) = (filled(&ours)?, filled(&theirs)?);
+        for part in [Part::Code, Part::Label] {
+            fs::copy(theirs.path(HASH, part), ours.path(HASH, part))?;
+        }
+        assert!(ours.get(HASH).is_none() && !ours.path(HASH, Part::Code).exists());
         Ok(())
     }
 

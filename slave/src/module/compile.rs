@@ -29,7 +29,7 @@ const WORTH_A_THREAD: usize = 64 << 10;
 const NICE: i32 = 5;
 
 /// When a module has to be done.
-pub(super) struct Clock {
+pub(crate) struct Clock {
     until: Mutex<Until>,
     stopped: AtomicBool,
     /// What is to be done to what cannot look here: an init that runs, a line that is waited in.
@@ -137,16 +137,21 @@ impl Profiler for Interrupter {
     }
 }
 
+/// How many threads are worth it for so many bytes of wasm.
+pub(super) fn threads_for(wasm: usize) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    cores.min(1 + wasm / WORTH_A_THREAD)
+}
+
 /// The threads of one module's compiler. They end when it is dropped and has nothing to do.
 pub(super) fn threads(
     clock: &Arc<Clock>,
     wasm: usize,
     stack: usize,
 ) -> Result<rayon::ThreadPool, rayon::ThreadPoolBuildError> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let clock = Arc::clone(clock);
     rayon::ThreadPoolBuilder::new()
-        .num_threads(cores.min(1 + wasm / WORTH_A_THREAD))
+        .num_threads(threads_for(wasm))
         .thread_name(|_| "dpfw-compiler".into())
         .stack_size(stack)
         .start_handler(move |_| {

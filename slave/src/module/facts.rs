@@ -2,6 +2,7 @@
 
 use crate::engine::fits_pool;
 use crate::limits::Limits;
+use crate::module::warm::First;
 use crate::sandbox::imports::{ABI, WAITING_NAMES};
 use dpfw_protocol::error::{Cause, Limit};
 use dpfw_protocol::image::INIT_PREFIX;
@@ -99,6 +100,11 @@ impl Facts {
         // Few tasks need one.
         let (_, init) = self.needs.iter().find(|(name, _)| name == task)?;
         Some(init)
+    }
+
+    /// What of it runs before its tasks.
+    pub(crate) fn first(&self) -> First {
+        First { initialize: self.initialize, warm: self.warm }
     }
 
     /// The tasks that the module describes.

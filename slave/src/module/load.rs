@@ -7,6 +7,7 @@
 use super::cache::{Artifact, Cache};
 use super::cell::State;
 use super::code::{CodeId, Wanted};
+use super::confine::Confinement;
 use super::facts::Facts;
 use super::image::turn::Turns;
 use super::image::{self, ImageFacts, Source, Standing};
@@ -74,6 +75,7 @@ pub(crate) struct Modules {
     /// What has the store, and what inits see of a slave.
     core: OnceLock<Weak<Core>>,
     pub(super) cache: Arc<Cache>,
+    confinement: Arc<Confinement>,
 }
 
 /// What the loader is to do.
@@ -108,6 +110,11 @@ const QUEUE: usize = 2048;
 /// Stack for the compiler: what threads have by default.
 const COMPILER_STACK: usize = 2 << 20;
 
+/// The stack of a thread that compiles: a guest's start runs on it, too.
+pub(super) fn compiler_stack(limits: &Limits) -> usize {
+    limits.stack.saturating_add(HOST_STACK + COMPILER_STACK)
+}
+
 /// A job whose module is decided.
 pub(super) type Decided = (Job, Result<Arc<Loaded>, Cause>);
 
@@ -123,6 +130,7 @@ impl Modules {
         engines: Engines,
         limits: Limits,
         cache: Cache,
+        confinement: Arc<Confinement>,
         release: Release,
     ) -> std::io::Result<(Arc<Self>, std::thread::JoinHandle<()>)> {
         let (sender, receiver) = sync_channel(QUEUE);
@@ -136,6 +144,7 @@ impl Modules {
             limits,
             core: OnceLock::new(),
             cache: Arc::new(cache),
+            confinement: Arc::clone(&confinement),
         });
         let mut loader = Loader {
             maker: Maker {
@@ -143,12 +152,12 @@ impl Modules {
                 limits,
                 cache: Arc::clone(&modules.cache),
                 turns: Turns::new(limits.image_building),
+                confinement,
                 done: sender,
             },
             modules: Arc::clone(&modules),
             release,
-            // A guest's start runs on it, and the compiler.
-            stack: limits.stack + HOST_STACK + COMPILER_STACK,
+            stack: compiler_stack(&limits),
             waiting: VecDeque::new(),
             running: Vec::new(),
         };
@@ -214,6 +223,11 @@ impl Modules {
     /// Modules that tasks can run. None is ever forgotten.
     pub(crate) fn ready(&self) -> usize {
         self.ready.load(Ordering::Relaxed)
+    }
+
+    /// What comes from now on may come from beyond this machine.
+    pub(crate) fn set_beyond_loopback(&self) {
+        self.confinement.set_beyond_loopback();
     }
 
     /// Lets the loader end when it has done what it is at.

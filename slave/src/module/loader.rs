@@ -8,12 +8,13 @@
 use super::cache::{Artifact, Cache, Label};
 use super::code::CodeId;
 use super::compile::{self, Clock};
+use super::confine::make::Make;
+use super::confine::{Confinement, Place};
 use super::facts::Facts;
 use super::image::Source;
 use super::image::build::Builder;
 use super::image::turn::Turns;
 use super::load::{Load, Modules, Release, Work};
-use super::warm::{Warmed, warm};
 use crate::core::Core;
 use crate::engine::Engines;
 use crate::limits::Limits;
@@ -26,7 +27,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
-use wasmtime::Engine;
 
 /// The loader's thread.
 pub(super) struct Loader {
@@ -47,6 +47,7 @@ pub(super) struct Maker {
     pub(super) limits: Limits,
     pub(super) cache: Arc<Cache>,
     pub(super) turns: Arc<Turns>,
+    pub(super) confinement: Arc<Confinement>,
     /// Where it is told what was made.
     pub(super) done: SyncSender<Work>,
 }
@@ -91,7 +92,6 @@ impl Loader {
     }
 
     pub(super) fn run(&mut self, work: &Receiver<Work>) {
-        let compiler = self.maker.engines.pooled();
         while let Some(work) = self.next(work).filter(|_| !self.modules.has_stopped()) {
             match work {
                 Work::Look(code) => self.look(code),
@@ -99,7 +99,7 @@ impl Loader {
                 Work::Made(number, outcome) => self.made(number, *outcome),
                 Work::Stop => {}
             }
-            while self.begin(&compiler) {}
+            while self.begin() {}
         }
         self.end(work);
     }
@@ -123,7 +123,7 @@ impl Loader {
     }
 
     /// Begins to make the next module that waits; whether there was one that may be begun.
-    fn begin(&mut self, compiler: &Result<Engine, Cause>) -> bool {
+    fn begin(&mut self) -> bool {
         let running: Vec<_> = self.running.iter().map(|r| Arc::as_ptr(&r.whose.holdings)).collect();
         let waiting = self.waiting.iter().map(|load| Arc::as_ptr(&load.whose.holdings));
         let Some(load) = compile::next(waiting, &running).and_then(|at| self.waiting.remove(at))
@@ -139,23 +139,25 @@ impl Loader {
             return true;
         }
         let (code, number) = (load.code, load.number);
-        if let Err(cause) = self.start(load, compiler) {
+        if let Err(cause) = self.start(load) {
             self.decide(code, Some(number), Err(cause));
         }
         true
     }
 
-    fn start(&mut self, load: Box<Load>, compiler: &Result<Engine, Cause>) -> Result<(), Cause> {
-        let compiler = compiler.clone()?;
+    fn start(&mut self, load: Box<Load>) -> Result<(), Cause> {
         let clock = Arc::new(Clock::new(self.maker.time(&load.source)));
-        let pool = compile::threads(&clock, load.source.wasm_len(), self.stack)
+        // Whoever has it done waits for it on one thread.
+        let is_confined = self.maker.confinement.is_due();
+        let wasm = if is_confined { 0 } else { load.source.wasm_len() };
+        let pool = compile::threads(&clock, wasm, self.stack)
             .map_err(|e| busy(format!("there are no threads to compile with: {e}")))?;
         let (code, number, whose) = (load.code, load.number, Arc::clone(&load.whose));
         let has_init = matches!(load.source, Source::Recipe { .. });
         let core = self.modules.core();
         let (maker, its_clock) = (self.maker.clone(), Arc::clone(&clock));
         pool.spawn(move || {
-            let make = || maker.make(&compiler, &load, core.as_ref(), &its_clock);
+            let make = || maker.make(&load, core.as_ref(), &its_clock);
             let made = catch_unwind(AssertUnwindSafe(make));
             let outcome = made.unwrap_or_else(|panic| Err(maker.ended(&*panic, &its_clock)));
             drop((load, core));
@@ -193,6 +195,8 @@ impl Loader {
                 }
             }
         }
+        // A process that compiles is killed, an init interrupted; the rest ends at a pass.
+        self.running.iter().filter(|running| running.is_late).for_each(|r| r.clock.stop());
         for (code, number) in late {
             self.decide(code, Some(number), Err(too_slow(&self.maker.limits)));
         }
@@ -241,18 +245,18 @@ fn too_slow(limits: &Limits) -> Cause {
 impl Maker {
     fn make(
         &self,
-        compiler: &Engine,
         load: &Load,
         core: Option<&Arc<Core>>,
         clock: &Clock,
     ) -> Result<Artifact, Cause> {
         let Self { engines, limits, cache, turns, .. } = self;
+        let place = self.confinement.place(clock)?;
         if let Source::Module(wasm) = &load.source {
-            return build(engines, limits, cache, compiler, load.code, wasm);
+            return build(engines, limits, cache, place, load.code, wasm);
         }
         let (session, attempt) = (&load.whose, load.attempt);
         let core = Arc::clone(core.ok_or(Cause::Draining)?);
-        Builder { engines, limits, cache, core, clock, turns, session, attempt }
+        Builder { engines, limits, cache, place, core, clock, turns, session, attempt }
             .make(load.code, &load.source)
     }
 
@@ -278,36 +282,30 @@ impl Maker {
 
 /// Makes a module of bytes what tasks can run: looked at, warmed, compiled, kept.
 ///
+/// Its sections are looked at here, which takes as long as reading it; all that may take longer is
+/// done where compiling is.
+///
 /// # Errors
 /// The [`Cause`] with which it is refused.
 pub(crate) fn build(
     engines: &Engines,
     limits: &Limits,
     cache: &Cache,
-    compiler: &Engine,
+    place: Place<'_>,
     code: CodeId,
     wasm: &[u8],
 ) -> Result<Artifact, Cause> {
     let started = Instant::now();
     let facts = Facts::of(wasm, limits)?;
     sandbox::imports::check(&facts)?;
-    let (compiled, warmed) = match warm(engines, wasm, &facts, limits)? {
-        Warmed::Snapshot(snapshot) => (compile(compiler, &snapshot)?, true),
-        Warmed::Nothing => (compile(compiler, wasm)?, true),
-        Warmed::Not(why) => {
-            tracing::warn!(%code, why, "a module is not warmed: its tasks start slower");
-            (compile(compiler, wasm)?, false)
-        }
-    };
-    let stored = cache.put(code, Label::new(facts, warmed, None), &compiled, None);
+    let compiled = place.make(Make::Module(facts.first()), engines, limits, wasm)?;
+    if let Some(why) = &compiled.cold {
+        tracing::warn!(%code, why, "a module is not warmed: its tasks start slower");
+    }
+    let warmed = compiled.cold.is_none();
+    let stored = cache.put(code, Label::new(facts, warmed, None), &compiled.code, None);
     let elapsed = started.elapsed();
-    tracing::info!(%code, bytes = wasm.len(), ?elapsed, warmed, "module loaded");
+    let (bytes, confined) = (wasm.len(), place.is_confined());
+    tracing::info!(%code, bytes, ?elapsed, warmed, confined, "module loaded");
     stored.map_err(|error| scarce::cause_of_io("compiled code cannot be kept", &error))
-}
-
-pub(super) fn compile(engine: &Engine, wasm: &[u8]) -> Result<Vec<u8>, Cause> {
-    engine.precompile_module(wasm).map_err(|error| match scarce::is_scarce(&error) {
-        true => scarce::cause("it does not compile", &error),
-        false => Cause::Rejected { reason: format!("it does not compile: {error:#}") },
-    })
 }

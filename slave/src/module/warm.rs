@@ -7,15 +7,30 @@
 
 use crate::engine::Engines;
 use crate::limits::Limits;
-use crate::module::facts::Facts;
 use crate::module::snapshot::{Takeable, contained};
 use crate::sandbox::limiter::Limiter;
 use dpfw_protocol::error::Cause;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use wasmtime::{Extern, ExternType, Func, Instance, Module, Store};
 
 /// What runs before the first call, in this order, where a module exports it.
 pub(crate) const RUN_ONCE: [&str; 2] = ["_initialize", "dpfw_warm"];
+
+/// What of a module runs before its tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct First {
+    /// `_initialize` or a start function.
+    pub(crate) initialize: bool,
+    /// A warm-up of its own.
+    pub(crate) warm: bool,
+}
+
+impl First {
+    pub(crate) fn is_any(self) -> bool {
+        self.initialize || self.warm
+    }
+}
 
 /// A module as its tasks start from it.
 pub(crate) enum Warmed {
@@ -34,13 +49,13 @@ pub(crate) enum Warmed {
 pub(crate) fn warm(
     engines: &Engines,
     wasm: &[u8],
-    facts: &Facts,
+    first: First,
     limits: &Limits,
 ) -> Result<Warmed, Cause> {
-    if !facts.initialize && !facts.warm {
+    if !first.is_any() {
         return Ok(Warmed::Nothing);
     }
-    match contained("the snapshot", || Ok(snapshot(engines, wasm, facts, limits))) {
+    match contained("the snapshot", || Ok(snapshot(engines, wasm, first, limits))) {
         Ok(Ok(snapshot)) => Ok(Warmed::Snapshot(snapshot)),
         Ok(Err(Failed::Unfit(why))) | Err(why) => Ok(Warmed::Not(why)),
         Ok(Err(Failed::Guest(cause))) => Err(cause),
@@ -61,7 +76,7 @@ fn unfit(error: wasmtime::Error) -> Failed {
 fn snapshot(
     engines: &Engines,
     wasm: &[u8],
-    facts: &Facts,
+    first: First,
     limits: &Limits,
 ) -> Result<Vec<u8>, Failed> {
     let takeable = Takeable::new(wasm).map_err(unfit)?;
@@ -86,12 +101,12 @@ fn snapshot(
     };
     let outcome = run(&mut store);
     drop(bell);
-    let instance = outcome.map_err(|error| guest_failed(&error, facts, limits))?;
+    let instance = outcome.map_err(|error| guest_failed(&error, first, limits))?;
     takeable.take(store, instance).map_err(unfit)
 }
 
 /// A guest that calls the host may do better in a task; one that fails by itself will not.
-fn guest_failed(error: &wasmtime::Error, facts: &Facts, limits: &Limits) -> Failed {
+fn guest_failed(error: &wasmtime::Error, first: First, limits: &Limits) -> Failed {
     if let Some(Refused(import)) = error.downcast_ref() {
         return Failed::Unfit(format!("it calls {import} while it is warmed"));
     }
@@ -102,7 +117,7 @@ fn guest_failed(error: &wasmtime::Error, facts: &Facts, limits: &Limits) -> Fail
             Failed::Guest(Cause::Limit { limit, allowed })
         }
         _ => {
-            let what = if facts.warm { "start and warm-up" } else { "start" };
+            let what = if first.warm { "start and warm-up" } else { "start" };
             let reason = format!("its {what} failed: {:#}", error.root_cause());
             Failed::Guest(Cause::Rejected { reason })
         }

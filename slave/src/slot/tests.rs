@@ -6,6 +6,7 @@ use crate::job::Bound;
 use crate::limits::Limits;
 use crate::module::cache::Cache;
 use crate::module::code::CodeId;
+use crate::module::confine::Place;
 use crate::module::load::Loaded;
 use crate::module::loader::build;
 use crate::shares::Supply;
@@ -63,10 +64,16 @@ impl Alone {
 
     fn load(&self, text: &str) -> Outcome<Arc<Loaded>> {
         let core = &self.slot.core;
-        let (wasm, engine) = (wat::parse_str(text)?, core.engines.pooled()?);
+        let wasm = wat::parse_str(text)?;
         let hash = ModuleHash::of(&wasm);
-        let artifact =
-            build(&core.engines, &core.limits, &self.cache, &engine, CodeId::Module(hash), &wasm)?;
+        let artifact = build(
+            &core.engines,
+            &core.limits,
+            &self.cache,
+            Place::Here,
+            CodeId::Module(hash),
+            &wasm,
+        )?;
         Ok(Arc::new(Loaded::new(0, artifact)))
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! It says where it listens, drains at `SIGTERM`, ends at once at a second one, and ends with
 //! its standard input. It dials the master at `DPFW_TEST_DIAL`, if there is such a variable, keeps
-//! its store in `DPFW_TEST_STORE`, and writes no file of more than `DPFW_TEST_LONGEST_FILE` bytes.
+//! its store in `DPFW_TEST_STORE`, compiles in processes of its own if there is `DPFW_TEST_CONFINED`,
+//! and writes no file of more than `DPFW_TEST_LONGEST_FILE` bytes.
 
 #![forbid(unsafe_code)]
 
 use anyhow::{Context, Result};
-use dpfw::{PeerId, Slave};
+use dpfw::{Confine, PeerId, Slave};
 use rustix::process::{Resource, Rlimit, Signal, setrlimit};
 use std::io::Read;
 use std::time::Duration;
@@ -16,8 +17,13 @@ use tokio::signal::unix::{SignalKind, signal};
 /// Longer than a test lets a task run on.
 const DRAIN: Duration = Duration::from_secs(30);
 
+fn main() -> Result<()> {
+    dpfw::compile_child();
+    serve()
+}
+
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<()> {
+async fn serve() -> Result<()> {
     let mut args = std::env::args().skip(1);
     let mut next = |what: &'static str| args.next().context(what);
     let (name, slots, cache) = (next("NAME")?, next("SLOTS")?, next("CACHE")?);
@@ -30,6 +36,9 @@ async fn main() -> Result<()> {
     let mut slave = Slave::builder().name(PeerId::new(name)?).slots(slots.parse()?).cache(cache);
     if let Some(directory) = std::env::var_os("DPFW_TEST_STORE") {
         slave = slave.store(directory);
+    }
+    if std::env::var_os("DPFW_TEST_CONFINED").is_some() {
+        slave = slave.confine_compiling(Confine::Always);
     }
     if let Ok(bytes) = std::env::var("DPFW_TEST_LONGEST_FILE") {
         // It is an error to write more then, and not the end of the process.

@@ -11,6 +11,8 @@ use crate::limits::{Granted, Limits};
 use crate::module::cache::{Artifact, Cache, Label};
 use crate::module::code::CodeId;
 use crate::module::compile::Clock;
+use crate::module::confine::Place;
+use crate::module::confine::make::Make;
 use crate::module::facts::Facts;
 use crate::module::snapshot::{Takeable, contained};
 use crate::module::warm::Bell;
@@ -21,19 +23,20 @@ use crate::sandbox::run::{Ended, Sandbox};
 use crate::session::Session;
 use crate::slot::micros;
 use crate::watch::Watch;
-use crate::{core::Core, scarce};
+use crate::{core::Core, raw, scarce};
 use dpfw_protocol::error::{Cause, Limit};
 use dpfw_protocol::ids::{AttemptId, ImageId, ModuleHash};
 use dpfw_protocol::message::Origin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use wasmtime::Module;
+use wasmtime::{Engine, Module};
 
 /// What it takes to make images.
 pub(in crate::module) struct Builder<'a> {
     pub(in crate::module) engines: &'a Engines,
     pub(in crate::module) limits: &'a Limits,
     pub(in crate::module) cache: &'a Cache,
+    pub(in crate::module) place: Place<'a>,
     pub(in crate::module) core: Arc<Core>,
     pub(in crate::module) clock: &'a Clock,
     pub(in crate::module) turns: &'a Arc<Turns>,
@@ -106,7 +109,8 @@ impl Builder<'_> {
             let message = format!("the module has no init of this name; it has {known}");
             return Err(failed(init, message));
         }
-        let Initialised { snapshot, memory, took, turn } = self.initialise(init, wasm, args)?;
+        let Initialised { snapshot, memory, took, turn } =
+            self.initialise(init, wasm, &facts, args)?;
         let image = ImageFacts {
             id,
             module: ModuleHash::of(wasm),
@@ -138,13 +142,22 @@ impl Builder<'_> {
     }
 
     /// Runs the init in a sandbox of its own and takes its memory.
-    fn initialise(&self, init: &str, wasm: &[u8], args: &[u8]) -> Result<Initialised, Cause> {
+    fn initialise(
+        &self,
+        init: &str,
+        wasm: &[u8],
+        facts: &Facts,
+        args: &[u8],
+    ) -> Result<Initialised, Cause> {
         let unfit = |why: String| {
             failed(init, format!("the memory of its module cannot be taken as an image: {why}"))
         };
         let takeable = contained("preparing it", || Takeable::new(wasm)).map_err(unfit)?;
         let (engine, linker) = with_linker(self.engines.on_demand()?)?;
-        let module = Module::new(&engine, &takeable.wasm).map_err(|e| unfit(format!("{e:#}")))?;
+        let module = self.module(&engine, facts, &takeable.wasm).map_err(|cause| match cause {
+            Cause::Rejected { reason } => unfit(reason),
+            other => other,
+        })?;
         let prepared = Arc::new(Prepared::of_init(&engine, &linker, &module, init)?);
         let watch = Arc::new(Watch::default());
         let time = self.limits.image_time;
@@ -170,6 +183,16 @@ impl Builder<'_> {
         let turn = self.turn(memory)?;
         let snapshot = contained("taking it", || sandbox.taken(&takeable)).map_err(unfit)?;
         Ok(Initialised { snapshot, memory, took, turn })
+    }
+
+    /// A module whose init can be called. Its code is mapped like that of any other, from a file
+    /// that is gone with it.
+    fn module(&self, engine: &Engine, facts: &Facts, wasm: &[u8]) -> Result<Module, Cause> {
+        let code = self.place.make(Make::Init, self.engines, self.limits, wasm)?.code;
+        let label = Label::new(facts.clone(), false, None);
+        let artifact = self.cache.borrow(label, &code).map_err(not_kept)?;
+        raw::map(engine, &artifact)
+            .map_err(|error| scarce::cause("the init's module cannot be mapped", &error))
     }
 
     /// Calls the init; gives the sandbox in which it was.
@@ -222,7 +245,7 @@ impl Builder<'_> {
     }
 
     fn compile(&self, snapshot: &[u8]) -> Result<Vec<u8>, Cause> {
-        super::super::loader::compile(&self.engines.of_images()?, snapshot)
+        Ok(self.place.make(Make::Image, self.engines, self.limits, snapshot)?.code)
     }
 }
 
