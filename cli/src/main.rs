@@ -16,6 +16,7 @@ mod escape;
 mod exec;
 mod exit;
 mod frames;
+mod grants;
 mod help;
 mod image;
 mod inspect;

@@ -8,6 +8,7 @@
 mod each;
 mod exec;
 mod forms;
+mod grants;
 mod image;
 mod inspect;
 mod kit;
