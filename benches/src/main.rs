@@ -7,6 +7,7 @@
 mod apart;
 mod big_images;
 mod durable;
+mod encrypted;
 mod images;
 mod measure;
 mod pipeline;

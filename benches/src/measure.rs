@@ -4,7 +4,7 @@ use crate::apart::Apart;
 use crate::process::Process;
 use crate::report::{percentile, print};
 use crate::tcp::{self, BULK};
-use crate::{big_images, durable, images, pipeline, programs, queued, residents};
+use crate::{big_images, durable, encrypted, images, pipeline, programs, queued, residents};
 use anyhow::{Context, Result, bail, ensure};
 use dpfw::{Limits, Master};
 use dpfw_bench_tasks::{fresh_add, give, take};
@@ -81,6 +81,15 @@ pub(crate) fn all(rounds: usize, only: Option<&str>) -> Result<()> {
         }
         if bench.wants("recovery_ms") {
             durable::recovery(&bench.cache(), bench.rounds).await?;
+        }
+        if bench.wants("tls_fresh_tasks_ratio") || bench.wants("tls_payload_ratio") {
+            encrypted::ratios(&bench.cache(), bench.rounds).await?;
+        }
+        if bench.wants("tls_handshake_cpu_ms") {
+            encrypted::handshakes(bench.rounds).await?;
+        }
+        if bench.wants("tls_idle_link_kib") {
+            encrypted::idle(&bench.cache(), bench.rounds).await?;
         }
         if bench.wants("program_start_us") {
             programs::start(&bench.slave()?, bench.rounds).await?;
@@ -228,7 +237,7 @@ impl Bench {
 }
 
 /// Any count but 1 means that a sandbox was used twice.
-fn check((count, sum): (u32, i64), expected: i64) -> Result<()> {
+pub(crate) fn check((count, sum): (u32, i64), expected: i64) -> Result<()> {
     if count != 1 {
         bail!("a sandbox was used {count} times");
     }
@@ -237,7 +246,7 @@ fn check((count, sum): (u32, i64), expected: i64) -> Result<()> {
 }
 
 /// Tasks per second with many under way.
-async fn pipelined(master: &Master) -> Result<f64> {
+pub(crate) async fn pipelined(master: &Master) -> Result<f64> {
     let start = Instant::now();
     let mut under_way = VecDeque::with_capacity(UNDER_WAY);
     for i in 0..TASKS as i64 {

@@ -48,17 +48,21 @@ impl Process {
 
     /// A slave with one slot.
     pub(crate) fn slave(cache: &Path) -> Result<Self> {
+        Self::slave_with(cache, &[])
+    }
+
+    /// The same, with more options.
+    pub(crate) fn slave_with(cache: &Path, more: &[&str]) -> Result<Self> {
         let cache = cache.display().to_string();
         let args = ["slave", "--listen", "127.0.0.1:0", "--slots", "1", "--cache", &cache];
-        Self::start(&dpfw()?, &args)
+        Self::start(&dpfw()?, &[&args[..], more].concat())
     }
 
     /// The same, with its store in a directory.
     pub(crate) fn keeping(cache: &Path, store: &Path) -> Result<Self> {
-        let [cache, store] = [cache, store].map(|path| path.display().to_string());
-        let args = ["slave", "--listen", "127.0.0.1:0", "--slots", "1", "--cache", &cache];
+        let store = store.display().to_string();
         let more = ["--store", &store, "--store-entries", "3000000", "--store-bytes", "4GiB"];
-        Self::start(&dpfw()?, &[&args[..], &more].concat())
+        Self::slave_with(cache, &more)
     }
 
     /// A slave with one slot and an empty cache, whose log is listened to.
@@ -119,6 +123,12 @@ impl Process {
     pub(crate) fn reset_peak(&self) -> Result<()> {
         reset_peak(&self.child.id().to_string())
     }
+}
+
+/// Processor time that this process has had, in all of its threads.
+pub(crate) fn own_cpu() -> Result<Duration> {
+    let usage = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Ok(Duration::new(u64::try_from(usage.tv_sec)?, u32::try_from(usage.tv_nsec)?))
 }
 
 /// Forgets what of this process was resident before; what is, in MiB.

@@ -48,7 +48,8 @@ pub struct Subject {
     pub role: CertRole,
     /// What the peer is called, in logs, receipts and quotas.
     pub name: PeerId,
-    /// The namespaces it names, each once, in its order. None means `default` alone.
+    /// The namespaces that it shares with others, each once, in its order. Its own, which is
+    /// called what it is called, is not among them.
     pub namespaces: Vec<Namespace>,
     /// From when and until when it is in force.
     pub validity: Validity,

@@ -367,7 +367,7 @@ fn certificates_of_another_authority_work_as_well() {
     let identity = Identity::read(&file).expect("usable");
     assert_eq!(identity.subject.role, CertRole::Master);
     assert_eq!(identity.subject.name.as_str(), "batch@example.org");
-    assert_eq!(identity.subject.home().as_str(), "team-a");
+    assert_eq!(identity.subject.namespaces[0].as_str(), "team-a");
     assert_eq!(identity.chain.len(), 2);
     dialling(&trusted, Vec::new(), &identity.chain, SystemTime::now()).expect("trusted");
     dialled(&trusted, &identity.chain, "batch.example.org").expect("trusted");

@@ -96,8 +96,8 @@ struct Issue {
     /// given several times
     #[arg(long = "san", value_name = "HOST|IP")]
     sans: Vec<String>,
-    /// A namespace of the store that the peer may use; `default` unless told. May be given
-    /// several times
+    /// A namespace of the store that the peer shares with others whose certificates name it,
+    /// beside its own. May be given several times
     #[arg(long = "namespace", value_name = "NAME", value_parser = namespace)]
     namespaces: Vec<Namespace>,
     /// For how many days; 90 unless told

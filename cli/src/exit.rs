@@ -197,7 +197,10 @@ impl From<DialError> for Failure {
 
 fn start(error: &StartError) -> Exit {
     match error {
-        StartError::Slots(_) | StartError::Store(_) | StartError::Security(_) => Exit::Usage,
+        StartError::Slots(_)
+        | StartError::Store(_)
+        | StartError::Grants(_)
+        | StartError::Security(_) => Exit::Usage,
         _ => Exit::Internal,
     }
 }

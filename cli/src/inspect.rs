@@ -11,7 +11,7 @@ use crate::screen::Screen;
 use crate::settings::LimitOptions;
 use crate::units::Size;
 use clap::Args;
-use dpfw::inspection::{Function, Method, Need, Problem, Report, Warming};
+use dpfw::inspection::{Export, Function, Method, Need, Problem, Report, Want, Warming};
 use dpfw::{Depth, Kind, inspect};
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -19,8 +19,8 @@ use std::path::PathBuf;
 
 /// Tells what a module is, and what a slave would refuse.
 ///
-/// Its kind, hash and size, its tasks and residents with their signatures, what it imports, whether it can be
-/// warmed, and what a slave with these limits would refuse.
+/// Its kind, hash and size, its tasks and residents with their signatures, what it imports and
+/// exports, what it would use if it is granted, whether it can be warmed, and what a slave with these limits would refuse.
 ///
 /// With --check it is tried as well, as a slave would run it: it is loaded, asked for room, and
 /// its tasks are called with what is no arguments. All problems are told at once, each with
@@ -109,6 +109,8 @@ fn description(name: &str, report: &Report) -> String {
         inits(&mut text, report);
         residents(&mut text, report);
         imports(&mut text, report);
+        exports(&mut text, report);
+        wants(&mut text, report);
         needs(&mut text, report);
     }
     if !report.problems.is_empty() {
@@ -207,6 +209,36 @@ fn imports(text: &mut String, report: &Report) {
     }
     if report.imports.is_empty() {
         text.push_str("  nothing\n");
+    }
+}
+
+/// What is exported besides what is listed already.
+fn exports(text: &mut String, report: &Report) {
+    let is_listed = |name: &str| {
+        ["dpfw:", "dpfw-init:", "dpfw-resident:"].iter().any(|start| name.starts_with(start))
+            || (report.kind != Some(Kind::Task) && report.functions.iter().any(|f| f.name == name))
+    };
+    let others: Vec<_> = report.exports.iter().filter(|export| !is_listed(&export.name)).collect();
+    if others.is_empty() {
+        return;
+    }
+    text.push_str("exports besides\n");
+    for Export { name, what, .. } in others {
+        let _ = writeln!(text, "  {}: {}", escape::line(name), escape::line(what));
+    }
+}
+
+/// Nothing of a module that would use nothing.
+fn wants(text: &mut String, report: &Report) {
+    if report.wants.is_empty() {
+        return;
+    }
+    text.push_str("would use, where it is granted\n");
+    for Want { what, imports, required, .. } in &report.wants {
+        let refused = if *required { "  [refused without]" } else { "" };
+        let imports = imports.join(", ");
+        let imports = escape::line(&imports);
+        let _ = writeln!(text, "  {what:<11}  by {imports}{refused}");
     }
 }
 

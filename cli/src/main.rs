@@ -17,6 +17,7 @@ mod escape;
 mod exec;
 mod exit;
 mod frames;
+mod grants;
 mod help;
 mod image;
 mod inspect;

@@ -2,6 +2,7 @@
 
 use crate::address::Address;
 use crate::exit::{Exit, Failure};
+use crate::grants;
 use crate::run::output_failed;
 use crate::screen::Screen;
 use crate::security::SecurityOptions;
@@ -46,6 +47,10 @@ pub(crate) struct SlaveCommand {
     /// it all is in memory. A directory of mode 0700, which no other slave may have meanwhile
     #[arg(long, value_name = "DIR", value_parser = store)]
     store: Option<PathBuf>,
+    /// What guests are granted of the world outside, in TOML: variables, directories, connections,
+    /// fixed clocks. Nothing unless told
+    #[arg(long, value_name = "FILE")]
+    grants: Option<PathBuf>,
     #[command(flatten)]
     security: SecurityOptions,
     #[command(flatten)]
@@ -88,6 +93,9 @@ impl SlaveCommand {
         }
         if let Some(directory) = &self.store {
             builder = builder.store(directory);
+        }
+        if let Some(file) = &self.grants {
+            builder = builder.grants(grants::read(file)?);
         }
         let slave = builder.build()?;
         if let Err(error) = self.listen(&slave, screen).await? {

@@ -59,8 +59,16 @@ pub use dpfw_slave::{
     Builder as SlaveBuilder, Confine, Depth, DirectoryError, Drained, Facts, Kind, Limits,
     LimitsError, Slave, StartError, Unfinished, cache_directory, compile_child, inspect,
 };
+/// What guests are granted of the world outside.
+pub mod grants {
+    pub use dpfw_slave::{
+        Clocks, Destination, Directory, Grants, GrantsError, Randomness, Rule, Variable, Who,
+    };
+}
 /// What an inspection finds.
 pub mod inspection {
-    pub use dpfw_slave::{Function, Import, Method, Need, Problem, Report, Resident, Warming};
+    pub use dpfw_slave::{
+        Export, Function, Import, Method, Need, Problem, Report, Resident, Want, Warming,
+    };
 }
 pub use embedded::{BuildError, Master, MasterBuilder, Running};

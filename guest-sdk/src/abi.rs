@@ -15,6 +15,7 @@ use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 mod imports;
+pub(crate) mod net;
 pub(crate) mod store;
 pub(crate) mod wait;
 

@@ -61,8 +61,8 @@
 //! ```
 //!
 //! Within a task the [`log`] crate logs to the master (up to `Debug`), [`progress`]
-//! reports how far it is, and [`store`] is the slave's keyed store. All of them work on
-//! the host as well, so that tasks have ordinary unit tests.
+//! reports how far it is, [`store`] is the slave's keyed store, and [`net`] connects to where the
+//! slave's operator has granted that. All of them work on the host as well, so that tasks have ordinary unit tests.
 //!
 //! Owns: the guest's side of the ABI, version 1. Does not: compile anything, or run it.
 //! Invariant: every task starts from the same memory, so nothing here draws randomness,
@@ -74,6 +74,7 @@
 mod bytes;
 mod export;
 mod module;
+pub mod net;
 mod progress;
 #[cfg(any(target_family = "wasm", test))]
 #[cfg_attr(not(target_family = "wasm"), expect(unreachable_pub, reason = "macros use it on wasm"))]

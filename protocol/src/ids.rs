@@ -210,6 +210,19 @@ impl ModuleHash {
     pub fn of(wasm: &[u8]) -> Self {
         Self(*blake3::hash(wasm).as_bytes())
     }
+
+    /// The hash that [`to_hex`](Self::to_hex) shows so; nothing if these are not 64 digits.
+    ///
+    /// ```
+    /// use dpfw_protocol::ids::ModuleHash;
+    ///
+    /// let hash = ModuleHash::of(b"\0asm");
+    /// assert_eq!(ModuleHash::from_hex(&hash.to_hex()), Some(hash));
+    /// assert_eq!(ModuleHash::from_hex("f00"), None);
+    /// ```
+    pub fn from_hex(text: &str) -> Option<Self> {
+        Some(Self(*blake3::Hash::from_hex(text).ok()?.as_bytes()))
+    }
 }
 
 #[cfg(test)]

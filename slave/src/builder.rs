@@ -3,6 +3,7 @@
 use crate::core::Core;
 use crate::describe::AGENT;
 use crate::engine::{Engines, Scan};
+use crate::grants::{Grants, GrantsError, Opened};
 use crate::limits::{Limits, LimitsError};
 use crate::module::cache::Cache;
 use crate::module::confine::{Confine, Confinement, NO_PROGRAM, child};
@@ -29,6 +30,7 @@ pub struct Builder {
     cache: Kept,
     store: Option<PathBuf>,
     security: Security,
+    grants: Grants,
     drain: Option<Duration>,
     scan: Scan,
     confine: Confine,
@@ -68,6 +70,9 @@ pub enum StartError {
     /// Its certificate is not a slave's.
     #[error("the slave cannot start: {0}")]
     Security(#[from] SecurityError),
+    /// Its guests cannot be granted what they were to be.
+    #[error("the slave cannot start: {0}")]
+    Grants(#[from] GrantsError),
     /// It was to have no slot, or more than it can have.
     #[error("a slave has 1 to {MOST_SLOTS} slots, not {0}")]
     Slots(usize),
@@ -134,6 +139,13 @@ impl Builder {
         self
     }
 
+    /// What guests are granted of the world outside: nothing unless told. Its directories are
+    /// opened, and its variables read, when the slave starts.
+    pub fn grants(mut self, grants: Grants) -> Self {
+        self.grants = grants;
+        self
+    }
+
     /// How long a drain that a master asks for waits for what runs, which is interrupted
     /// then: 30 seconds unless told otherwise.
     pub fn drain_limit(mut self, limit: Duration) -> Self {
@@ -178,8 +190,10 @@ impl Builder {
         if let Some(tls) = self.security.as_tls() {
             tls.check(CertRole::Slave)?;
         }
+        self.grants.check(self.security.is_insecure())?;
+        let grants = Opened::new(self.grants)?;
         let engines = Engines::new(self.limits, self.scan);
-        let core = Arc::new(Core::new(self.limits, engines, slots)?);
+        let core = Arc::new(Core::granting(self.limits, engines, slots, grants)?);
         if let Some(directory) = &self.store {
             core.keep_store_in(directory)?;
         }

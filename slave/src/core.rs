@@ -4,6 +4,7 @@ use crate::claims::Claims;
 use crate::drain::Drain;
 use crate::engine::Engines;
 use crate::fiber::Fibers;
+use crate::grants::Opened;
 use crate::helm::Helm;
 use crate::job::Job;
 use crate::limits::Limits;
@@ -46,6 +47,7 @@ pub(crate) struct Core {
     pub(crate) fibers: Fibers,
     pub(crate) relief: Relief,
     pub(crate) residents: Residents,
+    pub(crate) grants: Opened,
     pub(crate) started: Instant,
     pub(crate) drain: Drain,
     pub(crate) principals: Principals,
@@ -77,6 +79,16 @@ enum Phase {
 impl Core {
     /// A core for so many slots. Modules are added by [`set_modules`](Self::set_modules).
     pub(crate) fn new(limits: Limits, engines: Engines, slots: usize) -> std::io::Result<Self> {
+        Self::granting(limits, engines, slots, Opened::default())
+    }
+
+    /// The same for guests that are granted something.
+    pub(crate) fn granting(
+        limits: Limits,
+        engines: Engines,
+        slots: usize,
+        grants: Opened,
+    ) -> std::io::Result<Self> {
         Ok(Self {
             limits,
             engines,
@@ -88,6 +100,7 @@ impl Core {
             fibers: Fibers::new(&limits),
             relief: Relief::default(),
             residents: Residents::new(&limits),
+            grants,
             started: Instant::now(),
             drain: Drain::default(),
             principals: Principals::default(),
@@ -200,7 +213,9 @@ impl Core {
     pub(crate) fn released(&self, job: Job, module: Result<Arc<Loaded>, Cause>) {
         let found = module.and_then(|module| {
             image::names::add(self, &job.session, &job.bound, &module)?;
-            job.bound.find(module).as_ref().map(drop).map_err(Clone::clone)
+            let master = &job.session.principal.0;
+            let grant = self.grants.of(&module, job.bound.module, master)?;
+            job.bound.find(module, grant).as_ref().map(drop).map_err(Clone::clone)
         });
         match found {
             Ok(()) if self.is_draining() => give_back(&job.session, vec![job.attempt]),

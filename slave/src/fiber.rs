@@ -116,13 +116,13 @@ impl Fiber {
         let control = Arc::new(Control::default());
         let engine = ready.engine().clone();
         let (running, ports) = match ready {
-            Ready::Task(prepared) => {
-                (task::begin(core, &job, target.function, prepared, &control), None)
+            Ready::Task(prepared) => (task::begin(core, &job, target, prepared, &control), None),
+            Ready::Program(prepared) => {
+                match program::begin(core, &job, target, prepared, &control) {
+                    Ok((running, ports)) => (running, Some(ports)),
+                    Err(cause) => return Err(Box::new((job, cause))),
+                }
             }
-            Ready::Program(prepared) => match program::begin(core, &job, prepared, &control) {
-                Ok((running, ports)) => (running, Some(ports)),
-                Err(cause) => return Err(Box::new((job, cause))),
-            },
         };
         let inner = Inner {
             stage: Stage::Woken(running),

@@ -10,6 +10,7 @@ mod residents;
 mod scan;
 mod section;
 mod trial;
+mod wants;
 
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ use dpfw_protocol::signature::{EXPORT_PREFIX, TaskTable};
 pub use residents::{Method, Resident};
 use scan::{Item, PAGE, Scan};
 use serde::Serialize;
+pub use wants::{Export, Want};
 use wasmtime::Module;
 
 /// All that can be told of a module.
@@ -47,6 +49,10 @@ pub struct Report {
     pub residents: Vec<Resident>,
     /// What it imports, in its own order.
     pub imports: Vec<Import>,
+    /// All that it exports, in its own order.
+    pub exports: Vec<Export>,
+    /// What it would use of what an operator may grant.
+    pub wants: Vec<Want>,
     /// What it needs of what is limited.
     pub needs: Vec<Need>,
     /// What its first memory may grow to by itself, in bytes; nothing if it names no maximum.
@@ -175,6 +181,8 @@ pub fn inspect(wasm: &[u8], limits: &Limits, depth: Depth) -> Report {
         inits: Vec::new(),
         residents: Vec::new(),
         imports: Vec::new(),
+        exports: Vec::new(),
+        wants: Vec::new(),
         needs: Vec::new(),
         memory_maximum: None,
         has_names: false,
@@ -230,6 +238,7 @@ impl Report {
                 granted: *what != Item::Memory && sandbox::imports::is_granted(kind, module, name),
             })
             .collect();
+        (self.exports, self.wants) = (wants::exports(scan), wants::of(scan));
         self.needs = needs(wasm, scan, limits);
         self.memory_maximum =
             scan.memories.first().and_then(|m| m.maximum).map(|p| p.saturating_mul(PAGE));

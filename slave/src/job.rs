@@ -1,5 +1,6 @@
 //! An attempt on its way to a slot.
 
+use crate::grants::Grant;
 use crate::kept::Keys;
 use crate::module::code::Wanted;
 use crate::module::facts::Kind;
@@ -67,6 +68,20 @@ pub(crate) struct Target {
     pub(crate) module: Arc<Loaded>,
     /// The index of the function in the module's sorted list.
     pub(crate) function: usize,
+    /// What it was granted; nothing for most.
+    pub(crate) grant: Option<Arc<Grant>>,
+}
+
+impl Target {
+    /// Whether it may wait without a slot: so may all that have files, which may keep them.
+    pub(crate) fn waits(&self) -> bool {
+        self.module.facts().waits || self.has_directories()
+    }
+
+    /// Whether it was granted directories.
+    pub(crate) fn has_directories(&self) -> bool {
+        self.grant.as_ref().is_some_and(|grant| grant.directories.is_some())
+    }
 }
 
 /// The function of a task that does nothing but need its image.
@@ -121,11 +136,15 @@ impl Bound {
         self.target.get()
     }
 
-    /// Finds the task in its module, which is there now.
-    pub(crate) fn find(&self, module: Arc<Loaded>) -> &Result<Target, Cause> {
+    /// Finds the task in its module, which is there now, and was granted this.
+    pub(crate) fn find(
+        &self,
+        module: Arc<Loaded>,
+        grant: Option<Arc<Grant>>,
+    ) -> &Result<Target, Cause> {
         self.target.get_or_init(|| {
             let function = self.function_in(&module)?;
-            Ok(Target { module, function })
+            Ok(Target { module, function, grant })
         })
     }
 

@@ -25,6 +25,7 @@ mod engine;
 mod fiber;
 #[doc(hidden)]
 pub mod fuzzing;
+mod grants;
 mod helm;
 mod inspect;
 mod job;
@@ -58,9 +59,14 @@ pub use dpfw_link::dial::{Dial, DialError};
 pub use dpfw_link::listen::ListenError;
 pub use dpfw_link::security;
 pub use dpfw_link::{LinkError, Stream};
+pub use dpfw_protocol::ids::{ModuleHash, PeerId};
 pub use drain::{Drained, Unfinished};
+pub use grants::{
+    Clocks, Destination, Directory, Grants, GrantsError, Randomness, Rule, Variable, Who,
+};
 pub use inspect::{
-    Depth, Function, Import, Method, Need, Problem, Report, Resident, Warming, inspect,
+    Depth, Export, Function, Import, Method, Need, Problem, Report, Resident, Want, Warming,
+    inspect,
 };
 pub use limits::{Limits, LimitsError};
 pub use local::{Local, LocalResident, LocalTask};

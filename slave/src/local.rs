@@ -100,7 +100,7 @@ impl Local {
     pub fn task(&mut self, name: &str) -> Result<LocalTask, Cause> {
         let prepared = self.engines.prepare(&self.module)?;
         let bind = Bind { bind: BindId(0), module: self.hash, task: name.into(), expects: None };
-        let target = Bound::new(bind).find(Arc::clone(&self.module)).clone()?;
+        let target = Bound::new(bind).find(Arc::clone(&self.module), None).clone()?;
         Ok(LocalTask { target, prepared })
     }
 

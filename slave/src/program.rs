@@ -11,7 +11,8 @@ pub(crate) mod wasi;
 use crate::core::Core;
 use crate::fiber::Running;
 use crate::fiber::control::Control;
-use crate::job::Job;
+use crate::grants::{Used, used};
+use crate::job::{Job, Target};
 use crate::sandbox::imports::WASI;
 use crate::sandbox::journal::{Journal, tell_dropped};
 use dpfw_link::inlet::{Begin, Inlet};
@@ -74,13 +75,25 @@ impl Ports {
 pub(crate) fn begin(
     core: &Core,
     job: &Job,
+    target: &Target,
     prepared: Arc<Prepared>,
     control: &Arc<Control>,
 ) -> Result<(Running, Ports), Cause> {
     let invocation = Invocation::decode(&job.args)?;
     let granted = core.limits.granted(job.limits.as_deref());
     let ports = Ports::new(job, invocation.input, granted.log);
-    let state = State::new(&invocation, &ports, control, &prepared.engine, &granted);
+    let grant = target.grant.as_deref();
+    let state = State::new(&invocation, &ports, control, &prepared.engine, &granted, grant);
+    if let Some(grant) = grant {
+        // A program has what it may have from its beginning.
+        let has = [
+            (!grant.env.is_empty(), Used::Environment),
+            (grant.directories.is_some(), Used::Directories),
+        ];
+        has.into_iter().filter(|(has, _)| *has).for_each(|(_, what)| {
+            used(&job.session, job.attempt, what);
+        });
+    }
     let running = run::run(prepared, state, ports.clone(), Arc::clone(control), job.deadline);
     Ok((Box::pin(running), ports))
 }

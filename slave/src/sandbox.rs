@@ -3,10 +3,13 @@
 pub(crate) mod abi;
 pub(crate) mod batch;
 pub(crate) mod clearing;
+mod connections;
+mod files;
 pub(crate) mod host;
 pub(crate) mod imports;
 pub(crate) mod journal;
 pub(crate) mod limiter;
+pub(crate) mod outside;
 pub(crate) mod plain;
 pub(crate) mod prepared;
 pub(crate) mod run;

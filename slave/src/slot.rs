@@ -288,10 +288,12 @@ impl Slot {
     fn sandbox(
         &self,
         job: &Job,
+        target: &Target,
         prepared: &Arc<Prepared>,
         left: Allowance,
     ) -> Result<Sandbox, Cause> {
         let host = Host::new(&self.lent, &job.session, job.attempt, left);
+        let host = host.granted(target.grant.as_ref(), &prepared.engine);
         Sandbox::new(prepared, host, || self.watch.stop_of())
     }
 
@@ -313,7 +315,7 @@ impl Slot {
         timing: &mut Timing,
     ) -> Result<Spent, Cause> {
         let mut sandbox =
-            self.sandbox(job, prepared, Allowance::of(&self.granted_on(job, target)))?;
+            self.sandbox(job, target, prepared, Allowance::of(&self.granted_on(job, target)))?;
         let entered = Instant::now();
         timing.init_us = micros(entered - started);
         let ended = sandbox.call(target.function, &job.args);
@@ -389,7 +391,7 @@ pub(crate) fn gone(core: &Core, job: &Job, now: Instant) -> Option<Cause> {
 /// The task of an attempt, if it may wait without a slot.
 fn may_wait(job: &Job) -> Option<&Target> {
     let target = job.bound.target()?.as_ref().ok()?;
-    (target.module.facts().waits && target.function != NOTHING).then_some(target)
+    (target.waits() && target.function != NOTHING).then_some(target)
 }
 
 fn not_there() -> Cause {

@@ -1,5 +1,6 @@
 //! A WASI program that does what its first argument says.
 
+use std::hash::{BuildHasher, Hasher};
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
@@ -40,6 +41,15 @@ fn main() -> io::Result<()> {
         "clocks" => {
             let since = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |t| t.as_secs());
             println!("{} {}", Instant::now().elapsed().as_secs(), since);
+        }
+        "read" => rest.iter().for_each(|path| match std::fs::read_to_string(path) {
+            Ok(text) => println!("{text}"),
+            Err(error) => println!("{:?}", error.kind()),
+        }),
+        "fixed" => {
+            let since = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |t| t.as_secs());
+            let random = std::hash::RandomState::new().build_hasher().finish();
+            println!("{since} {:?} {random}", Instant::now().elapsed());
         }
         "storm" => loop {
             std::hint::black_box(Instant::now());

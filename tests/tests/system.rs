@@ -29,6 +29,9 @@ mod system {
     mod fresh;
     mod get_or_init;
     mod get_or_init_ends;
+    mod grants;
+    mod grants_connect;
+    mod grants_files;
     mod guests;
     mod handles;
     mod hostile;

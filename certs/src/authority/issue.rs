@@ -38,7 +38,8 @@ pub struct Request {
     pub role: CertRole,
     /// What it is called; its file is too.
     pub name: String,
-    /// Its namespaces; none means `default` alone.
+    /// The namespaces that it shares with others, beside its own, which is called what it is
+    /// called.
     pub namespaces: Vec<Namespace>,
     /// The names and addresses by which it may be dialled. None means this machine, but for an
     /// observer, which nobody dials.

@@ -234,7 +234,8 @@ fn word(state: State) -> &'static str {
 
 fn namespaces(subject: &Subject) -> String {
     match subject.namespaces.is_empty() {
-        true => subject.home().to_string(),
+        // Its own is called what it is called.
+        true => subject.name.to_string(),
         false => list(&subject.namespaces),
     }
 }

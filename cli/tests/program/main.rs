@@ -9,6 +9,7 @@ mod certs;
 mod each;
 mod exec;
 mod forms;
+mod grants;
 mod image;
 mod inspect;
 mod kit;

@@ -70,6 +70,12 @@ pub(super) fn answer<const READ: bool>(outcome: i32) -> Result<Answer, String> {
     }
 }
 
+/// Why a call of another part failed: a number, and a text.
+pub(super) fn failure() -> (u64, String) {
+    let number = reply_version().cast_unsigned();
+    (number, String::from_utf8_lossy(&reply()).into_owned())
+}
+
 /// The bytes of the reply.
 fn reply() -> Bytes {
     let len = reply_len().cast_unsigned() as usize;

@@ -5,6 +5,7 @@
 //! its kind comes, so that slaves without any do not pay for it.
 
 use crate::engine::Engines;
+use crate::job::Target;
 use crate::module::facts::Kind;
 use crate::module::load::Loaded;
 use crate::program::run::Prepared as Program;
@@ -15,7 +16,7 @@ use crate::sandbox::prepared::Prepared as Task;
 use crate::{raw, scarce};
 use dpfw_protocol::error::Cause;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use wasmtime::{Engine, Linker};
 
 /// A module whose imports are resolved.
@@ -46,9 +47,9 @@ struct Inner {
     pooled: Option<Home>,
     /// For modules that do not fit the pool.
     on_demand: Option<Home>,
-    /// By the module's number; those that the slave has let go are dropped when another one
-    /// is prepared.
-    ready: HashMap<usize, (Weak<Loaded>, Ready)>,
+    /// By the module's number, and whether it has directories; those that the slave has let go are
+    /// dropped when another one is prepared.
+    ready: HashMap<(usize, bool), (Weak<Loaded>, Ready)>,
 }
 
 /// An engine, and what its guests may import.
@@ -56,6 +57,8 @@ struct Home {
     engine: Engine,
     programs: Linker<State>,
     tasks: Linker<Host>,
+    /// The same for those that were granted directories; made when the first comes.
+    with_directories: OnceLock<Linker<Host>>,
 }
 
 fn internal(error: wasmtime::Error) -> Cause {
@@ -67,12 +70,20 @@ impl Home {
         let (mut programs, mut tasks) = (Linker::new(&engine), Linker::new(&engine));
         wasi::link(&mut programs).map_err(internal)?;
         imports::link_waiting(&mut tasks).map_err(internal)?;
-        Ok(Self { engine, programs, tasks })
+        Ok(Self { engine, programs, tasks, with_directories: OnceLock::new() })
     }
 
-    fn prepare(&self, module: &Loaded) -> Result<Ready, Cause> {
+    fn tasks(&self, target: &Target) -> Result<&Linker<Host>, Cause> {
+        match target.has_directories() {
+            false => Ok(&self.tasks),
+            true => imports::with_directories(&self.with_directories, &self.engine),
+        }
+    }
+
+    fn prepare(&self, target: &Target) -> Result<Ready, Cause> {
+        let module = &target.module;
         if module.facts().kind == Kind::Task {
-            let task = Task::new(&self.engine, &self.tasks, module)?;
+            let task = Task::new(&self.engine, self.tasks(target)?, module)?;
             return Ok(Ready::Task(Arc::new(task)));
         }
         let code = raw::map(&self.engine, &module.artifact).map_err(internal)?;
@@ -94,19 +105,21 @@ fn made(
 
 impl FiberEngines {
     /// The module, mapped when it first comes.
-    pub(super) fn prepare(&self, engines: &Engines, module: &Arc<Loaded>) -> Result<Ready, Cause> {
+    pub(super) fn prepare(&self, engines: &Engines, target: &Target) -> Result<Ready, Cause> {
+        let module = &target.module;
+        let key = (module.number, target.has_directories());
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let inner = &mut *inner;
-        if let Some((_, ready)) = inner.ready.get(&module.number) {
+        if let Some((_, ready)) = inner.ready.get(&key) {
             return Ok(ready.clone());
         }
         let home = match module.facts().pooled {
             true => made(&mut inner.pooled, || engines.waiting())?,
             false => made(&mut inner.on_demand, || engines.on_demand())?,
         };
-        let ready = home.prepare(module)?;
+        let ready = home.prepare(target)?;
         inner.ready.retain(|_, (module, _)| module.strong_count() > 0);
-        inner.ready.insert(module.number, (Arc::downgrade(module), ready.clone()));
+        inner.ready.insert(key, (Arc::downgrade(module), ready.clone()));
         Ok(ready)
     }
 }

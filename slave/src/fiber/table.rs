@@ -63,7 +63,7 @@ impl Fibers {
         place: Place,
         started: Instant,
     ) -> Result<Arc<Fiber>, Box<(Job, Cause)>> {
-        let ready = match self.engines.prepare(&core.engines, &target.module) {
+        let ready = match self.engines.prepare(&core.engines, target) {
             Ok(ready) => ready,
             Err(cause) => return Err(Box::new((job, cause))),
         };

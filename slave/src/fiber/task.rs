@@ -7,7 +7,8 @@
 use super::control::Control;
 use super::{Ended, Running};
 use crate::core::Core;
-use crate::job::Job;
+use crate::grants::Grant;
+use crate::job::{Job, Target};
 use crate::kept;
 use crate::limits::Granted;
 use crate::sandbox::batch::Batch;
@@ -27,6 +28,7 @@ use std::time::Instant;
 /// What an attempt needs of its job.
 struct Attempt {
     prepared: Arc<Prepared>,
+    grant: Option<Arc<Grant>>,
     function: usize,
     lent: Arc<Lent>,
     control: Arc<Control>,
@@ -44,19 +46,17 @@ struct Attempt {
 pub(super) fn begin(
     core: &Arc<Core>,
     job: &Job,
-    function: usize,
+    target: &Target,
     prepared: Arc<Prepared>,
     control: &Arc<Control>,
 ) -> Running {
     let granted = core.limits.granted(job.limits.as_deref());
-    let granted = match job.bound.target() {
-        Some(Ok(target)) => granted.beyond(&target.module),
-        _ => granted,
-    };
+    let granted = granted.beyond(&target.module);
     let holder = Holder::Fiber(Arc::clone(control));
     let attempt = Attempt {
         prepared,
-        function,
+        grant: target.grant.clone(),
+        function: target.function,
         lent: Arc::new(Lent { core: Arc::clone(core), holder }),
         control: Arc::clone(control),
         session: Arc::clone(&job.session),
@@ -92,6 +92,7 @@ impl Attempt {
     /// A fresh sandbox, with what is left of the attempt's allowance.
     async fn sandbox(&self, left: Allowance) -> Result<Sandbox, Cause> {
         let host = Host::new(&self.lent, &self.session, self.id, left);
+        let host = host.granted(self.grant.as_ref(), &self.prepared.engine);
         Sandbox::new_waiting(&self.prepared, host, &self.control).await
     }
 

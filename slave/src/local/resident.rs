@@ -2,6 +2,7 @@
 
 use super::{Alone, Local};
 use crate::fiber::control::Control;
+use crate::job::{NOTHING, Target};
 use crate::limits::Granted;
 use crate::module::cache::Cache;
 use crate::module::load::Loaded;
@@ -32,7 +33,9 @@ impl Local {
     /// The [`Cause`] that whoever spawned it would get.
     pub fn resident(self, constructor: &str, args: &[u8]) -> Result<LocalResident, Cause> {
         let Self { alone, module, _cache, .. } = self;
-        let lodged = ResidentEngines::default().lodge(&alone.engines, &module)?;
+        let target = Target { module, function: NOTHING, grant: None };
+        let lodged = ResidentEngines::default().lodge(&alone.engines, &target)?;
+        let module = target.module;
         let prepared = lodged.prepared;
         let (core, control) = (Arc::clone(&alone.lent.core), Arc::<Control>::default());
         let granted = core.limits.granted(None);

@@ -1,15 +1,19 @@
 //! What a program finds around it: WASI preview 1 as `wasmtime-wasi` has it, with the
-//! attempt's ports for stdin and stdout, its journal for stderr, and nothing else.
+//! attempt's ports for stdin and stdout, its journal for stderr, what it was granted, and nothing
+//! else.
 //!
-//! Invariant: no file, no network, no environment but what its caller gave. Nothing here
-//! blocks a thread: what waits is polled.
+//! Invariant: no network; no file but in the directories that were granted; no environment but
+//! that, and what its caller gave. Nothing here blocks a thread that others need: what waits is
+//! polled, and files are waited for on threads of their own.
 
 use super::Ports;
 use super::outlet::Outlet;
 use super::run::Exit;
 use crate::fiber::control::Control;
+use crate::grants::{Grant, Seeded};
 use crate::limits::Granted;
 use crate::sandbox::host::Calls;
+use crate::sandbox::imports::PIECE;
 use crate::sandbox::journal::{Journal, Output};
 use crate::sandbox::limiter::Limiter;
 use dpfw_link::inlet::{Inlet, Taken};
@@ -21,7 +25,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use wasmtime::{Engine, Linker, Result};
+use wasmtime::{Caller, Engine, Extern, Linker, Result, Trap};
 use wasmtime_wasi::cli::{IsTerminal, StdinStream, StdoutStream};
 use wasmtime_wasi::p1::{WasiP1Ctx, add_to_linker_async};
 use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError, StreamResult};
@@ -34,11 +38,10 @@ pub(crate) struct State {
     control: Arc<Control>,
     /// In which it runs.
     engine: Engine,
+    /// Its randomness, if that is fixed.
+    seeded: Option<Seeded>,
     wasi: WasiP1Ctx,
 }
-
-/// Random bytes that are made at once: some milliseconds of work that no epoch interrupts.
-const MOST_RANDOM: u64 = 4 << 20;
 
 /// Streams, and timers that a program waits for at once.
 const MOST_RESOURCES: usize = 4096;
@@ -51,23 +54,40 @@ impl State {
         control: &Arc<Control>,
         engine: &Engine,
         granted: &Granted,
+        grant: Option<&Grant>,
     ) -> Self {
         let stdout = Stdout(Arc::clone(&ports.output), Arc::clone(control));
         let stderr = Stderr(Arc::clone(&ports.journal), Arc::clone(control));
-        let mut wasi = WasiCtxBuilder::new()
+        let mut builder = WasiCtxBuilder::new();
+        if let Some(grant) = grant {
+            let given = |name: &String| invocation.env.iter().any(|(given, _)| given == name);
+            // What its caller says goes before what the operator does.
+            grant.env.iter().filter(|(name, _)| !given(name)).for_each(|(name, value)| {
+                builder.env(name, value);
+            });
+            if let Some(clock) = &grant.clock {
+                let clock = clock.afresh();
+                builder.wall_clock(clock.clone()).monotonic_clock(clock);
+            }
+        }
+        let mut wasi = builder
             .args(&invocation.args)
             .envs(&invocation.env)
             .stdin(Stdin(Arc::clone(&ports.input)))
             .stdout(stdout)
             .stderr(stderr)
-            .max_random_size(MOST_RANDOM)
             .build_p1();
-        WasiView::ctx(&mut wasi).table.set_max_capacity(MOST_RESOURCES);
+        let view = WasiView::ctx(&mut wasi);
+        view.table.set_max_capacity(MOST_RESOURCES);
+        if let Some(directories) = grant.and_then(|grant| grant.directories.as_ref()) {
+            *view.ctx.filesystem() = directories.clone();
+        }
         Self {
             limiter: Limiter::new(granted.memory, granted.table),
             calls: Calls::of(granted.host_calls),
             control: Arc::clone(control),
             engine: engine.clone(),
+            seeded: grant.and_then(|grant| grant.seed).map(Seeded::of),
             wasi,
         }
     }
@@ -99,8 +119,36 @@ pub(crate) fn link(linker: &mut Linker<State>) -> Result<()> {
     linker.func_wrap(super::WASI, "proc_exit", |status: u32| -> Result<()> {
         Err(Exit(status).into())
     })?;
+    linker.func_wrap(super::WASI, "random_get", random_get)?;
     linker.allow_shadowing(false);
     Ok(())
+}
+
+/// Ours, so that it can be fixed, and stopped between two pieces.
+fn random_get(mut caller: Caller<'_, State>, at: u32, len: u32) -> Result<u32> {
+    const SUCCESS: u32 = 0;
+    const FAULT: u32 = 21;
+    caller.data_mut().called();
+    let Some(memory) = caller.get_export("memory").and_then(Extern::into_memory) else {
+        return Ok(FAULT);
+    };
+    let (data, state) = memory.data_and_store_mut(&mut caller);
+    let Some(bytes) = data.get_mut(at as usize..).and_then(|all| all.get_mut(..len as usize))
+    else {
+        return Ok(FAULT);
+    };
+    for piece in bytes.chunks_mut(PIECE) {
+        if state.control.must_stop() {
+            return Err(Trap::Interrupt.into());
+        }
+        match &mut state.seeded {
+            Some(seeded) => seeded.fill(piece),
+            None => {
+                getrandom::fill(piece).map_err(|e| wasmtime::format_err!("no randomness: {e}"))?
+            }
+        }
+    }
+    Ok(SUCCESS)
 }
 
 #[derive(Clone)]

@@ -7,6 +7,7 @@
 
 use super::resident::Room;
 use crate::engine::Engines;
+use crate::job::Target;
 use crate::module::load::Loaded;
 use crate::sandbox::host::Host;
 use crate::sandbox::imports;
@@ -15,7 +16,7 @@ use crate::scarce;
 use dpfw_protocol::error::Cause;
 use std::collections::HashMap;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use wasmtime::{Engine, Linker};
 
 /// See the module's page.
@@ -30,10 +31,12 @@ struct Inner {
     pools: Vec<Pool>,
     /// For modules that do not fit a pool.
     on_demand: Option<Home>,
-    /// By the module's number and the pool's; those that the slave has let go are dropped when
-    /// another one is prepared.
-    ready: HashMap<(usize, usize), (Weak<Loaded>, Arc<Prepared>)>,
+    /// Those that the slave has let go are dropped when another one is prepared.
+    ready: HashMap<Key, (Weak<Loaded>, Arc<Prepared>)>,
 }
+
+/// A module's number, a pool's, and whether there are directories.
+type Key = (usize, usize, bool);
 
 /// Residents of one engine. A pool reserves 6 TiB of addresses, of the 128 that a process has: so
 /// few at a time, for a process may have several slaves.
@@ -53,6 +56,8 @@ struct Home {
     /// Of modules none of whose calls waits.
     at_once: Linker<Host>,
     waiting: Linker<Host>,
+    /// Of those that were granted directories; made when the first comes.
+    with_directories: OnceLock<Linker<Host>>,
 }
 
 /// A module in an engine, and a place in that engine's pool.
@@ -67,27 +72,32 @@ impl Home {
         let (mut at_once, mut waiting) = (Linker::new(&engine), Linker::new(&engine));
         imports::link(&mut at_once).map_err(internal)?;
         imports::link_waiting(&mut waiting).map_err(internal)?;
-        Ok(Self { engine, at_once, waiting })
+        Ok(Self { engine, at_once, waiting, with_directories: OnceLock::new() })
     }
 
-    fn linker(&self, module: &Loaded) -> &Linker<Host> {
-        if module.facts().waits { &self.waiting } else { &self.at_once }
+    fn linker(&self, target: &Target) -> Result<&Linker<Host>, Cause> {
+        match (target.has_directories(), target.waits()) {
+            (true, _) => imports::with_directories(&self.with_directories, &self.engine),
+            (false, true) => Ok(&self.waiting),
+            (false, false) => Ok(&self.at_once),
+        }
     }
 }
 
 impl ResidentEngines {
     /// The residents of a module, mapped when the first comes, and a place for one.
-    pub(crate) fn lodge(&self, engines: &Engines, module: &Arc<Loaded>) -> Result<Lodged, Cause> {
+    pub(crate) fn lodge(&self, engines: &Engines, target: &Target) -> Result<Lodged, Cause> {
+        let module = &target.module;
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let Inner { pools, on_demand, ready } = &mut *inner;
         let (at, place) = match module.facts().pooled {
             true => {
-                let (at, place) = place(pools, engines, module.facts().waits)?;
+                let (at, place) = place(pools, engines, target.waits())?;
                 (at, Some(place))
             }
             false => (ON_DEMAND, None),
         };
-        let key = (module.number, at);
+        let key = (module.number, at, target.has_directories());
         if let Some((_, prepared)) = ready.get(&key) {
             return Ok(Lodged { prepared: Arc::clone(prepared), place });
         }
@@ -96,7 +106,7 @@ impl ResidentEngines {
             (None, Some(home)) => home,
             (None, None) => on_demand.insert(Home::new(engines.on_demand()?)?),
         };
-        let prepared = Prepared::of_residents(&home.engine, home.linker(module), module)?;
+        let prepared = Prepared::of_residents(&home.engine, home.linker(target)?, module)?;
         let prepared = Arc::new(prepared);
         ready.retain(|_, (module, _)| module.strong_count() > 0);
         ready.insert(key, (Arc::downgrade(module), Arc::clone(&prepared)));

@@ -11,6 +11,7 @@ use super::requests::Asked;
 use super::work::{Body, Doing, Running};
 use crate::core::Core;
 use crate::fiber::control::Control;
+use crate::grants::Grant;
 use crate::job::Job;
 use crate::limits::Granted;
 use crate::module::load::Loaded;
@@ -38,6 +39,8 @@ pub(crate) struct Resident {
     pub(super) owner: Principal,
     pub(super) module: ModuleHash,
     pub(super) loaded: Arc<Loaded>,
+    /// What it was granted, in all its lives: it is its owner's.
+    pub(super) grant: Option<Arc<Grant>>,
     pub(super) prepared: Arc<Prepared>,
     pub(super) waits: bool,
     pub(super) roles: Roles,
@@ -149,6 +152,8 @@ pub(super) struct New {
     pub(super) owner: Principal,
     pub(super) module: ModuleHash,
     pub(super) loaded: Arc<Loaded>,
+    pub(super) grant: Option<Arc<Grant>>,
+    pub(super) waits: bool,
     pub(super) prepared: Arc<Prepared>,
     pub(super) roles: Roles,
     pub(super) terms: SpawnAs,
@@ -172,7 +177,7 @@ const USED: Duration = Duration::from_secs(1);
 impl Resident {
     /// One that is to be begun by whoever made it, who has it in hand.
     pub(super) fn new(core: &Arc<Core>, new: New) -> Self {
-        let New { id, key, class, owner, module, loaded, prepared, .. } = new;
+        let New { id, key, class, owner, module, loaded, grant, waits, prepared, .. } = new;
         let New { roles, terms, granted, args, state, held_by, room, house, .. } = new;
         let mailbox = match terms.mailbox {
             0 => MAILBOX,
@@ -207,7 +212,8 @@ impl Resident {
             class,
             owner,
             module,
-            waits: loaded.facts().waits,
+            waits,
+            grant,
             loaded,
             prepared,
             roles,

@@ -160,13 +160,15 @@ fn make(core: &Arc<Core>, job: &mut Job, turn: Turn) -> Result<Arc<Resident>, Ca
         return Err(Cause::Internal { message: "nothing is to be spawned".into() });
     };
     spawning.turn = Some(turn);
-    let Some(Ok(Target { module, function })) = job.bound.target().cloned() else {
+    let Some(Ok(target)) = job.bound.target().cloned() else {
         return Err(Cause::Internal { message: "its module is not there".into() });
     };
+    let waits = target.waits();
     let holdings = &job.session.holdings;
     let room = residents.count.lend(&holdings.residents, 1);
     let room = room.ok_or_else(|| residents.allowed.lack(holdings.residents.get()))?;
-    let Lodged { prepared, place } = residents.engines.lodge(&core.engines, &module)?;
+    let Lodged { prepared, place } = residents.engines.lodge(&core.engines, &target)?;
+    let Target { module, function, grant } = target;
     let class = class_of(&job.bound.task).to_owned();
     let role = |name: &str| {
         let name = format!("{class}.{name}");
@@ -191,6 +193,8 @@ fn make(core: &Arc<Core>, job: &mut Job, turn: Turn) -> Result<Arc<Resident>, Ca
         owner: job.session.principal.clone(),
         module: job.bound.module,
         loaded: module,
+        grant,
+        waits,
         prepared,
         roles,
         terms: SpawnAs { state: None, held: false, ..spawning.terms.clone() },

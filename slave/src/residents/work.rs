@@ -141,6 +141,7 @@ async fn make(
         Lent { core: Arc::clone(core), holder: Holder::Fiber(Arc::clone(&resident.control)) };
     let left = Allowance::of(&resident.granted);
     let host = Host::new(&Arc::new(lent), &work.session, work.conversation.attempt(), left);
+    let host = host.granted(resident.grant.as_ref(), &resident.prepared.engine);
     let made = Lasting::new(&resident.prepared, host, &resident.control, resident.waits);
     let lasting = match made.await {
         Ok(lasting) => lasting,

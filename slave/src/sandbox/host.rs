@@ -1,10 +1,13 @@
 //! The host's side of one sandbox: what it may use, and what it has said.
 
+use super::files::Files;
 use super::journal::{Journal, LOG_WATERMARK, Output};
 use super::limiter::Limiter;
+use super::outside::Outside;
 use crate::claims::{Claim, Who};
 use crate::core::Core;
 use crate::fiber::control::Control;
+use crate::grants::Grant;
 use crate::limits::Granted;
 use crate::session::Session;
 use crate::store::Drafts;
@@ -14,6 +17,7 @@ use dpfw_protocol::ids::{AttemptId, ConversationId};
 use dpfw_protocol::message::Progress;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use wasmtime::Engine;
 
 /// What is lent to the sandboxes that run in a slot, or on a fiber.
 #[derive(Debug)]
@@ -74,12 +78,16 @@ pub(crate) struct Host {
     pub(crate) claims: Vec<Claim>,
     /// As whom it builds and waits, once it has.
     pub(crate) who: Option<Arc<Who>>,
+    /// What it was granted of the world outside; most were granted nothing.
+    pub(super) outside: Option<Box<Outside>>,
+    /// Its directories, if it was granted some.
+    pub(super) files: Option<Box<Files>>,
     /// What it was made with.
     allowance: Allowance,
     calls: Calls,
     panic: Option<Box<Panic>>,
     exit: Option<u32>,
-    journal: Journal,
+    pub(super) journal: Journal,
     /// When it may tell again how far it is.
     next_progress: Option<Instant>,
     /// What the guest said last of how far it is, if it was not sent yet.
@@ -182,6 +190,8 @@ impl Host {
             drafts: Drafts::default(),
             claims: Vec::new(),
             who: None,
+            outside: None,
+            files: None,
             calls: left.calls,
             panic: None,
             exit: None,
@@ -189,6 +199,14 @@ impl Host {
             next_progress: left.progress,
             progress: None,
         }
+    }
+
+    /// The same with what its guest was granted, which runs in this engine.
+    pub(crate) fn granted(mut self, grant: Option<&Arc<Grant>>, engine: &Engine) -> Self {
+        self.outside = grant.map(|grant| Box::new(Outside::new(grant)));
+        let directories = grant.and_then(|grant| grant.directories.as_ref());
+        self.files = directories.map(|directories| Box::new(Files::new(directories, engine)));
+        self
     }
 
     /// A sandbox that stays is called on behalf of another: what the one before was given, or
@@ -212,6 +230,7 @@ impl Host {
     /// The call is over, and nothing of it stays: what it said is sent, what it had begun to
     /// write or to build is given up. Gives how many lines were not sent.
     pub(crate) fn end_call(&mut self) -> u64 {
+        self.take_lines();
         self.journal.finish();
         self.send_progress();
         self.reply = Reply::default();
@@ -281,6 +300,7 @@ impl Host {
 
     /// Sends a log line to the master.
     pub(crate) fn log(&mut self, level: u8, target: &str, text: &str) {
+        self.take_lines();
         self.journal.log(level, target, text);
     }
 
@@ -312,6 +332,7 @@ impl Host {
     /// Sends what waits: lines that were not ended, and how far the guest came. Gives what
     /// is left to the attempt's next sandbox.
     pub(crate) fn finish(&mut self) -> Allowance {
+        self.take_lines();
         self.journal.finish();
         self.send_progress();
         let calls = Calls { exceeded: false, ..self.calls };
@@ -323,6 +344,7 @@ impl Host {
 impl Drop for Host {
     /// A sandbox that is thrown away while it waits has not been asked for its last words.
     fn drop(&mut self) {
+        self.take_lines();
         self.journal.finish();
         self.send_progress();
         if let Holder::Fiber(control) = &self.lent.holder {

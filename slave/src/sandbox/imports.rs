@@ -8,10 +8,14 @@
 use super::host::Host;
 use super::wasi;
 use crate::module::facts::{Facts, Kind};
+use crate::scarce;
 use dpfw_protocol::error::{Cause, Location};
 use dpfw_protocol::limits::MAX_TEXT;
-use wasmtime::{Caller, Extern, Linker, Memory};
+use std::sync::OnceLock;
+use wasmtime::{Caller, Engine, Extern, Linker, Memory};
+use wasmtime_wasi::p1::add_to_linker_async;
 
+mod net;
 mod store;
 mod wait;
 
@@ -22,7 +26,7 @@ pub(crate) const ABI: &str = "dpfw_1";
 pub(crate) const WASI: &str = "wasi_snapshot_preview1";
 
 /// What the ABI offers.
-pub(crate) const ABI_NAMES: [&str; 25] = [
+pub(crate) const ABI_NAMES: [&str; 30] = [
     "log",
     "progress",
     "panic",
@@ -45,13 +49,24 @@ pub(crate) const ABI_NAMES: [&str; 25] = [
     "store_forgo",
     "store_wait",
     "store_sync",
+    "connect",
+    "connection_read",
+    "connection_write",
+    "connection_end",
+    "connection_close",
     "reply_len",
     "reply_take",
     "reply_version",
 ];
 
 /// Those of the ABI that can wait. A module that imports one has its tasks run on fibers.
-pub(crate) const WAITING_NAMES: [&str; 3] = ["store_claim", "store_wait", "store_sync"];
+pub(crate) const WAITING_NAMES: [&str; 6] =
+    ["store_claim", "store_wait", "store_sync", "connect", "connection_read", "connection_write"];
+
+/// Whether it is what a guest connects by: that is there only where connections are granted.
+pub(crate) fn is_connecting(module: &str, name: &str) -> bool {
+    module == ABI && name == "connect"
+}
 
 /// Refuses modules that import what nobody grants.
 ///
@@ -60,16 +75,20 @@ pub(crate) const WAITING_NAMES: [&str; 3] = ["store_claim", "store_wait", "store
 pub(crate) fn check(facts: &Facts) -> Result<(), Cause> {
     for (module, name) in &facts.imports {
         if !is_granted(facts.kind, module, name) {
-            let reason = match facts.kind {
-                Kind::Plain => {
-                    format!("it imports `{module}.{name}`; plain modules import nothing")
-                }
-                _ => format!("it imports `{module}.{name}`, which is not granted"),
-            };
-            return Err(Cause::Rejected { reason });
+            return Err(match facts.kind {
+                Kind::Plain => Cause::Rejected {
+                    reason: format!("it imports `{module}.{name}`; plain modules import nothing"),
+                },
+                _ => not_granted(module, name),
+            });
         }
     }
     Ok(())
+}
+
+/// The refusal of an import.
+pub(crate) fn not_granted(module: &str, name: &str) -> Cause {
+    Cause::Rejected { reason: format!("it imports `{module}.{name}`, which is not granted") }
 }
 
 /// Whether a module of this kind may import that.
@@ -127,7 +146,7 @@ fn outside(ptr: u32, len: u32, size: usize) -> wasmtime::Error {
 }
 
 /// Bytes that are worked on at once: some tens of microseconds.
-pub(super) const PIECE: usize = 64 << 10;
+pub(crate) const PIECE: usize = 64 << 10;
 
 /// Ends the guest as an epoch would, if it has to stop.
 pub(super) fn go_on(host: &Host) -> Result<()> {
@@ -158,6 +177,7 @@ pub(crate) fn link(linker: &mut Linker<Host>) -> Result<()> {
     })?;
     store::link(linker)?;
     wait::link(linker)?;
+    net::link(linker)?;
     wasi::link(linker)
 }
 
@@ -169,6 +189,37 @@ pub(crate) fn link_waiting(linker: &mut Linker<Host>) -> Result<()> {
     link(linker)?;
     linker.allow_shadowing(true);
     wait::link_waiting(linker)?;
+    net::link_waiting(linker)?;
+    wasi::link_waiting(linker)?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+/// What guests of this engine may import that were granted directories: made when the first
+/// comes.
+///
+/// # Errors
+/// What wasmtime says of a name that is defined twice.
+pub(crate) fn with_directories<'a>(
+    made: &'a OnceLock<Linker<Host>>,
+    engine: &Engine,
+) -> Result<&'a Linker<Host>, Cause> {
+    if let Some(linker) = made.get() {
+        return Ok(linker);
+    }
+    let mut linker = Linker::new(engine);
+    link_with_directories(&mut linker)
+        .map_err(|error| scarce::cause("directories cannot be linked", &error))?;
+    Ok(made.get_or_init(|| linker))
+}
+
+/// As [`link_waiting`], with the file calls of `wasmtime-wasi`.
+fn link_with_directories(linker: &mut Linker<Host>) -> Result<()> {
+    link_waiting(linker)?;
+    linker.allow_shadowing(true);
+    add_to_linker_async(linker, Host::file_call)?;
+    // What is not about files is ours all the same.
+    wasi::link_without_files(linker)?;
     wasi::link_waiting(linker)?;
     linker.allow_shadowing(false);
     Ok(())

@@ -12,7 +12,9 @@ use wasmtime::WasmBacktrace;
 pub(crate) fn cause(error: &wasmtime::Error, host: &mut Host, stop: Option<Stop>) -> Cause {
     let trap = error.downcast_ref::<wasmtime::Trap>();
     if trap == Some(&wasmtime::Trap::Interrupt) {
-        return stop.map_or(Cause::Cancelled, Cause::from);
+        // File calls cannot be refused: who has called too often was interrupted for that.
+        let of_calls = host.refused().filter(|cause| is_of_calls(Some(cause)));
+        return stop.map(Cause::from).or(of_calls).unwrap_or(Cause::Cancelled);
     }
     if let Some(Ends(cause)) = error.downcast_ref() {
         return cause.clone();
@@ -32,8 +34,7 @@ pub(crate) fn cause(error: &wasmtime::Error, host: &mut Host, stop: Option<Stop>
 /// knows better: too many host calls are a reason as well.
 pub(crate) fn of_program(error: &wasmtime::Error, limit: Option<Cause>, began: bool) -> Cause {
     let trap = error.downcast_ref::<wasmtime::Trap>();
-    let of_calls = matches!(&limit, Some(Cause::Limit { limit: Limit::HostCalls, .. }));
-    if trap == Some(&wasmtime::Trap::Interrupt) && !of_calls {
+    if trap == Some(&wasmtime::Trap::Interrupt) && !is_of_calls(limit.as_ref()) {
         return Cause::Cancelled;
     }
     match limit {
@@ -42,6 +43,10 @@ pub(crate) fn of_program(error: &wasmtime::Error, limit: Option<Cause>, began: b
         None if began && trap.is_none() => Cause::GuestAbi { message: format!("{error:#}") },
         None => of_trap(error, frames(error)),
     }
+}
+
+fn is_of_calls(limit: Option<&Cause>) -> bool {
+    matches!(limit, Some(Cause::Limit { limit: Limit::HostCalls, .. }))
 }
 
 fn of_trap(error: &wasmtime::Error, backtrace: Vec<String>) -> Cause {

@@ -1,5 +1,6 @@
-//! WASI preview 1 as task modules have it: time, randomness, lines of output; no files, no
-//! network, no arguments, no environment.
+//! WASI preview 1 as task modules have it: time, randomness, lines of output, the environment that
+//! was granted; no files, no network, no arguments. (Where directories are granted `files` has the
+//! calls that are about them.)
 //!
 //! Not `wasmtime-wasi`, which programs use: its synchronous calls block the thread where no
 //! epoch reaches, and start a runtime of their own. Here nothing waits but `poll_oneoff`,
@@ -8,6 +9,7 @@
 use super::host::Host;
 use super::imports::{PIECE, WASI, charge, go_on, memory, slice, slice_mut};
 use super::journal::Output;
+use crate::grants::{Used, used};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use wasmtime::{Caller, Linker};
 
@@ -79,6 +81,13 @@ const CHARACTER_DEVICE: u8 = 2;
 
 /// Links all of preview 1.
 pub(super) fn link(linker: &mut Linker<Host>) -> Result<()> {
+    link_without_files(linker)?;
+    link_output(linker)?;
+    link_nothing(linker)
+}
+
+/// Links what is not about files, and does not wait.
+pub(super) fn link_without_files(linker: &mut Linker<Host>) -> Result<()> {
     linker.func_wrap(WASI, "clock_time_get", clock_time_get)?;
     linker.func_wrap(
         WASI,
@@ -92,24 +101,25 @@ pub(super) fn link(linker: &mut Linker<Host>) -> Result<()> {
         },
     )?;
     linker.func_wrap(WASI, "random_get", random_get)?;
-    for name in ["args_sizes_get", "environ_sizes_get"] {
-        linker.func_wrap(WASI, name, |mut caller: Caller<'_, Host>, count: u32, size: u32| {
+    linker.func_wrap(
+        WASI,
+        "args_sizes_get",
+        |mut caller: Caller<'_, Host>, count: u32, size: u32| {
             charge(&mut caller)?;
             put(&mut caller, count, &[0; 4])?;
             put(&mut caller, size, &[0; 4])
-        })?;
-    }
-    for name in ["args_get", "environ_get"] {
-        linker.func_wrap(WASI, name, |caller: Caller<'_, Host>, _: u32, _: u32| {
-            says(caller, SUCCESS)
-        })?;
-    }
+        },
+    )?;
+    linker.func_wrap(WASI, "args_get", |caller: Caller<'_, Host>, _: u32, _: u32| {
+        says(caller, SUCCESS)
+    })?;
+    linker.func_wrap(WASI, "environ_sizes_get", environ_sizes_get)?;
+    linker.func_wrap(WASI, "environ_get", environ_get)?;
     linker.func_wrap(WASI, "sched_yield", |caller: Caller<'_, Host>| says(caller, SUCCESS))?;
     linker.func_wrap(WASI, "proc_exit", proc_exit)?;
     linker.func_wrap(WASI, "proc_raise", |caller: Caller<'_, Host>, _: u32| says(caller, NOSYS))?;
     linker.func_wrap(WASI, "poll_oneoff", poll_oneoff)?;
-    link_output(linker)?;
-    link_nothing(linker)
+    Ok(())
 }
 
 /// Answers with an error number, and does nothing.
@@ -125,19 +135,65 @@ fn put(caller: &mut Caller<'_, Host>, ptr: u32, bytes: &[u8]) -> Result<u32> {
     Ok(SUCCESS)
 }
 
+/// The environment as it was granted: `NAME=VALUE` and a zero, each. Of most it is empty.
+fn environment(host: &Host) -> impl Iterator<Item = String> {
+    let granted = host.outside.as_ref().map(|outside| &outside.grant.env);
+    granted.into_iter().flatten().map(|(name, value)| format!("{name}={value}\0"))
+}
+
+fn environ_sizes_get(mut caller: Caller<'_, Host>, count: u32, size: u32) -> Result<u32> {
+    charge(&mut caller)?;
+    let all = environment(caller.data());
+    let (n, bytes) = all.fold((0u32, 0u32), |(n, bytes), one| (n + 1, bytes + one.len() as u32));
+    put(&mut caller, count, &n.to_le_bytes())?;
+    put(&mut caller, size, &bytes.to_le_bytes())
+}
+
+fn environ_get(mut caller: Caller<'_, Host>, pointers: u32, texts: u32) -> Result<u32> {
+    charge(&mut caller)?;
+    let all: Vec<_> = environment(caller.data()).collect();
+    if all.is_empty() {
+        return Ok(SUCCESS);
+    }
+    let host = caller.data_mut();
+    if host.outside.as_mut().is_some_and(|outside| outside.is_first_environment()) {
+        used(&host.session, host.attempt, Used::Environment);
+    }
+    let mut addresses = Vec::with_capacity(4 * all.len());
+    let mut at = texts;
+    for one in &all {
+        addresses.extend_from_slice(&at.to_le_bytes());
+        at = at.saturating_add(one.len() as u32);
+    }
+    put(&mut caller, pointers, &addresses)?;
+    put(&mut caller, texts, all.concat().as_bytes())
+}
+
 fn random_get(mut caller: Caller<'_, Host>, ptr: u32, len: u32) -> Result<u32> {
     charge(&mut caller)?;
     let memory = memory(&mut caller)?;
     let (data, host) = memory.data_and_store_mut(&mut caller);
     for piece in slice_mut(data, ptr, len)?.chunks_mut(PIECE) {
         go_on(host)?;
-        getrandom::fill(piece).map_err(|e| wasmtime::format_err!("no randomness: {e}"))?;
+        match host.outside.as_mut().and_then(|outside| outside.seeded()) {
+            Some(seeded) => seeded.fill(piece),
+            None => {
+                getrandom::fill(piece).map_err(|e| wasmtime::format_err!("no randomness: {e}"))?;
+            }
+        }
     }
     Ok(SUCCESS)
 }
 
 /// Nanoseconds of a clock; the monotonic one counts from the slave's start.
 fn clock(host: &Host, id: u32) -> Option<u64> {
+    if let Some(fixed) = host.outside.as_ref().and_then(|outside| outside.clock()) {
+        return match id {
+            REALTIME => Some(u64::try_from(fixed.wall().as_nanos()).unwrap_or(u64::MAX)),
+            MONOTONIC => Some(fixed.monotonic()),
+            _ => None,
+        };
+    }
     let since = match id {
         REALTIME => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
         MONOTONIC => Instant::now().saturating_duration_since(host.lent.core.started),

@@ -27,7 +27,7 @@ impl Slot {
             let (args, sandbox, left) = all.begin(args)?;
             let mut sandbox = match sandbox {
                 Some(sandbox) => sandbox,
-                None => self.sandbox(job, prepared, left)?,
+                None => self.sandbox(job, target, prepared, left)?,
             };
             let ended = sandbox.call(target.function, args);
             all.end(sandbox, ended, || self.watch.stop_of().map(Cause::from))?;

@@ -39,7 +39,7 @@ impl Alone {
         let hash = ModuleHash::of(b"");
         let bind = Bind { bind: BindId(0), module: hash, task: task.into(), expects: None };
         let bound = Bound::new(bind);
-        bound.find(Arc::clone(module)).as_ref().map_err(Clone::clone)?;
+        bound.find(Arc::clone(module), None).as_ref().map_err(Clone::clone)?;
         let (attempt, started) = (AttemptId(self.attempts), Instant::now());
         let held = self.session.hold(&Supply::new(u64::MAX)).ok_or("too many")?;
         let job = Job {

@@ -10,6 +10,7 @@ mod imaged;
 mod kept;
 mod keyed;
 mod residents;
+mod world;
 
 pub use dpfw_guest::Bytes;
 pub use good::*;
@@ -18,5 +19,6 @@ pub use imaged::*;
 pub use kept::*;
 pub use keyed::*;
 pub use residents::*;
+pub use world::*;
 
 dpfw_guest::module!();

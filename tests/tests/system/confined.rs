@@ -2,8 +2,10 @@
 
 use super::stage::{Stage, unharmed};
 use anyhow::{Context, Result, ensure};
-use dpfw::{Call, Cause, Confine, Limit, Limits, Module, Network, SlaveBuilder, StartError, Task};
+use dpfw::security::{CertRole, Security};
+use dpfw::{Call, Cause, Confine, Limit, Limits, Master, Module, SlaveBuilder, StartError, Task};
 use dpfw_test_tasks::{add, word, words};
+use dpfw_tests::certs::Place;
 use dpfw_tests::fleet::{self, Pair};
 use dpfw_tests::lines::Lines;
 use dpfw_tests::process::Process;
@@ -214,11 +216,15 @@ async fn compiling_is_confined_where_the_slave_is_reached_from_beyond_loopback()
     };
     let home = tempfile::tempdir()?;
     let slave = fleet::slave("s1", 1)?.cache(home.path().join("cache")).compiler(PROGRAM);
-    let pair = Pair::start(slave.network(Network::Insecure)).await?;
+    let place = Place::new()?;
+    let slave = slave.security(place.peer(CertRole::Slave, "slave-1")?);
+    let (slave, address) = fleet::listening(slave).await?;
+    let master = Master::builder().security(place.peer(CertRole::Master, "master-1")?);
+    let master = within("the link", master.slave(address).build()).await??;
     let (before, after) = (of("(func)")?, of("(func) (func)")?);
-    assert_eq!(pair.master.dispatch(call(before.clone())?).await?, 1);
-    pair.slave.listen("0.0.0.0:0").await?;
-    assert_eq!(pair.master.dispatch(call(after.clone())?).await?, 1);
+    assert_eq!(master.dispatch(call(before.clone())?).await?, 1);
+    slave.listen("0.0.0.0:0").await?;
+    assert_eq!(master.dispatch(call(after.clone())?).await?, 1);
     for (module, confined) in [(before, "confined=false"), (after, "confined=true")] {
         lines.wait_for(&["module loaded", &module.to_string(), confined]).await?;
     }
@@ -234,7 +240,7 @@ async fn who_has_no_program_to_compile_with_is_told_before_anything_is_compiled(
     assert!(error.to_string().contains("call compile_child() first in main"), "{error}");
     let home = tempfile::tempdir()?;
     let slave = fleet::slave("s2", 1)?.cache(home.path().join("cache"));
-    let slave = slave.network(Network::Insecure).build()?;
+    let slave = slave.security(Security::insecure()).build()?;
     slave.listen("0.0.0.0:0").await?;
     lines.wait_for(&["there is no program for it", "Confine::Never"]).await?;
     Ok(())

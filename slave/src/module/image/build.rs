@@ -7,6 +7,7 @@
 use super::turn::{Turn, Turns};
 use super::{ImageFacts, Source};
 use crate::engine::Engines;
+use crate::grants::Grant;
 use crate::limits::{Granted, Limits};
 use crate::module::cache::{Artifact, Cache, Label};
 use crate::module::code::CodeId;
@@ -174,7 +175,8 @@ impl Builder<'_> {
         let begun = Instant::now();
         let holder = Holder::Slot(Arc::clone(&watch));
         let lent = Arc::new(Lent { core: Arc::clone(&self.core), holder });
-        let ran = self.run(&prepared, &lent, &watch, args);
+        let grant = self.core.grants.of_init(ModuleHash::of(wasm));
+        let ran = self.run(&prepared, &lent, &watch, grant.as_ref(), args);
         drop(bell);
         watch.leave();
         let took = begun.elapsed();
@@ -201,10 +203,12 @@ impl Builder<'_> {
         prepared: &Arc<Prepared>,
         lent: &Arc<Lent>,
         watch: &Watch,
+        grant: Option<&Arc<Grant>>,
         args: &[u8],
     ) -> Result<Sandbox, Cause> {
         let granted = Granted { memory: self.limits.image_memory, ..self.limits.granted(None) };
         let host = Host::of_init(lent, self.session, self.attempt, Allowance::of(&granted));
+        let host = host.granted(grant, &prepared.engine);
         let stop = || watch.stop_of();
         let mut sandbox = Sandbox::new(prepared, host, stop)?;
         let ended = sandbox.call(0, args);
