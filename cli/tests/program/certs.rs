@@ -72,7 +72,7 @@ fn an_authority_is_made_and_says_what_is_next() {
             "--san", "10.0.0.7", "--dir", "DIR"]),
         @r"
     DIR/slave-1.pem: the slave slave-1, in force until DATE
-    may be dialled as a.example.org, 10.0.0.7; namespaces: default
+    may be dialled as a.example.org, 10.0.0.7; namespaces: slave-1
 
     It has the peer's key: for that peer alone, with copies of the other two. Next, there:
       dpfw slave --listen 0.0.0.0:10000 --identity DIR/slave-1.pem --authority DIR/ca.pem --revoked DIR/crl.pem
@@ -95,7 +95,7 @@ fn an_authority_is_made_and_says_what_is_next() {
         place.certs(&["issue", "--role", "observer", "--name", "eye", "--dir", "DIR"]),
         @r"
     DIR/eye.pem: the observer eye, in force until DATE
-    nobody dials it; namespaces: default
+    nobody dials it; namespaces: eye
 
     It has the peer's key: for that peer alone, with copies of the other two. Next, there:
       dpfw slaves --slave HOST:10000 --identity DIR/eye.pem --authority DIR/ca.pem --revoked DIR/crl.pem

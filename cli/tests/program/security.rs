@@ -27,7 +27,7 @@ fn four_commands_make_links_over_tls() {
     let there = slave(&theirs);
     let modules = Modules::new();
     let module = modules.path("tasks.wasm");
-    let run = ["run", &module, "add", "2", "3", "--slave", &there.address];
+    let run = ["run", &module, "add", "[2, 3]", "--slave", &there.address];
     let left = dpfw(&[&run[..], &ours].concat(), "");
     assert_eq!((left.code, left.out.as_str()), (0, "5\n"), "{left:?}");
     let slaves = ["slaves", "--slave", &there.address];
@@ -59,7 +59,7 @@ fn a_token_is_made_for_its_user_and_asked_of_everybody() {
     assert_eq!(mode, 0o600);
     let modules = Modules::new();
     let module = modules.path("tasks.wasm");
-    let run = ["run", &module, "add", "2", "3", "--slave", &there.address, "--dial-tries", "1"];
+    let run = ["run", &module, "add", "[2, 3]", "--slave", &there.address, "--dial-tries", "1"];
     let with =
         |token: &Path| dpfw(&[&run[..], &["--token", &token.display().to_string()]].concat(), "");
     let left = with(Path::new(&token));
