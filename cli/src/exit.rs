@@ -189,7 +189,7 @@ impl From<DialError> for Failure {
 
 fn start(error: &StartError) -> Exit {
     match error {
-        StartError::Slots(_) | StartError::Store(_) => Exit::Usage,
+        StartError::Slots(_) | StartError::Store(_) | StartError::Audit(_) => Exit::Usage,
         _ => Exit::Internal,
     }
 }

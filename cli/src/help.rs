@@ -51,6 +51,7 @@ pub(crate) const SLAVE: &str = after![
     "dpfw slave --listen 127.0.0.1:0 --slots 2 --memory 1GiB --time 10m",
     "dpfw slave --dial 127.0.0.1:10000 --name left",
     "dpfw slave --listen 127.0.0.1:10000 --store /var/lib/dpfw",
+    "dpfw slave --listen 127.0.0.1:10000 --audit /var/log/dpfw/audit.jsonl --audit-keep 30",
 ];
 pub(crate) const RUN: &str = after![
     "dpfw run tasks.wasm add '[2, 3]'",

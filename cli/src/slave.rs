@@ -4,7 +4,7 @@ use crate::address::{Address, Reach};
 use crate::exit::{Exit, Failure};
 use crate::run::output_failed;
 use crate::screen::Screen;
-use crate::settings::{self, LimitOptions, SlotOptions};
+use crate::settings::{self, AuditOptions, LimitOptions, SlotOptions};
 use crate::signals::Signals;
 use crate::units::{Size, Span};
 use clap::Args;
@@ -45,6 +45,8 @@ pub(crate) struct SlaveCommand {
     /// it all is in memory. A directory of mode 0700, which no other slave may have meanwhile
     #[arg(long, value_name = "DIR", value_parser = store)]
     store: Option<PathBuf>,
+    #[command(flatten)]
+    audit: AuditOptions,
     #[command(flatten)]
     reach: Reach,
     #[command(flatten)]
@@ -87,6 +89,9 @@ impl SlaveCommand {
         }
         if let Some(directory) = &self.store {
             builder = builder.store(directory);
+        }
+        if let Some(audit) = self.audit.audit() {
+            builder = builder.audit(audit);
         }
         let slave = builder.build()?;
         if let Err(error) = self.listen(&slave, screen).await? {

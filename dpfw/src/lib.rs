@@ -49,8 +49,8 @@ pub use dpfw_protocol::ids::{ModuleHash, PeerId};
 pub use dpfw_protocol::signature::{Field, Signature, TaskRecord, TypeRecord};
 pub use dpfw_protocol::text::{acts_on_terminal, escaped};
 pub use dpfw_slave::{
-    Builder as SlaveBuilder, Depth, DirectoryError, Drained, Facts, Kind, Limits, LimitsError,
-    Slave, StartError, Unfinished, cache_directory, inspect,
+    Audit, AuditError, Builder as SlaveBuilder, Depth, DirectoryError, Drained, Facts, Kind,
+    Limits, LimitsError, Slave, StartError, Unfinished, cache_directory, inspect,
 };
 /// What an inspection finds.
 pub mod inspection {

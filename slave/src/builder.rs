@@ -1,5 +1,6 @@
 //! How a slave is to be.
 
+use crate::audit::{Audit, AuditError};
 use crate::core::Core;
 use crate::describe::AGENT;
 use crate::engine::{Engines, Scan};
@@ -29,6 +30,7 @@ pub struct Builder {
     store: Option<PathBuf>,
     network: Network,
     drain: Option<Duration>,
+    audit: Option<Audit>,
     scan: Scan,
 }
 
@@ -59,6 +61,9 @@ pub enum StartError {
     /// Its store's directory cannot be used.
     #[error("the slave cannot start: {0}")]
     Store(#[from] DirectoryError),
+    /// Its audit log cannot be kept.
+    #[error("the slave cannot start: {0}")]
+    Audit(#[from] AuditError),
     /// It was to have no slot, or more than it can have.
     #[error("a slave has 1 to {MOST_SLOTS} slots, not {0}")]
     Slots(usize),
@@ -130,6 +135,17 @@ impl Builder {
         self
     }
 
+    /// Keeps an audit log: a line of JSON for each connection, module load, grant used and
+    /// refusal. There is none unless told.
+    ///
+    /// Refusals that are alike are one line with their number, for ten seconds each. What cannot
+    /// be written, because the disk is full or does not keep up, is counted, and the count is
+    /// written: no link waits for it.
+    pub fn audit(mut self, audit: Audit) -> Self {
+        self.audit = Some(audit);
+        self
+    }
+
     /// Whether sandboxes are reset by `PAGEMAP_SCAN`, where the kernel has it and nothing of
     /// this process can be swapped out: so it is unless told otherwise. A slave of a machine
     /// that will have swap later has to be told: swap that was added is not noticed.
@@ -151,6 +167,9 @@ impl Builder {
         self.limits.check()?;
         let engines = Engines::new(self.limits, self.scan);
         let core = Arc::new(Core::new(self.limits, engines, slots)?);
+        if let Some(audit) = &self.audit {
+            core.audit.open(audit)?;
+        }
         if let Some(directory) = &self.store {
             core.keep_store_in(directory)?;
         }

@@ -1,5 +1,6 @@
 //! What the threads of a slave share, and the ways of an attempt between them.
 
+use crate::audit::{AuditLog, Event, short};
 use crate::claims::Claims;
 use crate::drain::Drain;
 use crate::engine::Engines;
@@ -46,6 +47,7 @@ pub(crate) struct Core {
     pub(crate) residents: Residents,
     pub(crate) started: Instant,
     pub(crate) drain: Drain,
+    pub(crate) audit: AuditLog,
     /// Bytes of arguments of the attempts that are not over.
     pub(crate) held: Arc<AtomicU64>,
     /// For payloads that arrive.
@@ -85,6 +87,7 @@ impl Core {
             residents: Residents::new(&limits),
             started: Instant::now(),
             drain: Drain::default(),
+            audit: AuditLog::default(),
             held: Arc::default(),
             buffers: Recycler::default(),
             watches: (0..slots).map(|_| Arc::default()).collect(),
@@ -196,6 +199,14 @@ impl Core {
 
     /// Ends an attempt that was not started.
     pub(crate) fn refuse(&self, job: &Job, cause: Cause) {
+        if let Some(what) = refused(&cause) {
+            self.audit.tell(|| Event::Refusal {
+                what,
+                master: Some(job.session.principal.0.clone()),
+                module: Some(job.bound.module.to_hex()),
+                why: short(&cause),
+            });
+        }
         refuse(job, cause);
     }
 
@@ -455,6 +466,17 @@ impl Core {
     /// The sessions that are linked now.
     pub(crate) fn linked(&self) -> Vec<Arc<Session>> {
         self.sessions().clone()
+    }
+}
+
+/// What an audit log calls an attempt that was refused; nothing of one that only came to its end
+/// before it began.
+fn refused(cause: &Cause) -> Option<&'static str> {
+    match cause {
+        Cause::Busy { .. } => Some("room"),
+        Cause::Limit { .. } => Some("limit"),
+        Cause::Rejected { .. } => Some("module"),
+        _ => None,
     }
 }
 

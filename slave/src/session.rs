@@ -5,6 +5,7 @@
 //! twice; a message out of turn ends the link; when the link ends, what the session
 //! started ends with it.
 
+use crate::audit::{Event, Outcome, Proof, short};
 use crate::core::Core;
 use crate::job::Job;
 use crate::queue::Reservation;
@@ -223,12 +224,15 @@ pub(crate) async fn serve(core: Arc<Core>, link: Link) -> LinkError {
     let session = Arc::new(Session::of(&theirs, outbox.clone()));
     if let Err(error) = core.join(&session) {
         tracing::info!(master = %theirs.peer, %peer, %error, "a master is not linked");
+        audited(&core, &theirs, &peer, Outcome::Refused, Some(short(&error)));
         if let Some((code, reason)) = error.goodbye() {
             outbox.close(code, &reason);
         }
         return error;
     }
     tracing::info!(master = %theirs.peer, %peer, "a master is linked");
+    audited(&core, &theirs, &peer, Outcome::Accepted, None);
+    let mut end = End { core: &core, theirs: &theirs, peer: &peer, why: None };
     heart.say({
         let (core, session) = (Arc::clone(&core), Arc::clone(&session));
         move || {
@@ -258,7 +262,38 @@ pub(crate) async fn serve(core: Arc<Core>, link: Link) -> LinkError {
     session.watches.clear();
     core.leave(&session);
     tracing::info!(master = %theirs.peer, %error, "a master is gone");
+    end.why = Some(short(&error));
+    drop(end);
     error
+}
+
+/// Tells the audit log of a link's end, however it ends: with the slave itself nobody serves it
+/// any more.
+struct End<'a> {
+    core: &'a Core,
+    theirs: &'a Hello,
+    peer: &'a str,
+    why: Option<String>,
+}
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        let why = self.why.take().or_else(|| Some("the slave was ended".into()));
+        audited(self.core, self.theirs, self.peer, Outcome::Ended, why);
+    }
+}
+
+/// Tells the audit log what became of a connection whose peer has said who it is.
+fn audited(core: &Core, theirs: &Hello, peer: &str, outcome: Outcome, why: Option<String>) {
+    core.audit.tell(|| Event::Connection {
+        outcome,
+        peer: short(peer),
+        name: Some(theirs.peer.clone()),
+        role: Some(theirs.role),
+        proof: Proof::None,
+        session: theirs.session.map(|session| session.0),
+        why,
+    });
 }
 
 /// Tells each master of its attempts among these, in one message for all.
