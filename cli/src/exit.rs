@@ -200,6 +200,7 @@ fn start(error: &StartError) -> Exit {
         StartError::Slots(_)
         | StartError::Store(_)
         | StartError::Grants(_)
+        | StartError::Audit(_)
         | StartError::Security(_) => Exit::Usage,
         _ => Exit::Internal,
     }

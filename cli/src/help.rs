@@ -52,6 +52,7 @@ pub(crate) const SLAVE: &str = after![
     "dpfw slave --dial 127.0.0.1:10000 --name left",
     "dpfw slave --listen 127.0.0.1:10000 --store /var/lib/dpfw",
     "dpfw slave --listen 127.0.0.1:10000 --grants grants.toml",
+    "dpfw slave --listen 127.0.0.1:10000 --audit /var/log/dpfw/audit.jsonl --audit-keep 30",
 ];
 pub(crate) const RUN: &str = after![
     "dpfw run tasks.wasm add '[2, 3]'",

@@ -4,7 +4,7 @@
 
 use crate::units::{Size, Span};
 use clap::Args;
-use dpfw::{Limits, Slave, SlaveBuilder};
+use dpfw::{Audit, Limits, Slave, SlaveBuilder};
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
@@ -27,6 +27,31 @@ pub(crate) struct SlotOptions {
     /// Compiled modules are not kept
     #[arg(long, conflicts_with = "cache")]
     pub(crate) no_cache: bool,
+}
+
+/// A slave's audit log.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Audit log")]
+pub(crate) struct AuditOptions {
+    /// Keeps an audit log: a line of JSON for each connection, module load, grant used and
+    /// refusal. The file has mode 0600
+    #[arg(long, value_name = "FILE")]
+    audit: Option<PathBuf>,
+    /// How large the file becomes; a full one is FILE.1, the one before FILE.2
+    #[arg(long, value_name = "SIZE", requires = "audit", default_value = "64MiB")]
+    audit_bytes: Size,
+    /// How many full ones are kept
+    #[arg(long, value_name = "N", requires = "audit", default_value_t = 8)]
+    audit_keep: u32,
+}
+
+impl AuditOptions {
+    /// The audit log, if there is to be one.
+    pub(crate) fn audit(&self) -> Option<Audit> {
+        let file = self.audit.as_ref()?;
+        let (most_bytes, keep) = (self.audit_bytes.0, self.audit_keep);
+        Some(Audit { most_bytes, keep, ..Audit::new(file) })
+    }
 }
 
 /// What guests and masters may use of a slave.

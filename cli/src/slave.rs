@@ -6,7 +6,7 @@ use crate::grants;
 use crate::run::output_failed;
 use crate::screen::Screen;
 use crate::security::SecurityOptions;
-use crate::settings::{self, LimitOptions, SlotOptions};
+use crate::settings::{self, AuditOptions, LimitOptions, SlotOptions};
 use crate::signals::Signals;
 use crate::units::{Size, Span};
 use clap::Args;
@@ -52,6 +52,8 @@ pub(crate) struct SlaveCommand {
     #[arg(long, value_name = "FILE")]
     grants: Option<PathBuf>,
     #[command(flatten)]
+    audit: AuditOptions,
+    #[command(flatten)]
     security: SecurityOptions,
     #[command(flatten)]
     slots: SlotOptions,
@@ -96,6 +98,9 @@ impl SlaveCommand {
         }
         if let Some(file) = &self.grants {
             builder = builder.grants(grants::read(file)?);
+        }
+        if let Some(audit) = self.audit.audit() {
+            builder = builder.audit(audit);
         }
         let slave = builder.build()?;
         if let Err(error) = self.listen(&slave, screen).await? {

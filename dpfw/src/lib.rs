@@ -56,8 +56,9 @@ pub use dpfw_protocol::ids::{ModuleHash, PeerId};
 pub use dpfw_protocol::signature::{Field, Signature, TaskRecord, TypeRecord};
 pub use dpfw_protocol::text::{acts_on_terminal, escaped};
 pub use dpfw_slave::{
-    Builder as SlaveBuilder, Confine, Depth, DirectoryError, Drained, Facts, Kind, Limits,
-    LimitsError, Slave, StartError, Unfinished, cache_directory, compile_child, inspect,
+    Audit, AuditError, Builder as SlaveBuilder, Confine, Depth, DirectoryError, Drained, Facts,
+    Kind, Limits, LimitsError, Slave, StartError, Unfinished, cache_directory, compile_child,
+    inspect,
 };
 /// What guests are granted of the world outside.
 pub mod grants {

@@ -1,5 +1,6 @@
 //! How a slave is to be.
 
+use crate::audit::{Audit, AuditError};
 use crate::core::Core;
 use crate::describe::AGENT;
 use crate::engine::{Engines, Scan};
@@ -32,6 +33,7 @@ pub struct Builder {
     security: Security,
     grants: Grants,
     drain: Option<Duration>,
+    audit: Option<Audit>,
     scan: Scan,
     confine: Confine,
     compiler: Option<PathBuf>,
@@ -73,6 +75,9 @@ pub enum StartError {
     /// Its guests cannot be granted what they were to be.
     #[error("the slave cannot start: {0}")]
     Grants(#[from] GrantsError),
+    /// Its audit log cannot be kept.
+    #[error("the slave cannot start: {0}")]
+    Audit(#[from] AuditError),
     /// It was to have no slot, or more than it can have.
     #[error("a slave has 1 to {MOST_SLOTS} slots, not {0}")]
     Slots(usize),
@@ -153,6 +158,17 @@ impl Builder {
         self
     }
 
+    /// Keeps an audit log: a line of JSON for each connection, module load, grant used and
+    /// refusal. There is none unless told.
+    ///
+    /// Refusals that are alike are one line with their number, for ten seconds each. What cannot
+    /// be written, because the disk is full or does not keep up, is counted, and the count is
+    /// written: no link waits for it.
+    pub fn audit(mut self, audit: Audit) -> Self {
+        self.audit = Some(audit);
+        self
+    }
+
     /// Whether sandboxes are reset by `PAGEMAP_SCAN`, where the kernel has it and nothing of
     /// this process can be swapped out: so it is unless told otherwise. A slave of a machine
     /// that will have swap later has to be told: swap that was added is not noticed.
@@ -194,6 +210,9 @@ impl Builder {
         let grants = Opened::new(self.grants)?;
         let engines = Engines::new(self.limits, self.scan);
         let core = Arc::new(Core::granting(self.limits, engines, slots, grants)?);
+        if let Some(audit) = &self.audit {
+            core.audit.open(audit)?;
+        }
         if let Some(directory) = &self.store {
             core.keep_store_in(directory)?;
         }

@@ -1,5 +1,6 @@
 //! What the threads of a slave share, and the ways of an attempt between them.
 
+use crate::audit::{AuditLog, Event, short};
 use crate::claims::Claims;
 use crate::drain::Drain;
 use crate::engine::Engines;
@@ -55,6 +56,7 @@ pub(crate) struct Core {
     pub(crate) held: Arc<Supply>,
     /// Watches of the store.
     pub(crate) watched: Arc<Supply>,
+    pub(crate) audit: AuditLog,
     /// For payloads that arrive.
     pub(crate) buffers: Recycler,
     watches: Vec<Arc<Watch>>,
@@ -106,6 +108,7 @@ impl Core {
             principals: Principals::default(),
             held: Supply::new(limits.held()),
             watched: Supply::new(limits.watches as u64),
+            audit: AuditLog::default(),
             buffers: Recycler::default(),
             watches: (0..slots).map(|_| Arc::default()).collect(),
             modules: OnceLock::new(),
@@ -226,6 +229,14 @@ impl Core {
 
     /// Ends an attempt that was not started.
     pub(crate) fn refuse(&self, job: &Job, cause: Cause) {
+        if let Some(what) = refused(&cause) {
+            self.audit.tell(|| Event::Refusal {
+                what,
+                master: Some(job.session.principal.0.clone()),
+                module: Some(job.bound.module.to_hex()),
+                why: short(&cause),
+            });
+        }
         refuse(job, cause);
     }
 
@@ -485,6 +496,17 @@ impl Core {
     /// The sessions that are linked now.
     pub(crate) fn linked(&self) -> Vec<Arc<Session>> {
         self.sessions().clone()
+    }
+}
+
+/// What an audit log calls an attempt that was refused; nothing of one that only came to its end
+/// before it began.
+fn refused(cause: &Cause) -> Option<&'static str> {
+    match cause {
+        Cause::Busy { .. } => Some("room"),
+        Cause::Limit { .. } => Some("limit"),
+        Cause::Rejected { .. } => Some("module"),
+        _ => None,
     }
 }
 

@@ -16,6 +16,7 @@
 //! # }
 //! ```
 
+mod audit;
 mod builder;
 mod claims;
 mod core;
@@ -53,6 +54,7 @@ mod swap;
 mod watch;
 mod watches;
 
+pub use audit::{Audit, AuditError};
 pub use builder::{Builder, StartError, cache_directory};
 pub use dpfw_link::address::AddressError;
 pub use dpfw_link::dial::{Dial, DialError};

@@ -1,6 +1,7 @@
 //! Modules and images: found out, warmed or initialised, compiled once, kept on disk, mapped into
 //! each slot's engine.
 
+mod audited;
 pub(crate) mod cache;
 mod cell;
 pub(crate) mod code;

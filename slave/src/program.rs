@@ -91,7 +91,7 @@ pub(crate) fn begin(
             (grant.directories.is_some(), Used::Directories),
         ];
         has.into_iter().filter(|(has, _)| *has).for_each(|(_, what)| {
-            used(&job.session, job.attempt, what);
+            used(core, &job.session, job.attempt, grant, what);
         });
     }
     let running = run::run(prepared, state, ports.clone(), Arc::clone(control), job.deadline);

@@ -5,6 +5,7 @@
 //! twice; a message out of turn ends the link; when the link ends, what the session
 //! started ends with it.
 
+use crate::audit::{Event, Outcome, Proof, short};
 use crate::core::Core;
 use crate::job::Job;
 use crate::principals::Holdings;
@@ -277,11 +278,13 @@ impl fmt::Debug for Session {
 
 /// The link's task: reads what a peer of this standing says until the link ends; gives why it did.
 pub(crate) async fn serve(core: Arc<Core>, link: Link, standing: Standing) -> LinkError {
-    let Link { theirs, peer, mut inbox, outbox, heart, .. } = link;
+    let Link { theirs, proof, peer, mut inbox, outbox, heart, .. } = link;
+    let whom = Whom { theirs: &theirs, peer: &peer, proof: Proof::of(&proof) };
     let session = match join(&core, &theirs, standing, &outbox) {
         Ok(session) => session,
         Err(error) => {
             tracing::info!(master = %theirs.peer, %peer, %error, "a master is not linked");
+            whom.audited(&core, Outcome::Refused, Some(short(&error)));
             if let Some((code, reason)) = error.goodbye() {
                 outbox.close(code, &reason);
             }
@@ -289,6 +292,8 @@ pub(crate) async fn serve(core: Arc<Core>, link: Link, standing: Standing) -> Li
         }
     };
     tracing::info!(master = %session.principal.0, %peer, "a master is linked");
+    whom.audited(&core, Outcome::Accepted, None);
+    let mut end = End { core: &core, whom, why: None };
     heart.say({
         let (core, session) = (Arc::clone(&core), Arc::clone(&session));
         move || {
@@ -318,6 +323,8 @@ pub(crate) async fn serve(core: Arc<Core>, link: Link, standing: Standing) -> Li
     session.watches.clear();
     core.leave(&session);
     tracing::info!(master = %session.principal.0, %error, "a master is gone");
+    end.why = Some(short(&error));
+    drop(end);
     error
 }
 
@@ -331,6 +338,43 @@ fn join(
     let session = Arc::new(Session::of(core, theirs, standing, outbox.clone())?);
     core.join(&session)?;
     Ok(session)
+}
+
+/// Tells the audit log of a link's end, however it ends: with the slave itself nobody serves it
+/// any more.
+struct End<'a> {
+    core: &'a Core,
+    whom: Whom<'a>,
+    why: Option<String>,
+}
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        let why = self.why.take().or_else(|| Some("the slave was ended".into()));
+        self.whom.audited(self.core, Outcome::Ended, why);
+    }
+}
+
+/// A peer that has said who it is, for the audit log.
+struct Whom<'a> {
+    theirs: &'a Hello,
+    peer: &'a str,
+    proof: Proof,
+}
+
+impl Whom<'_> {
+    /// Tells the audit log what became of its connection.
+    fn audited(&self, core: &Core, outcome: Outcome, why: Option<String>) {
+        core.audit.tell(|| Event::Connection {
+            outcome,
+            peer: short(self.peer),
+            name: Some(self.theirs.peer.clone()),
+            role: Some(self.theirs.role),
+            proof: self.proof,
+            session: self.theirs.session.map(|session| session.0),
+            why,
+        });
+    }
 }
 
 /// Tells each master of its attempts among these, in one message for all.

@@ -1,5 +1,6 @@
 //! A slave as a value: built, given links, drained, dropped.
 
+use crate::audit::{self, Event, Outcome, short};
 use crate::builder::{Builder, StartError};
 use crate::core::Core;
 use crate::drain::{Drained, drain};
@@ -189,6 +190,15 @@ async fn meet(core: Arc<Core>, hello: &Hello, stream: Stream, turn: Option<Turn>
         }
         Err(error) => {
             tracing::warn!(%peer, %error, "no link");
+            core.audit.tell(|| Event::Connection {
+                outcome: Outcome::Refused,
+                peer: short(&peer),
+                name: None,
+                role: None,
+                proof: audit::Proof::None,
+                session: None,
+                why: Some(short(&error)),
+            });
             Met::Unlinked(error)
         }
     }
@@ -246,5 +256,7 @@ impl Drop for Slave {
         self.core.store.close();
         // Who listens or dials holds the core, which holds the runtime that they run on.
         self.core.helm.shut();
+        // Last: links that were open until now have told of their end.
+        self.core.audit.close();
     }
 }

@@ -10,6 +10,7 @@ mod system {
     pub(crate) mod scene;
     pub(crate) mod stage;
 
+    mod audit;
     mod bad_calls;
     mod bad_guests;
     mod bad_memory;

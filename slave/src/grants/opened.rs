@@ -41,6 +41,8 @@ struct OpenRule {
 
 /// What one guest was granted.
 pub(crate) struct Grant {
+    /// Whose guest it is, for whoever is told that it is used.
+    pub(crate) module: Option<ModuleHash>,
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) directories: Option<WasiFilesystemCtx>,
     pub(crate) clock: Option<Clock>,
@@ -73,7 +75,7 @@ impl Opened {
     ) -> Result<Option<Arc<Grant>>, Cause> {
         let grant = self.grant(Some(master), vouched(loaded, module))?;
         check(loaded.facts(), grant.as_ref())?;
-        Ok(grant.map(Arc::new))
+        Ok(grant.map(|grant| Arc::new(Grant { module: Some(module), ..grant })))
     }
 
     /// What is there while an image of a module is made, which may become many masters'.
@@ -212,6 +214,7 @@ fn open(directory: &Directory) -> Result<OwnedFd, GrantsError> {
 impl Grant {
     fn nothing(connections: Arc<AtomicUsize>) -> Self {
         Self {
+            module: None,
             env: BTreeMap::new(),
             directories: None,
             clock: None,

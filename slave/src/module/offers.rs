@@ -177,6 +177,7 @@ impl Modules {
             }
             _ => return,
         };
+        self.tell_audit(code, load.is_some(), &outcome, &waiting);
         if let (Some(cause), true) = (refused, was_sent(code, &waiting)) {
             cells.remove(&code);
             tracing::warn!(%code, %cause, "a snapshot is refused; what it is made of is asked for");

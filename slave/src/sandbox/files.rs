@@ -65,8 +65,11 @@ impl Host {
     pub(super) fn file_call(&mut self) -> &mut WasiP1Ctx {
         let may = self.charge().is_ok();
         self.take_lines();
-        if self.outside.as_mut().is_some_and(|outside| outside.is_first_directory()) {
-            used(&self.session, self.attempt, Used::Directories);
+        if let Some(outside) = &mut self.outside
+            && outside.is_first_directory()
+        {
+            let (core, session) = (&self.lent.core, &self.session);
+            used(core, session, self.attempt, &outside.grant, Used::Directories);
         }
         let control = self.lent.control().cloned();
         // Only who has directories is linked to this; another would find none.

@@ -156,8 +156,11 @@ fn environ_get(mut caller: Caller<'_, Host>, pointers: u32, texts: u32) -> Resul
         return Ok(SUCCESS);
     }
     let host = caller.data_mut();
-    if host.outside.as_mut().is_some_and(|outside| outside.is_first_environment()) {
-        used(&host.session, host.attempt, Used::Environment);
+    if let Some(outside) = &mut host.outside
+        && outside.is_first_environment()
+    {
+        let (core, session) = (&host.lent.core, &host.session);
+        used(core, session, host.attempt, &outside.grant, Used::Environment);
     }
     let mut addresses = Vec::with_capacity(4 * all.len());
     let mut at = texts;

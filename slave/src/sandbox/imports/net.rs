@@ -143,7 +143,8 @@ async fn connect(caller: &mut Caller<'_, Host>, name: &str) -> Result<u32, Failu
         return Err(not_granted());
     }
     if outside.is_first_connection(name) {
-        used(&state.session, state.attempt, Used::Connection(name));
+        let (core, session) = (&state.lent.core, &state.session);
+        used(core, session, state.attempt, &outside.grant, Used::Connection(name));
     }
     let number = outside.connections.take_place().map_err(|why| Failure(MFILE, why))?;
     let connected = match tokio::time::timeout(CONNECT, TcpStream::connect((&*host, port))).await {
