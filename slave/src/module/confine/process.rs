@@ -207,7 +207,9 @@ mod tests {
             "cat /dev/zero",
             "printf '\\004\\000\\000\\000abcd'; cat /dev/zero >&2",
         ] {
-            assert!(matches!(refused(script), Cause::Rejected { .. }), "{script}");
+            // It is sent the module first: who does not take it is killed when its time is over.
+            let script = format!("head -c 1048576 >/dev/null; {script}");
+            assert!(matches!(refused(&script), Cause::Rejected { .. }), "{script}");
         }
     }
 
