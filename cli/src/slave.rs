@@ -7,8 +7,8 @@ use crate::screen::Screen;
 use crate::settings::{self, LimitOptions, SlotOptions};
 use crate::signals::Signals;
 use crate::units::{Size, Span};
-use clap::Args;
-use dpfw::{Dial, DialError, Drained, Network, PeerId, Slave, Unfinished};
+use clap::{Args, ValueEnum};
+use dpfw::{Confine, Dial, DialError, Drained, Network, PeerId, Slave, Unfinished};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use std::fmt::Write as _;
@@ -45,12 +45,34 @@ pub(crate) struct SlaveCommand {
     /// it all is in memory. A directory of mode 0700, which no other slave may have meanwhile
     #[arg(long, value_name = "DIR", value_parser = store)]
     store: Option<PathBuf>,
+    /// When modules are compiled in processes of their own, with limits on memory and processor
+    /// time: from when the slave listens or dials beyond loopback, unless told
+    #[arg(long, value_name = "WHEN", default_value = "beyond-loopback")]
+    confine_compiling: When,
     #[command(flatten)]
     reach: Reach,
     #[command(flatten)]
     slots: SlotOptions,
     #[command(flatten)]
     limits: LimitOptions,
+}
+
+/// When compiling is confined.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum When {
+    Always,
+    Never,
+    BeyondLoopback,
+}
+
+impl From<When> for Confine {
+    fn from(when: When) -> Self {
+        match when {
+            When::Always => Self::Always,
+            When::Never => Self::Never,
+            When::BeyondLoopback => Self::BeyondLoopback,
+        }
+    }
 }
 
 /// A directory, and not the size that is another option's.
@@ -82,6 +104,7 @@ impl SlaveCommand {
         let network = self.reach.network(screen);
         let mut builder =
             settings::slave(&self.slots, &self.limits).network(network).drain_limit(self.drain.0);
+        builder = builder.confine_compiling(self.confine_compiling.into());
         if let Some(name) = &self.name {
             builder = builder.name(name.clone());
         }
