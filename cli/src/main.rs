@@ -80,6 +80,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // A slave starts this program again for each module that it compiles confined.
+    dpfw::compile_child();
     let dpfw = match Dpfw::try_parse() {
         Ok(dpfw) => dpfw,
         Err(error) => return unusable(&error),

@@ -98,6 +98,9 @@ pub(crate) struct LimitOptions {
     /// How long loading a module may take, its start and warm-up included
     #[arg(long, value_name = "DURATION", default_value_t = Span(DEFAULTS.compile))]
     compile: Span,
+    /// What compiling a module may take where it is confined, beyond the module's own size
+    #[arg(long, value_name = "SIZE", default_value_t = Size(DEFAULTS.compile_memory))]
+    compile_memory: Size,
     /// Bytes of a module's data segments
     #[arg(long, value_name = "SIZE", default_value_t = Size(DEFAULTS.data))]
     data: Size,
@@ -163,6 +166,7 @@ impl LimitOptions {
         limits.function_size = self.function_size.0;
         limits.locals = self.locals;
         limits.compile = self.compile.0;
+        limits.compile_memory = self.compile_memory.0;
         limits.data = self.data.0;
         limits.warm = self.warm.0;
         limits.image_time = self.image_time.0;

@@ -9,8 +9,8 @@ use crate::security::SecurityOptions;
 use crate::settings::{self, AuditOptions, LimitOptions, SlotOptions};
 use crate::signals::Signals;
 use crate::units::{Size, Span};
-use clap::Args;
-use dpfw::{Dial, DialError, Drained, PeerId, Slave, Unfinished};
+use clap::{Args, ValueEnum};
+use dpfw::{Confine, Dial, DialError, Drained, PeerId, Slave, Unfinished};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use std::fmt::Write as _;
@@ -51,6 +51,10 @@ pub(crate) struct SlaveCommand {
     /// fixed clocks. Nothing unless told
     #[arg(long, value_name = "FILE")]
     grants: Option<PathBuf>,
+    /// When modules are compiled in processes of their own, with limits on memory and processor
+    /// time: from when the slave listens or dials beyond loopback, unless told
+    #[arg(long, value_name = "WHEN", default_value = "beyond-loopback")]
+    confine_compiling: When,
     #[command(flatten)]
     audit: AuditOptions,
     #[command(flatten)]
@@ -59,6 +63,24 @@ pub(crate) struct SlaveCommand {
     slots: SlotOptions,
     #[command(flatten)]
     limits: LimitOptions,
+}
+
+/// When compiling is confined.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum When {
+    Always,
+    Never,
+    BeyondLoopback,
+}
+
+impl From<When> for Confine {
+    fn from(when: When) -> Self {
+        match when {
+            When::Always => Self::Always,
+            When::Never => Self::Never,
+            When::BeyondLoopback => Self::BeyondLoopback,
+        }
+    }
 }
 
 /// A directory, and not the size that is another option's.
@@ -90,6 +112,7 @@ impl SlaveCommand {
         let security = self.security.security(screen)?;
         let mut builder =
             settings::slave(&self.slots, &self.limits).security(security).drain_limit(self.drain.0);
+        builder = builder.confine_compiling(self.confine_compiling.into());
         if let Some(name) = &self.name {
             builder = builder.name(name.clone());
         }

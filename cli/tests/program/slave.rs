@@ -123,3 +123,58 @@ fn the_cache_is_where_it_is_said() {
     assert!(!run(&["--no-cache"]));
     assert!(run(&["--cache", &cache]));
 }
+
+#[test]
+fn compiling_is_confined_if_it_is_to_be() {
+    let modules = Modules::new();
+    let plain = modules.path("plain.wat");
+    for (when, confined) in [("always", "true"), ("never", "false"), ("beyond-loopback", "false")] {
+        let args = ["-v", "--no-cache", "--confine-compiling", when];
+        let slave = slave(&args);
+        let left = dpfw(&["run", &plain, "add", "[2,3]", "--slave", &slave.address], "");
+        assert_eq!((left.code, left.out.as_str()), (0, "5\n"), "{when}: {left:?}");
+        slave.process.signal(Signal::TERM);
+        let left = slave.process.finish();
+        assert_eq!(left.code, 0, "{when}: {left:?}");
+        assert!(left.err.contains(&format!("confined={confined}")), "{when}: {left:?}");
+    }
+}
+
+#[test]
+fn who_starts_the_compiler_by_hand_is_told_what_it_is() {
+    let left = dpfw(&["dpfw-compile-child"], "");
+    assert_eq!((left.code, left.out.as_str()), (1, ""), "{left:?}");
+    assert!(left.err.contains("slaves start this by themselves"), "{left:?}");
+}
+
+#[test]
+fn f34_nothing_of_a_guests_or_a_masters_acts_on_the_terminal_of_a_slave() {
+    let modules = Modules::new();
+    let names = [
+        ("import", r#"(import "evil\1b[2J" "\1b]0;x\07" (func))"#),
+        ("export", r#"(func (export "f\1b[31m\0d\0a") unreachable)"#),
+        ("trap", r#"(func $evil\1b (export "g") unreachable)"#),
+    ];
+    for form in [&["-vvv"][..], &["-vvv", "--log-json"]] {
+        let slave = slave(form);
+        for (name, text) in names {
+            modules.write(&format!("{name}.wat"), &format!("(module {text})"));
+            let module = modules.path(&format!("{name}.wat"));
+            for function in ["g", "f\u{1b}[31m\r\n", "\u{1b}[2J"] {
+                let left = dpfw(&["run", &module, function, "--slave", &slave.address], "");
+                assert_ne!(left.code, 0, "{name}: {left:?}");
+                assert!(!left.err.contains(ACTS), "{name}: {left:?}");
+            }
+        }
+        let key = "k\u{1b}[2J\u{9b}31m\u{202e}";
+        let left = dpfw(&["store", "put", key, "1", "--slave", &slave.address], "");
+        assert_eq!(left.code, 0, "{left:?}");
+        slave.process.signal(Signal::TERM);
+        let left = slave.process.finish();
+        assert!(!left.err.contains(ACTS), "{left:?}");
+        assert!(!left.out.contains(ACTS), "{left:?}");
+    }
+}
+
+/// What a terminal would obey.
+const ACTS: [char; 5] = ['\u{1b}', '\u{7}', '\r', '\u{9b}', '\u{202e}'];

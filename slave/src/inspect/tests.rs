@@ -225,7 +225,7 @@ fn what_a_slave_limits_is_told_with_the_limit() {
 fn what_does_not_validate_is_told() {
     let wrong = wrong(&with("(func (result i32) (i64.const 1))"));
     assert!(wrong[0].starts_with("it does not validate: "), "{wrong:?}");
-    let wrong = self::wrong(&with("(memory i64 1)"));
+    let wrong = self::wrong("(memory i64 1)");
     assert!(wrong[0].contains("memory64"), "{wrong:?}");
 }
 

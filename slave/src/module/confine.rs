@@ -27,6 +27,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// process with it and is refused; the slave goes on. It costs some milliseconds for each module
 /// that is not in the cache. What a guest does when it runs is not concerned: that is confined by
 /// its sandbox, always.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use dpfw_slave::{Confine, Slave};
+///
+/// // First in `main`: this program is what compiles.
+/// dpfw_slave::compile_child();
+/// let slave = Slave::builder().slots(1).confine_compiling(Confine::Always).build()?;
+/// # drop(slave);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Confine {
     /// Never: whoever sends modules is trusted not to attack the compiler.

@@ -222,9 +222,10 @@ async fn f60_without_mappings_a_task_is_done_elsewhere() -> Result<()> {
     let pages: u64 = pages.split(' ').next().context("its size")?.parse()?;
     // What is mapped stays; a sandbox beyond the pool, which needs gigabytes, cannot be.
     limit(&process, Resource::As, pages * rustix::param::page_size() as u64 + (64 << 20))?;
-    let text = "(module (memory 1) (memory 1) (func (export \"f\") (result i64) (i64.const 7)))";
-    let two_memories = Task::<i64>::new(module(text)?, "f");
-    let here = within("the refusal", master.dispatch(two_memories.call(&[0; 0])?)).await?;
+    let text = "(module (memory 1) (table 1 funcref) (table 1 funcref) \
+                (func (export \"f\") (result i64) (i64.const 7)))";
+    let two_tables = Task::<i64>::new(module(text)?, "f");
+    let here = within("the refusal", master.dispatch(two_tables.call(&[0; 0])?)).await?;
     let error = here.expect_err("there is no room for it");
     assert!(matches!(error.cause(), dpfw::Cause::Busy { .. }), "{error}");
     // With another slave there is.
@@ -234,7 +235,7 @@ async fn f60_without_mappings_a_task_is_done_elsewhere() -> Result<()> {
     master.attach(ours);
     arrival(&master, "s1").await?;
     for _ in 0..10 {
-        let call = two_memories.call(&[0; 0])?;
+        let call = two_tables.call(&[0; 0])?;
         assert_eq!(within("the task elsewhere", master.dispatch(call)).await??, 7);
     }
     // And what has a place in the pool runs where it ran before.

@@ -41,7 +41,7 @@ async fn asked(wire: &mut Wire, id: u64, op: StoreOp, payload: &[u8]) -> Result<
 async fn all_there(pair: &Pair) -> Result<()> {
     let store = pair.linked()?.store();
     for (n, key) in KEYS.iter().enumerate() {
-        assert_eq!(store.get::<usize>(*key).await?, Some(n), "{key:?}");
+        assert_eq!(store.get::<usize>(key).await?, Some(n), "{key:?}");
     }
     let listed = store.list("a").await?.into_iter().map(|entry| entry.key.to_string());
     let expected = KEYS.iter().filter(|key| key.starts_with('a')).map(|key| key.to_string());
@@ -56,7 +56,7 @@ async fn f47_keys_of_separators_and_control_characters_stay_in_their_namespace()
     let pair = Pair::start(keeping()?).await?;
     let store = pair.linked()?.store();
     for (n, key) in KEYS.iter().enumerate() {
-        store.put(*key, &n).durable().await?;
+        store.put(key, &n).durable().await?;
     }
     // A master of another namespace sees none of them, whatever it puts before a key.
     let mut ours = hello(Role::Master, "liar")?;
@@ -64,7 +64,7 @@ async fn f47_keys_of_separators_and_control_characters_stay_in_their_namespace()
     let mut liar = Wire::dial(&pair.address).await?;
     liar.greet(&ours).await?;
     let mut id = 1 << 62;
-    for key in KEYS.iter().copied() {
+    for key in KEYS {
         for key in [key.to_owned(), format!("default\0{key}"), format!("../default/{key}")] {
             let get = StoreOp::Get { key: Key::new(key.clone())? };
             assert!(!asked(&mut liar, id, get, &[]).await?.hit, "{key:?}");
