@@ -40,6 +40,10 @@ pub(crate) struct SlaveCommand {
     /// The slave's name in logs and errors; one is made up unless told
     #[arg(long, value_name = "NAME", value_parser = name)]
     name: Option<PeerId>,
+    /// A master that may drain the slave (`dpfw drain`), by the name in its certificate. May be
+    /// given several times; without certificates every master may
+    #[arg(long, value_name = "NAME", value_parser = name)]
+    drain_by: Vec<PeerId>,
     /// How long a drain waits for what runs
     #[arg(long, value_name = "DURATION", default_value_t = Span(Duration::from_secs(30)))]
     drain: Span,
@@ -112,6 +116,7 @@ impl SlaveCommand {
         let security = self.security.security(screen)?;
         let mut builder =
             settings::slave(&self.slots, &self.limits).security(security).drain_limit(self.drain.0);
+        builder = builder.drain_by(self.drain_by.clone());
         builder = builder.confine_compiling(self.confine_compiling.into());
         if let Some(name) = &self.name {
             builder = builder.name(name.clone());

@@ -213,6 +213,12 @@ impl Reader {
             }
             kind::DRAIN => {
                 decode::<Drain>(frame)?;
+                if !self.session.may_drain {
+                    let who = &self.session.principal.0;
+                    let why =
+                        format!("{who} may not drain the slave; its operator may (--drain-by)");
+                    return Err(LinkError::Refused(why));
+                }
                 self.core.admit(&mut self.batch);
                 tracing::info!(master = %self.session.principal.0, "draining: a master asks for it");
                 drain::begin(&self.core);

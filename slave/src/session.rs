@@ -40,6 +40,7 @@ pub(crate) struct Session {
     /// What its principal has of the slave, in all of its sessions.
     pub(crate) holdings: Arc<Holdings>,
     pub(crate) rights: Rights,
+    pub(crate) may_drain: bool,
     /// The largest result that the master takes.
     pub(crate) most: u64,
     /// Bytes of a stream that the master takes unasked.
@@ -126,6 +127,7 @@ impl Session {
         outbox: Outbox,
     ) -> Result<Self, LinkError> {
         let namespace = standing.namespace(&theirs.namespace)?;
+        let may_drain = core.drain.may_be_asked_by(&standing);
         let Standing { principal, rights, namespaces: _ } = standing;
         Ok(Self {
             id: theirs.session,
@@ -133,6 +135,7 @@ impl Session {
             namespace,
             holdings: core.principals.of(&principal),
             rights,
+            may_drain,
             most: theirs.limits.payload,
             window: theirs.limits.window,
             unsent: core.limits.unsent,
@@ -150,6 +153,7 @@ impl Session {
             principal: Principal(principal),
             holdings: Arc::default(),
             rights: Rights::default(),
+            may_drain: true,
             most: u64::MAX,
             window: u64::MAX,
             unsent: usize::MAX,

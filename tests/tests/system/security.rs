@@ -3,7 +3,7 @@
 use super::stage::unharmed;
 use anyhow::{Context, Result};
 use dpfw::security::{CertRole, Security};
-use dpfw::{Master, Namespace, Slave};
+use dpfw::{Cause, Master, Namespace, PeerId, Slave};
 use dpfw_protocol::limits::{HANDSHAKE, MAX_HANDSHAKES};
 use dpfw_test_tasks::add;
 use dpfw_tests::certs::Place;
@@ -133,4 +133,46 @@ async fn f06_bytes_that_somebody_changed_end_the_link_and_no_task() -> Result<()
     // It is refused as a whole, and the task is done over a new link.
     assert_eq!(within("the sum", master.dispatch(add::call(2, 3))).await??, 5);
     until("a new link", async || Ok(proxy.connections() > before)).await
+}
+
+#[tokio::test]
+async fn an_observer_looks_and_has_nothing_run_or_written() -> Result<()> {
+    let place = Place::new()?;
+    let (_slave, address) = slave(place.peer(CertRole::Slave, "slave-1")?).await?;
+    let team = |role, name: &str| place.member(role, name, &["team"]);
+    let worker = master(team(CertRole::Master, "worker")?, &address).await?;
+    let observer = master(team(CertRole::Observer, "eye")?, &address).await?;
+    let there = |master: &Master| master.slaves().pop().context("it is linked");
+    there(&worker)?.store().put("key", &7).await?;
+    let seen = there(&observer)?;
+    assert_eq!(seen.describe().await?.links, 2);
+    assert_eq!(seen.store().get::<i32>("key").await?, Some(7));
+    assert_eq!(seen.store().list("").await?.len(), 1);
+    // It may look, and nothing else.
+    let error = within("the refusal", observer.dispatch(add::call(2, 3))).await?;
+    let error = error.err().context("it was run")?;
+    assert!(matches!(error.cause(), Cause::NotAllowed { .. }), "{error}");
+    let error = seen.store().put("key", &8).await.err().context("it was written")?;
+    assert!(error.to_string().contains("may not"), "{error}");
+    assert_eq!(there(&worker)?.store().get::<i32>("key").await?, Some(7));
+    unharmed(&worker).await
+}
+
+#[tokio::test]
+async fn who_may_drain_a_slave_is_said_by_its_operator() -> Result<()> {
+    let place = Place::new()?;
+    let builder = Slave::builder().slots(1).cache(cache()?);
+    let builder = builder.security(place.peer(CertRole::Slave, "slave-1")?);
+    let (slave, address) = listening(builder.drain_by([PeerId::new("operator")?])).await?;
+    let of = |name: &str| place.peer(CertRole::Master, name);
+    let (worker, operator) =
+        (master(of("worker")?, &address).await?, master(of("operator")?, &address).await?);
+    let linked = worker.slaves().pop().context("it is linked")?;
+    let error = within("the refusal", linked.drain()).await?.err().context("it drains")?;
+    assert!(!error.to_string().is_empty());
+    unharmed(&operator).await?;
+    let linked = operator.slaves().pop().context("it is linked")?;
+    within("the drain", linked.drain()).await??;
+    within("its end", slave.drained()).await?;
+    Ok(())
 }

@@ -1,7 +1,8 @@
 //! A sandbox that stays: called again and again, on behalf of whoever calls.
 //!
 //! Owns: the functions of the guest once they were found, so that a call looks nothing up.
-//! Invariant: nothing of a call is left in the host's state behind its end.
+//! Invariant: nothing of a call is left in the host's state behind its end, but open files and
+//! connections: the guest has them as it has its memory.
 
 use super::{Ended, Returned, Sandbox, length, missing};
 use crate::fiber::control::Control;
