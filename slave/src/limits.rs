@@ -136,7 +136,8 @@ impl Default for Limits {
             // Each has some tens of mappings, and the memory that it touches.
             sandboxes: 256,
             // What the mappings that a Linux process may have unless told otherwise are enough for.
-            residents: 10_000,
+            // One master that is alone may have 10,000 of them.
+            residents: 11_250,
             // Each is looked at at every write.
             watches: 4096,
             modules: 1024,

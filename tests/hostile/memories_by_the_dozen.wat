@@ -1,5 +1,5 @@
 ;; trick: has 60 memories
-;; expect: ok
+;; expect: rejected 
 (module
   {{60 (memory 1)}}
   (func (export "task")))

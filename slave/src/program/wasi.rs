@@ -127,16 +127,14 @@ pub(crate) fn link(linker: &mut Linker<State>) -> Result<()> {
 /// Ours, so that it can be fixed, and stopped between two pieces.
 fn random_get(mut caller: Caller<'_, State>, at: u32, len: u32) -> Result<u32> {
     const SUCCESS: u32 = 0;
-    const FAULT: u32 = 21;
     caller.data_mut().called();
-    let Some(memory) = caller.get_export("memory").and_then(Extern::into_memory) else {
-        return Ok(FAULT);
-    };
+    // As all calls of WASI take what points outside.
+    let outside =
+        || wasmtime::format_err!("{len} bytes of randomness at {at} are not in its memory");
+    let memory = caller.get_export("memory").and_then(Extern::into_memory).ok_or_else(outside)?;
     let (data, state) = memory.data_and_store_mut(&mut caller);
-    let Some(bytes) = data.get_mut(at as usize..).and_then(|all| all.get_mut(..len as usize))
-    else {
-        return Ok(FAULT);
-    };
+    let bytes = data.get_mut(at as usize..).and_then(|all| all.get_mut(..len as usize));
+    let bytes = bytes.ok_or_else(outside)?;
     for piece in bytes.chunks_mut(PIECE) {
         if state.control.must_stop() {
             return Err(Trap::Interrupt.into());

@@ -112,10 +112,10 @@ async fn an_endless_plain_function_is_cancelled() -> Result<()> {
 async fn a_module_that_fits_no_pool_runs_all_the_same() -> Result<()> {
     let pair = Pair::simple().await?;
     let two = module(
-        r#"(module (memory $a 1) (memory $b 1)
+        r#"(module (table $a 1 funcref) (table $b 1 funcref) (memory 1)
              (func (export "both") (param i32) (result i32)
-               (i32.store $b (i32.const 0) (local.get 0))
-               (i32.add (i32.load $a (i32.const 0)) (i32.load $b (i32.const 0)))))"#,
+               (i32.store (i32.const 0) (local.get 0))
+               (i32.add (table.size $a) (i32.sub (i32.load (i32.const 0)) (table.size $b)))))"#,
     )?;
     let both = Task::<i32>::new(two, "both");
     for n in [7, 8] {
