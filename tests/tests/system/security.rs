@@ -128,11 +128,11 @@ async fn f06_bytes_that_somebody_changed_end_the_link_and_no_task() -> Result<()
     let builder = builder.slave(proxy.address()).dial_pause(std::time::Duration::from_millis(20));
     let master = within("the link", builder.build()).await??;
     unharmed(&master).await?;
-    let before = proxy.connections();
+    let linked = master.slaves().pop().context("it is linked")?;
     proxy.there().flip(20, 0x10);
     // It is refused as a whole, and the task is done over a new link.
     assert_eq!(within("the sum", master.dispatch(add::call(2, 3))).await??, 5);
-    until("a new link", async || Ok(proxy.connections() > before)).await
+    until("the end of the link", async || Ok(!linked.is_linked())).await
 }
 
 #[tokio::test]
