@@ -214,9 +214,10 @@ fn a_flood_from_everywhere_is_bounded_too() {
 #[test]
 fn what_is_lost_is_counted_and_said() {
     let (dir, file) = place();
-    let audit = Audit { most_bytes: 400, keep: 1, ..Audit::new(&file) };
-    let mut log = Log::open(&audit).expect("opened");
     let line = Line::of(&accepted("a"), 1).to_bytes();
+    // Room for one, and not for the count as well.
+    let audit = Audit { most_bytes: line.len() as u64, keep: 1, ..Audit::new(&file) };
+    let mut log = Log::open(&audit).expect("opened");
     assert!(log.append(&line));
     // What is in the way of the next file is a directory with something in it.
     let obstacle = dir.path().join("audit.jsonl.1");
@@ -228,7 +229,7 @@ fn what_is_lost_is_counted_and_said() {
     assert_eq!(lines(&file).len(), 1, "it does not grow past its size");
     fs::remove_dir_all(&obstacle).expect("removed");
     writer.write(&line);
-    let lines = lines(&file);
-    assert_eq!((&lines[0]["event"], &lines[0]["lines"]), (&"lost".into(), &5.into()));
-    assert_eq!(lines[1]["event"], "connection");
+    let before = lines(&obstacle);
+    assert_eq!((&before[0]["event"], &before[0]["lines"]), (&"lost".into(), &5.into()));
+    assert_eq!(lines(&file)[0]["event"], "connection");
 }
