@@ -119,6 +119,10 @@ pub(crate) struct LimitOptions {
     /// Bytes of the keyed store
     #[arg(long, value_name = "SIZE", default_value_t = Size(DEFAULTS.store_bytes))]
     store_bytes: Size,
+    /// Bytes of the keyed store that one master may have of entries that may not be evicted: all
+    /// unless told
+    #[arg(long, value_name = "SIZE")]
+    store_share: Option<Size>,
     /// Entries of the keyed store
     #[arg(long, value_name = "N", default_value_t = DEFAULTS.store_entries)]
     store_entries: u64,
@@ -173,6 +177,7 @@ impl LimitOptions {
         limits.image_memory = self.image_memory.0;
         limits.image_building = self.image_building.0;
         limits.store_bytes = self.store_bytes.0;
+        limits.store_share = self.store_share.map_or(limits.store_share, |share| share.0);
         limits.store_entries = self.store_entries;
         limits.queued = self.queued;
         limits.attempts = self.attempts;

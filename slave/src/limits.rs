@@ -62,6 +62,10 @@ pub struct Limits {
     pub image_building: u64,
     /// `quota`: bytes of the keyed store.
     pub store_bytes: u64,
+    /// `quota`: bytes of entries that may not be evicted which one master may have in the store,
+    /// residents' states among them. As much as the store has unless told otherwise: where several
+    /// masters that do not trust each other share a slave, it is to be less.
+    pub store_share: u64,
     /// `entries of the store`: entries of the keyed store.
     pub store_entries: u64,
     /// Attempts that wait for a slot, of all sessions together. When they are so many, a master
@@ -128,6 +132,7 @@ impl Default for Limits {
             // One of 512 MiB beside small ones.
             image_building: 2 << 30,
             store_bytes: 1 << 30,
+            store_share: u64::MAX,
             store_entries: 1_000_000,
             queued: 64 * 1024,
             // One master may fill the queue, from as many processes as it likes.

@@ -94,7 +94,11 @@ impl Store {
             entries: DashMap::new(),
             index: Index::default(),
             times: Times::default(),
-            ledger: Arc::new(Ledger::new(limits.store_bytes, limits.store_entries)),
+            ledger: Arc::new(Ledger::new(
+                limits.store_bytes,
+                limits.store_entries,
+                limits.store_share,
+            )),
             changes: Arc::default(),
             versions: Arc::new(AtomicU64::new(1)),
             evicted: AtomicU64::new(0),
@@ -172,7 +176,7 @@ impl Store {
                 self.write(write(key), |v| v == expected)
             }
             StoreOp::Remove { key } => Ok(self.remove(&full(key))),
-            StoreOp::Pin { key, pinned } => Ok(self.pin(&full(key), pinned)),
+            StoreOp::Pin { key, pinned } => self.pin(&full(key), pinned),
             StoreOp::Look { key } => Ok(self.look(&full(key))),
             StoreOp::List { prefix, after, limit } => {
                 Ok(self.list(namespace, &prefix, after.as_ref(), limit))
@@ -380,12 +384,15 @@ impl Store {
     }
 
     /// Keeps an entry from being evicted, or lets it be.
-    fn pin(&self, key: &FullKey, pinned: bool) -> Answer {
+    fn pin(&self, key: &FullKey, pinned: bool) -> Result<Answer, Cause> {
         let now = self.clock.now();
         let Some(mut entry) = self.entries.get_mut(key).filter(|entry| !entry.is_gone(now)) else {
-            return Answer::default();
+            return Ok(Answer::default());
         };
         let was_lined = entry.is_lined();
+        if pinned && was_lined && self.ledger.has_share() {
+            self.ledger.within_share(&entry.owner.principal, entry.cost, 0)?;
+        }
         entry.pinned = pinned;
         match (was_lined, entry.is_lined()) {
             (true, false) => self.ledger.line_out(&entry),
@@ -393,7 +400,7 @@ impl Store {
             _ => {}
         }
         self.note(key, &entry);
-        Answer { hit: true, version: entry.version, ..Answer::default() }
+        Ok(Answer { hit: true, version: entry.version, ..Answer::default() })
     }
 }
 

@@ -5,7 +5,7 @@
 //! quota divided by the number of principals with entries, the writer among them with what it
 //! is about to write. First goes what principals hold that are over their share, then anybody's;
 //! among these the entry that was not used for longest. Plain values and pinned entries are in
-//! no line and never go.
+//! no line and never go; of these a principal may have no more than its share, if there is one.
 //!
 //! Owns: the sums, and each principal's line of what may be evicted. Does not: know what an
 //! entry holds, or remove one. Invariants: no sum ever exceeds the quota; an account is in the
@@ -29,6 +29,8 @@ pub(super) struct Ledger {
     lined: Sum,
     most_bytes: u64,
     most_entries: u64,
+    /// Bytes of entries that never go which one principal may have.
+    share: u64,
     accounts: DashMap<Principal, Arc<Account>>,
 }
 
@@ -59,6 +61,8 @@ type Place = (u64, Version);
 pub(super) struct Account {
     pub(super) principal: Principal,
     held: Sum,
+    /// Bytes of them that may be evicted.
+    lined: AtomicU64,
     /// Its entries that may be evicted, in the order in which they were last used when they were
     /// looked at: reading an entry does not touch the line. Whoever evicts puts those back that
     /// were used since.
@@ -86,9 +90,30 @@ pub(super) struct Candidate {
 }
 
 impl Ledger {
-    pub(super) fn new(most_bytes: u64, most_entries: u64) -> Self {
-        let accounts = DashMap::new();
-        Self { used: Sum::default(), lined: Sum::default(), most_bytes, most_entries, accounts }
+    pub(super) fn new(most_bytes: u64, most_entries: u64, share: u64) -> Self {
+        let (used, lined, accounts) = Default::default();
+        Self { used, lined, most_bytes, most_entries, share, accounts }
+    }
+
+    /// Whether there is a share: it is asked for only then.
+    pub(super) fn has_share(&self) -> bool {
+        self.share < self.most_bytes
+    }
+
+    /// Whether a principal may have so many bytes more that never go, besides `old` of them that it
+    /// gives up. Those who write at once may each be told so.
+    ///
+    /// # Errors
+    /// [`Cause::Limit`] with the share.
+    pub(super) fn within_share(&self, writer: &Principal, new: u64, old: u64) -> Result<(), Cause> {
+        let stays = self.accounts.get(writer).map_or(0, |account| {
+            let held = account.held.bytes.load(Relaxed);
+            held.saturating_sub(account.lined.load(Relaxed))
+        });
+        match stays.saturating_sub(old).saturating_add(new) <= self.share {
+            true => Ok(()),
+            false => Err(Cause::Limit { limit: Limit::Quota, allowed: self.share }),
+        }
     }
 
     /// Entries, and what they cost in bytes.
@@ -191,8 +216,8 @@ impl Ledger {
             return Arc::clone(&account);
         }
         let account = self.accounts.entry(writer.clone()).or_insert_with(|| {
-            let (held, line) = Default::default();
-            Arc::new(Account { principal: writer.clone(), held, line })
+            let (held, lined, line) = Default::default();
+            Arc::new(Account { principal: writer.clone(), held, lined, line })
         });
         account.held.add(cost);
         Arc::clone(&account)
@@ -208,6 +233,7 @@ impl Ledger {
     /// An entry may be evicted from now on.
     pub(super) fn line_up(&self, key: &FullKey, entry: &Entry) {
         self.lined.add(entry.cost);
+        entry.owner.lined.fetch_add(entry.cost, Relaxed);
         entry.set_place(entry.used());
         entry.owner.line().insert((entry.place(), entry.version), key.clone());
     }
@@ -215,6 +241,7 @@ impl Ledger {
     /// It may not, or is gone.
     pub(super) fn line_out(&self, entry: &Entry) {
         self.lined.subtract(entry.cost);
+        entry.owner.lined.fetch_sub(entry.cost, Relaxed);
         entry.owner.line().remove(&(entry.place(), entry.version));
     }
 

@@ -101,6 +101,10 @@ impl Store {
         let mut all = self.saved.lock();
         let old = all.get(key).map(|old| (Arc::clone(&old.owner), old.cost));
         let bytes = old.as_ref().map(|(_, cost)| *cost);
+        if self.ledger.has_share() {
+            let own = old.as_ref().filter(|(account, _)| account.principal == *owner);
+            self.ledger.within_share(owner, cost, own.map_or(0, |(_, cost)| *cost))?;
+        }
         let need = Need { writer: owner, key: None, new: cost, old: bytes, old_is_lined: false };
         let mut step = 0;
         let account = loop {

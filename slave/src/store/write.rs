@@ -52,6 +52,9 @@ impl Store {
             let key = write.key.key.to_string();
             return Err(Cause::WrongKind { key, kind: EntryKind::Resident });
         }
+        if self.ledger.has_share() {
+            self.look_at_share(&write)?;
+        }
         let mut step = 0;
         loop {
             step += 1;
@@ -71,6 +74,23 @@ impl Store {
             if !self.make_room(&need, step, write.go_on)? {
                 return Err(self.ledger.lack(&need));
             }
+        }
+    }
+
+    /// Refuses what would give its writer more that never goes than its share.
+    fn look_at_share(&self, write: &Write<'_>) -> Result<(), Cause> {
+        let life = Life::new(write.terms, self.clock.now());
+        let cost = entry::cost(&write.key, &write.content, life);
+        let (mut goes, mut old) = (life.evictable, 0);
+        if let Some(present) = self.entries.get(&write.key) {
+            goes = if write.keeps_terms { present.is_lined() } else { goes && !present.pinned };
+            if !present.is_lined() && present.owner.principal == *write.writer {
+                old = present.cost;
+            }
+        }
+        match goes {
+            true => Ok(()),
+            false => self.ledger.within_share(write.writer, cost, old),
         }
     }
 

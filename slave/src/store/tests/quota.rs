@@ -134,3 +134,26 @@ fn entries_have_a_quota_as_well() {
     assert!(matches!(refused, Err(Cause::Limit { limit: Limit::Entries, allowed: 2 })));
     assert_eq!(store.keys(), ["b", "c"]);
 }
+
+#[test]
+fn nobody_has_more_that_never_goes_than_its_share() {
+    let limits = Limits { store_bytes: 6 * 1200, store_share: 3 * 1200, ..Limits::default() };
+    let store = Fixture::new(limits);
+    for name in ["a", "b", "c"] {
+        store.put_on(STAYS, "m", name, 1000).expect("its share");
+    }
+    let refused = store.put_on(STAYS, "m", "d", 1000);
+    let share = Cause::Limit { limit: Limit::Quota, allowed: 3600 };
+    assert_eq!(refused.err(), Some(share));
+    // What it has may be written anew, and no larger.
+    store.put_on(STAYS, "m", "c", 900).expect("smaller");
+    assert!(is_quota(store.put_on(STAYS, "m", "c", 3000)));
+    // What may go is not of its share, until it is pinned.
+    store.put_on(MAY_GO, "m", "e", 1000).expect("it may go");
+    let pin = StoreOp::Pin { key: key("e"), pinned: true };
+    assert!(is_quota(store.apply_on(STAYS, "m", pin, b"")));
+    // And there is something left for others.
+    for name in ["x", "y"] {
+        store.put_on(STAYS, "other", name, 1000).expect("theirs");
+    }
+}
