@@ -8,6 +8,7 @@
 //! reads a certificate with the key of another.
 
 use crate::subject::{Subject, SubjectError};
+use rustix::fs::{Mode, OFlags};
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::{PemObject, SectionKind};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
@@ -203,7 +204,10 @@ fn sections(file: &Path) -> Result<Vec<(SectionKind, Vec<u8>)>, FileError> {
 /// A file's bytes, and the mode of what was read.
 fn read(file: &Path) -> Result<(Vec<u8>, u32), FileError> {
     let io = |source| FileError::Io { file: file.into(), source };
-    let open = File::open(file).map_err(io)?;
+    // A pipe in its place is not waited for.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let open = rustix::fs::open(file, flags, Mode::empty());
+    let open = File::from(open.map_err(|error| io(error.into()))?);
     let metadata = open.metadata().map_err(io)?;
     if !metadata.is_file() || metadata.len() > MAX_FILE {
         return Err(FileError::Size { file: file.into() });

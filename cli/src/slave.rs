@@ -13,6 +13,7 @@ use clap::{Args, ValueEnum};
 use dpfw::{Confine, Dial, DialError, Drained, PeerId, Slave, Unfinished};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -40,10 +41,10 @@ pub(crate) struct SlaveCommand {
     /// The slave's name in logs and errors; one is made up unless told
     #[arg(long, value_name = "NAME", value_parser = name)]
     name: Option<PeerId>,
-    /// A master that may drain the slave (`dpfw drain`), by the name in its certificate. May be
-    /// given several times; without certificates every master may
+    /// A master that may drain the slave (`dpfw drain`) and reserve all of its slots, by the name
+    /// in its certificate. May be given several times; without certificates every master may
     #[arg(long, value_name = "NAME", value_parser = name)]
-    drain_by: Vec<PeerId>,
+    trust: Vec<PeerId>,
     /// How long a drain waits for what runs
     #[arg(long, value_name = "DURATION", default_value_t = Span(Duration::from_secs(30)))]
     drain: Span,
@@ -111,12 +112,13 @@ impl SlaveCommand {
                  127.0.0.1:10000, or dial one that listens with --dial ADDR",
             ));
         }
+        have_descriptors();
         // Before anybody is told that it is ready, so that a signal then drains.
         let mut signals = Signals::new()?;
         let security = self.security.security(screen)?;
         let mut builder =
             settings::slave(&self.slots, &self.limits).security(security).drain_limit(self.drain.0);
-        builder = builder.drain_by(self.drain_by.clone());
+        builder = builder.trust(self.trust.clone());
         builder = builder.confine_compiling(self.confine_compiling.into());
         if let Some(name) = &self.name {
             builder = builder.name(name.clone());
@@ -205,6 +207,16 @@ impl SlaveCommand {
                 Err(Failure::new(Exit::Drain, unfinished(&left, self.drain)))
             }
         }
+    }
+}
+
+/// As many as this process may have: links, modules and guests' files need one each, and what a
+/// shell gives (1,024) is for programs that would look at all of them.
+fn have_descriptors() {
+    let most = getrlimit(Resource::Nofile).maximum;
+    let limit = Rlimit { current: most, maximum: most };
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::debug!(%error, "the limit on descriptors stays as it is");
     }
 }
 

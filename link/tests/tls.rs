@@ -191,7 +191,10 @@ async fn f44_one_that_signed_itself_is_refused() -> Outcome {
     match place.security(file) {
         // It is refused where it is used, or by the peer.
         Err(error) => assert!(error.to_string().contains("self.pem"), "{error}"),
-        Ok(itself) => drop(refused(&port, &itself).await?),
+        Ok(itself) => {
+            let (_, theirs) = refused(&port, &itself).await?;
+            assert!(theirs.contains("of no authority that is trusted here"), "{theirs}");
+        }
     }
     Ok(())
 }
@@ -354,7 +357,9 @@ async fn who_says_too_much_before_it_is_known_is_cut_off() -> Outcome {
     };
     let (flood, met) = tokio::join!(flood, port.meet());
     flood?;
-    assert!(met.is_err(), "it was let in");
+    let error = met.err().ok_or("it was let in")?.to_string();
+    // Whichever comes first: the budget, or the longest message of a handshake that rustls takes.
+    assert!(error.contains("more than 65536 bytes") || error.contains("buffer full"), "{error}");
     Ok(())
 }
 

@@ -33,7 +33,7 @@ pub struct Builder {
     security: Security,
     grants: Grants,
     drain: Option<Duration>,
-    drain_by: Vec<PeerId>,
+    trusted: Vec<PeerId>,
     audit: Option<Audit>,
     scan: Scan,
     confine: Confine,
@@ -159,10 +159,10 @@ impl Builder {
         self
     }
 
-    /// Masters that may drain the slave, by the names in their certificates: none unless told. On
-    /// links without certificates every master may.
-    pub fn drain_by(mut self, masters: impl IntoIterator<Item = PeerId>) -> Self {
-        self.drain_by = masters.into_iter().collect();
+    /// Masters that may drain the slave and reserve all of its slots, by the names in their
+    /// certificates: none unless told. On links without certificates every master may.
+    pub fn trust(mut self, masters: impl IntoIterator<Item = PeerId>) -> Self {
+        self.trusted = masters.into_iter().collect();
         self
     }
 
@@ -227,7 +227,7 @@ impl Builder {
         if let Some(limit) = self.drain {
             core.drain.set_limit(limit);
         }
-        core.drain.set_by(self.drain_by);
+        core.drain.set_trusted(self.trusted);
         let configuration = engines.fingerprint().map_err(StartError::Engine)?;
         let cache = match self.cache {
             Kept::Usual => Cache::open(cache_directory().as_deref(), configuration),

@@ -66,8 +66,8 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub(crate) struct Drain {
     /// How long one that a master asks for waits for what runs.
     limit: OnceLock<Duration>,
-    /// Masters with certificates that may ask for it.
-    by: OnceLock<Vec<PeerId>>,
+    /// Masters with certificates that may ask for it, and for all slots.
+    trusted: OnceLock<Vec<PeerId>>,
     /// A master has asked for it.
     asked: AtomicBool,
     outcome: watch::Sender<Option<Drained>>,
@@ -82,14 +82,14 @@ impl Drain {
     }
 
     /// Once, by the builder.
-    pub(crate) fn set_by(&self, masters: Vec<PeerId>) {
-        let _ = self.by.set(masters);
+    pub(crate) fn set_trusted(&self, masters: Vec<PeerId>) {
+        let _ = self.trusted.set(masters);
     }
 
-    /// Whether a peer of this standing may ask for it. Who has shown no certificate is the
-    /// operator, or as good as.
-    pub(crate) fn may_be_asked_by(&self, standing: &Standing) -> bool {
-        let named = || self.by.get().is_some_and(|by| by.contains(&standing.principal.0));
+    /// Whether a peer of this standing may ask for it, and keep others out. Who has shown no
+    /// certificate is the operator, or as good as.
+    pub(crate) fn trusts(&self, standing: &Standing) -> bool {
+        let named = || self.trusted.get().is_some_and(|all| all.contains(&standing.principal.0));
         standing.namespaces == Namespaces::Any || named()
     }
 

@@ -4,6 +4,7 @@
 //! Does not: open anything (`opened`), or hand it to a guest; the sandbox does. Invariant: what no
 //! rule names is not there, for any guest.
 
+mod budget;
 mod fixed;
 pub(crate) mod opened;
 mod used;
@@ -17,6 +18,7 @@ use serde::Deserialize;
 use std::io;
 use std::path::PathBuf;
 
+pub(crate) use budget::{Budget, Files};
 pub(crate) use fixed::{Clock, Seeded};
 pub(crate) use opened::{Grant, Opened};
 pub(crate) use used::{Used, used};

@@ -5,6 +5,7 @@
 //! Invariants: an attempt's id is greater than all before it, so that nothing is run
 //! twice; a message out of turn ends the link.
 
+use crate::audit::{Event, short};
 use crate::core::Core;
 use crate::drain;
 use crate::job::{Bound, Job};
@@ -12,7 +13,7 @@ use crate::kept::{self, Keys};
 use crate::module::image::fetch;
 use crate::queue::Reservation;
 use crate::residents::{self, Method, Resident, Spawning};
-use crate::session::{MOST_HELD, Session, too_many, too_many_bytes};
+use crate::session::{MOST_HELD, Session, tell_reserved, too_many, too_many_bytes};
 use arriving::{Arriving, Coming};
 use dpfw_link::{Inbox, LinkError};
 use dpfw_protocol::Bytes;
@@ -213,11 +214,8 @@ impl Reader {
             }
             kind::DRAIN => {
                 decode::<Drain>(frame)?;
-                if !self.session.may_drain {
-                    let who = &self.session.principal.0;
-                    let why =
-                        format!("{who} may not drain the slave; its operator may (--drain-by)");
-                    return Err(LinkError::Refused(why));
+                if !self.session.has_all {
+                    return Err(self.untrusted("drain the slave"));
                 }
                 self.core.admit(&mut self.batch);
                 tracing::info!(master = %self.session.principal.0, "draining: a master asks for it");
@@ -439,9 +437,27 @@ impl Reader {
         }
     }
 
+    /// Ends the link of a master that asks for what is everybody's.
+    fn untrusted(&self, what: &str) -> LinkError {
+        let who = &self.session.principal.0;
+        let why = format!("{who} may not {what}: the slave's operator has not named it (--trust)");
+        self.core.audit.tell(|| Event::Refusal {
+            what: "rights",
+            master: Some(who.clone()),
+            module: None,
+            why: short(&why),
+        });
+        LinkError::Refused(why)
+    }
+
     fn reserve(&mut self, conversation: ConversationId, wait: bool) {
         self.core.admit(&mut self.batch);
         let wish = Reservation { session: Arc::clone(&self.session), conversation };
+        if !self.session.has_all {
+            // It is told as one that finds all slots taken.
+            let _ = self.untrusted("reserve the slave");
+            return tell_reserved(&wish, false);
+        }
         self.core.reserve(wish, wait);
     }
 }

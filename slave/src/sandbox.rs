@@ -4,7 +4,7 @@ pub(crate) mod abi;
 pub(crate) mod batch;
 pub(crate) mod clearing;
 mod connections;
-mod files;
+pub(crate) mod files;
 pub(crate) mod host;
 pub(crate) mod imports;
 pub(crate) mod journal;

@@ -32,7 +32,8 @@ pub(crate) fn is_scarce(error: &wasmtime::Error) -> bool {
     error.is::<wasmtime::OutOfMemory>() || error.chain().any(is_lack)
 }
 
-fn is_lack(error: &(dyn Error + 'static)) -> bool {
+/// Whether it says so.
+pub(crate) fn is_lack(error: &(dyn Error + 'static)) -> bool {
     let of_io = |error: &io::Error| error.raw_os_error().map(Errno::from_raw_os_error);
     let code = error.downcast_ref::<Errno>().copied();
     let code = code.or_else(|| error.downcast_ref::<io::Error>().and_then(of_io));

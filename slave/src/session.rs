@@ -40,7 +40,8 @@ pub(crate) struct Session {
     /// What its principal has of the slave, in all of its sessions.
     pub(crate) holdings: Arc<Holdings>,
     pub(crate) rights: Rights,
-    pub(crate) may_drain: bool,
+    /// Whether it may have what is everybody's: all slots, and the slave's end.
+    pub(crate) has_all: bool,
     /// The largest result that the master takes.
     pub(crate) most: u64,
     /// Bytes of a stream that the master takes unasked.
@@ -127,7 +128,7 @@ impl Session {
         outbox: Outbox,
     ) -> Result<Self, LinkError> {
         let namespace = standing.namespace(&theirs.namespace)?;
-        let may_drain = core.drain.may_be_asked_by(&standing);
+        let has_all = core.drain.trusts(&standing);
         let Standing { principal, rights, namespaces: _ } = standing;
         Ok(Self {
             id: theirs.session,
@@ -135,7 +136,7 @@ impl Session {
             namespace,
             holdings: core.principals.of(&principal),
             rights,
-            may_drain,
+            has_all,
             most: theirs.limits.payload,
             window: theirs.limits.window,
             unsent: core.limits.unsent,
@@ -153,7 +154,7 @@ impl Session {
             principal: Principal(principal),
             holdings: Arc::default(),
             rights: Rights::default(),
-            may_drain: true,
+            has_all: true,
             most: u64::MAX,
             window: u64::MAX,
             unsent: usize::MAX,

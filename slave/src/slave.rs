@@ -172,8 +172,12 @@ fn is_loopback(address: SocketAddr) -> bool {
 /// Shakes hands and serves the master until the link ends.
 async fn meet(core: Arc<Core>, hello: &Hello, stream: Stream, turn: Option<Turn>) -> Met {
     let peer = stream.peer().to_owned();
+    // Who asks to be let in, for the audit log.
+    let said = Mutex::new(None);
     let link = {
         let admit = |theirs: &Hello, proof: &Proof| {
+            *said.lock().unwrap_or_else(PoisonError::into_inner) =
+                Some((theirs.peer.clone(), theirs.role, audit::Proof::of(proof)));
             let standing = Standing::of(theirs, proof);
             standing.namespace(&theirs.namespace)?;
             core.may_link(&theirs.identity(), &standing.principal)
@@ -190,14 +194,22 @@ async fn meet(core: Arc<Core>, hello: &Hello, stream: Stream, turn: Option<Turn>
         }
         Err(error) => {
             tracing::warn!(%peer, %error, "no link");
-            core.audit.tell(|| Event::Connection {
-                outcome: Outcome::Refused,
-                peer: short(&peer),
-                name: None,
-                role: None,
-                proof: audit::Proof::None,
-                session: None,
-                why: Some(short(&error)),
+            let said = said.into_inner().unwrap_or_else(PoisonError::into_inner);
+            core.audit.tell(|| {
+                let (name, role, proof) = match said {
+                    Some((name, role, proof)) => (Some(name), Some(role), proof),
+                    None => (None, None, audit::Proof::None),
+                };
+                let (outcome, why) = (Outcome::Refused, Some(short(&error)));
+                Event::Connection {
+                    outcome,
+                    peer: short(&peer),
+                    name,
+                    role,
+                    proof,
+                    session: None,
+                    why,
+                }
             });
             Met::Unlinked(error)
         }

@@ -9,7 +9,6 @@
 use crate::security::SecurityError;
 use dpfw_certs::files::{self, Identity};
 use dpfw_certs::{CertRole, Subject};
-use dpfw_protocol::limits::HEARTBEAT;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
@@ -22,8 +21,8 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 pub(crate) mod chain;
 pub(crate) mod shake;
@@ -31,6 +30,9 @@ mod words;
 
 pub(crate) use chain::Chain;
 pub(crate) use words::words;
+
+/// How often the files are looked at.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What is spoken within TLS (RFC 7301).
 const ALPN: &[u8] = b"dpfw/1";
@@ -48,23 +50,17 @@ pub struct TlsFiles {
 
 /// A certificate and an authority. Cloning shares them.
 ///
-/// The files are looked at again once a second while there is anything to do, and read again
-/// when they have changed: what was renewed or revoked needs no restart. Links that stand end
-/// when their peer's certificate is revoked or has expired.
+/// A thread looks at the files once a second and reads them again when they have changed: what was
+/// renewed or revoked needs no restart. It ends within a second of the last clone. Links that
+/// stand end when their peer's certificate is revoked or has expired.
 #[derive(Clone, Debug)]
 pub struct Tls(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     files: TlsFiles,
-    current: Mutex<Current>,
-}
-
-#[derive(Debug)]
-struct Current {
-    configs: Arc<Configs>,
-    stamps: Vec<Stamp>,
-    looked: Instant,
+    /// Held to take or to swap what is in it, and for nothing else.
+    current: Mutex<Arc<Configs>>,
 }
 
 /// What the files said.
@@ -81,14 +77,16 @@ pub(crate) struct Configs {
 
 static VERSIONS: AtomicU64 = AtomicU64::new(1);
 
-/// A version of a file.
+/// A version of a file. When it was last changed is more than its contents: who may read it counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Stamp(Option<(u64, u64, i64, i64, u64)>);
+struct Stamp(Option<[u64; 6]>);
 
 impl Stamp {
     fn of(path: &Path) -> Self {
         let stamp = |about: Metadata| {
-            (about.dev(), about.ino(), about.mtime(), about.mtime_nsec(), about.size())
+            let changed = [about.ctime() as u64, about.ctime_nsec() as u64];
+            let [seconds, nanoseconds] = changed;
+            [about.dev(), about.ino(), about.size(), u64::from(about.mode()), seconds, nanoseconds]
         };
         Self(std::fs::metadata(path).ok().map(stamp))
     }
@@ -109,9 +107,13 @@ impl Tls {
     /// others, or does not fit the others.
     pub fn open(files: TlsFiles) -> Result<Self, SecurityError> {
         let stamps = files.stamps();
-        let configs = Arc::new(Configs::read(&files)?);
-        let current = Current { configs, stamps, looked: Instant::now() };
-        Ok(Self(Arc::new(Inner { files, current: Mutex::new(current) })))
+        let current = Mutex::new(Arc::new(Configs::read(&files)?));
+        let this = Self(Arc::new(Inner { files, current }));
+        let (watched, identity) = (Arc::downgrade(&this.0), this.0.files.identity.clone());
+        let watch = std::thread::Builder::new().name("dpfw-certificates".into());
+        let cannot = |source| SecurityError::File { path: identity, source };
+        watch.spawn(move || watch_files(&watched, stamps)).map_err(cannot)?;
+        Ok(this)
     }
 
     /// What its own certificate says.
@@ -133,42 +135,55 @@ impl Tls {
         if fits { Ok(()) } else { Err(SecurityError::Role { path, role, wanted }) }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Current> {
-        self.0.current.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What the files say now, as far as they can be used.
+    /// What the files said when they could last be used.
     pub(crate) fn current(&self) -> Arc<Configs> {
-        let mut current = self.lock();
-        if current.looked.elapsed() >= HEARTBEAT {
-            current.looked = Instant::now();
-            let stamps = self.0.files.stamps();
-            if stamps != current.stamps {
-                current.renew(&self.0.files, stamps);
-            }
-        }
-        Arc::clone(&current.configs)
+        self.0.current()
     }
 }
 
-impl Current {
-    fn renew(&mut self, files: &TlsFiles, stamps: Vec<Stamp>) {
-        match Configs::read(files) {
-            Ok(configs) => {
-                tracing::info!(
-                    identity = %files.identity.display(),
-                    until = %configs.subject.validity.until,
-                    "certificates were read again"
-                );
-                self.configs = Arc::new(configs);
-            }
-            Err(error) => tracing::warn!(
-                %error,
-                "certificates have changed and cannot be used; those from before are"
-            ),
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, Arc<Configs>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn current(&self) -> Arc<Configs> {
+        Arc::clone(&self.lock())
+    }
+
+    /// Reads the files again; what is wrong with them if they cannot be used.
+    fn renew(&self) -> Result<(), String> {
+        let configs = Configs::read(&self.files).map_err(|error| error.to_string())?;
+        let until = configs.subject.validity.until;
+        tracing::info!(identity = %self.files.identity.display(), %until, "certificates were renewed");
+        *self.lock() = Arc::new(configs);
+        Ok(())
+    }
+}
+
+/// Looks at the files as long as anybody has them. Those that cannot be used are tried again.
+fn watch_files(of: &Weak<Inner>, mut seen: Vec<Stamp>) {
+    let mut told = String::new();
+    loop {
+        std::thread::sleep(LOOK);
+        let Some(inner) = of.upgrade() else { return };
+        let stamps = inner.files.stamps();
+        if stamps == seen {
+            continue;
         }
-        // What cannot be used is not tried again before it changes.
-        self.stamps = stamps;
+        match inner.renew() {
+            Ok(()) => {
+                seen = stamps;
+                told.clear();
+            }
+            Err(error) if error == told => {}
+            Err(error) => {
+                tracing::warn!(
+                    error,
+                    "certificates have changed and cannot be used; those from before are"
+                );
+                told = error;
+            }
+        }
     }
 }
 
@@ -190,14 +205,12 @@ impl Configs {
         let masters =
             WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider))
                 .with_crls(lists.clone())
-                .only_check_end_entity_revocation()
                 // Who asks does not learn whose peers are let in.
                 .clear_root_hint_subjects()
                 .build()
                 .map_err(|error| bad(blame)(error.to_string()))?;
         let servers = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
             .with_crls(lists)
-            .only_check_end_entity_revocation()
             .build()
             .map_err(|error| bad(blame)(error.to_string()))?;
         let tls13 = |error: rustls::Error| bad(&from.identity)(words(&error));

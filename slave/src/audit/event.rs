@@ -189,6 +189,11 @@ impl Event {
                 let host = peer.rsplit_once(':').map_or(&**peer, |(host, _)| host);
                 Some(format!("connection {host}"))
             }
+            // The log is bounded: who makes many lines must not push others' out.
+            Self::Grant { what, module, master, .. } => {
+                let module = module.as_deref().unwrap_or_default();
+                Some(format!("grant {what} {module} {master}"))
+            }
             Self::Refusal { what, master, .. } => {
                 let master = master.as_ref().map_or("", PeerId::as_str);
                 Some(format!("refusal {what} {master}"))

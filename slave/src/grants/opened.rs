@@ -4,7 +4,7 @@
 //! not: know sandboxes. Invariant: a guest has what applies to its module and its session's
 //! master; where nothing does it has no [`Grant`], and costs nothing.
 
-use super::{Clock, Clocks, Destination, Directory, Grants, GrantsError, Randomness, Rule};
+use super::{Budget, Clock, Clocks, Destination, Directory, Grants, GrantsError, Randomness, Rule};
 use crate::module::facts::Facts;
 use crate::module::load::Loaded;
 use crate::sandbox::imports;
@@ -28,6 +28,8 @@ pub(crate) struct Opened {
     rules: Vec<OpenRule>,
     /// Connections of all guests.
     connections: Arc<AtomicUsize>,
+    /// Files of all guests.
+    files: Arc<Budget>,
 }
 
 #[derive(Debug)]
@@ -50,6 +52,8 @@ pub(crate) struct Grant {
     pub(crate) connect: Vec<Destination>,
     /// Connections of all guests of the slave.
     pub(crate) connections: Arc<AtomicUsize>,
+    /// Files of all guests of the slave.
+    pub(crate) files: Arc<Budget>,
 }
 
 impl Opened {
@@ -59,7 +63,7 @@ impl Opened {
     /// [`GrantsError`] with the first that cannot be.
     pub(crate) fn new(grants: Grants) -> Result<Self, GrantsError> {
         let rules = grants.rules.into_iter().map(OpenRule::new).collect::<Result<_, _>>()?;
-        Ok(Self { rules, connections: Arc::default() })
+        Ok(Self { rules, connections: Arc::default(), files: Arc::default() })
     }
 
     /// What tasks of a module or an image have that were sent by this master.
@@ -81,10 +85,8 @@ impl Opened {
     /// What is there while an image of a module is made, which may become many masters'.
     pub(crate) fn of_init(&self, module: ModuleHash) -> Option<Arc<Grant>> {
         let (clock, seed) = self.fixed(None, Some(module));
-        (clock.is_some() || seed.is_some()).then(|| {
-            let connections = Arc::clone(&self.connections);
-            Arc::new(Grant { clock, seed, ..Grant::nothing(connections) })
-        })
+        (clock.is_some() || seed.is_some())
+            .then(|| Arc::new(Grant { clock, seed, ..self.nothing() }))
     }
 
     fn applying(
@@ -112,6 +114,10 @@ impl Opened {
         (rules().find_map(clock), rules().find_map(seed))
     }
 
+    fn nothing(&self) -> Grant {
+        Grant::nothing(Arc::clone(&self.connections), Arc::clone(&self.files))
+    }
+
     fn grant(
         &self,
         master: Option<&PeerId>,
@@ -121,7 +127,7 @@ impl Opened {
             return Ok(None);
         }
         let (clock, seed) = self.fixed(master, module);
-        let mut grant = Grant { clock, seed, ..Grant::nothing(Arc::clone(&self.connections)) };
+        let mut grant = Grant { clock, seed, ..self.nothing() };
         // In this order: the last that is put into the map is that of the first rule.
         for open in self.applying(master, module).collect::<Vec<_>>().into_iter().rev() {
             grant.env.extend(open.env.iter().rev().cloned());
@@ -212,7 +218,7 @@ fn open(directory: &Directory) -> Result<OwnedFd, GrantsError> {
 }
 
 impl Grant {
-    fn nothing(connections: Arc<AtomicUsize>) -> Self {
+    fn nothing(connections: Arc<AtomicUsize>, files: Arc<Budget>) -> Self {
         Self {
             module: None,
             env: BTreeMap::new(),
@@ -221,6 +227,7 @@ impl Grant {
             seed: None,
             connect: Vec::new(),
             connections,
+            files,
         }
     }
 

@@ -13,6 +13,7 @@
 use super::code::CodeId;
 use super::facts::Facts;
 use super::image::ImageFacts;
+use crate::scarce;
 use dpfw_protocol::ids::ModuleHash;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use serde::{Deserialize, Serialize};
@@ -152,6 +153,10 @@ impl Cache {
         match self.find(code) {
             Ok(found) => Some(found),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) if scarce::is_lack(&error) => {
+                tracing::warn!(%code, %error, "compiled code cannot be read now");
+                None
+            }
             Err(error) => {
                 tracing::warn!(%code, %error, "compiled code is not trusted, and deleted");
                 self.remove(code);

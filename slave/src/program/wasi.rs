@@ -10,8 +10,9 @@ use super::Ports;
 use super::outlet::Outlet;
 use super::run::Exit;
 use crate::fiber::control::Control;
-use crate::grants::{Grant, Seeded};
+use crate::grants::{self, Grant, Seeded};
 use crate::limits::Granted;
+use crate::sandbox::files::BESIDES;
 use crate::sandbox::host::Calls;
 use crate::sandbox::imports::PIECE;
 use crate::sandbox::journal::{Journal, Output};
@@ -41,6 +42,8 @@ pub(crate) struct State {
     /// Its randomness, if that is fixed.
     seeded: Option<Seeded>,
     wasi: WasiP1Ctx,
+    /// Given back with the sandbox.
+    _lent: Option<grants::Files>,
 }
 
 /// Streams, and timers that a program waits for at once.
@@ -79,7 +82,12 @@ impl State {
             .build_p1();
         let view = WasiView::ctx(&mut wasi);
         view.table.set_max_capacity(MOST_RESOURCES);
-        if let Some(directories) = grant.and_then(|grant| grant.directories.as_ref()) {
+        let mut lent = None;
+        if let Some((grant, directories)) =
+            grant.and_then(|it| Some((it, it.directories.as_ref()?)))
+        {
+            let files = lent.insert(grant.files.lend());
+            view.table.set_max_capacity(BESIDES + files.most());
             *view.ctx.filesystem() = directories.clone();
         }
         Self {
@@ -88,6 +96,7 @@ impl State {
             control: Arc::clone(control),
             engine: engine.clone(),
             seeded: grant.and_then(|grant| grant.seed).map(Seeded::of),
+            _lent: lent,
             wasi,
         }
     }

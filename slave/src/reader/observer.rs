@@ -6,6 +6,7 @@
 //! the words of that thing, or, where there are none, by the end of the link.
 
 use super::Reader;
+use crate::audit::{Event, short};
 use crate::residents;
 use crate::standing::Rights;
 use dpfw_link::LinkError;
@@ -34,13 +35,15 @@ impl Reader {
         match frame.header.kind {
             kind::STORE_REQUEST => {
                 let request = decode::<StoreRequest>(frame)?.0;
-                let looks = matches!(
-                    request.op,
-                    StoreOp::Get { .. }
-                        | StoreOp::GetRange { .. }
-                        | StoreOp::Look { .. }
-                        | StoreOp::List { .. }
-                );
+                // What looks sends nothing: a payload would be held for it.
+                let looks = request.payload == 0
+                    && matches!(
+                        request.op,
+                        StoreOp::Get { .. }
+                            | StoreOp::GetRange { .. }
+                            | StoreOp::Look { .. }
+                            | StoreOp::List { .. }
+                    );
                 if !looks {
                     self.refuse_as(frame, &unwritten());
                 }
@@ -65,6 +68,7 @@ impl Reader {
             }
             kind::CALL_RESIDENT => {
                 decode::<CallResident>(frame)?;
+                self.audited("an observer may not call a resident");
                 residents::refuse(
                     &self.session,
                     frame.header.conversation,
@@ -90,17 +94,35 @@ impl Reader {
             kind::RECALL => drop(decode::<Recall>(frame)?),
             kind::WITHDRAW => drop(decode::<Withdraw>(frame)?),
             kind::RELEASE => drop(decode::<Release>(frame)?),
-            kind::MODULE_BYTES | kind::IMAGE_BYTES => return Err(refused("send code")),
-            kind::DRAIN => return Err(refused("drain a slave")),
+            kind::MODULE_BYTES | kind::IMAGE_BYTES => return Err(self.broken("send code")),
+            kind::DRAIN => return Err(self.broken("drain a slave")),
             _ => return Ok(true),
         }
         Ok(false)
     }
 
+    /// Tells the audit log that more was asked for than the peer may.
+    fn audited(&self, why: &str) {
+        self.core.audit.tell(|| Event::Refusal {
+            what: "rights",
+            master: Some(self.session.principal.0.clone()),
+            module: None,
+            why: short(why),
+        });
+    }
+
     fn refuse_as<M: Message>(&self, frame: &Frame<'_>, message: &M) {
+        self.audited("an observer looks, and does nothing else");
         // It always fits a frame.
         let _ = self.session.outbox.message(frame.header.conversation, message);
         self.abandon(frame);
+    }
+
+    /// Ends the link of an observer that asks for what there is no refusal for.
+    fn broken(&self, what: &str) -> LinkError {
+        let why = format!("an observer may not {what}; a master may");
+        self.audited(&why);
+        LinkError::Broken(why)
     }
 
     /// Lets the observer stop sending what is refused.
@@ -128,10 +150,6 @@ fn unwritten() -> StoreReply {
 /// Why it is not done.
 fn not_allowed(what: &str) -> Cause {
     Cause::NotAllowed { what: format!("an observer may not {what}; a master may") }
-}
-
-fn refused(what: &str) -> LinkError {
-    LinkError::Broken(format!("an observer may not {what}; a master may"))
 }
 
 #[cfg(test)]

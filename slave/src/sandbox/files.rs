@@ -10,7 +10,7 @@
 use super::host::Host;
 use super::journal::Output;
 use crate::fiber::control::Control;
-use crate::grants::{Used, used};
+use crate::grants::{self, Used, used};
 use dpfw_protocol::Bytes;
 use std::io;
 use std::pin::Pin;
@@ -30,14 +30,23 @@ pub(super) struct Files {
     lines: Lines,
     /// In which the guest runs.
     engine: Option<Engine>,
+    /// Given back with the sandbox.
+    _lent: Option<grants::Files>,
 }
 
-/// Open files, directories and streams of a sandbox.
-const MOST_RESOURCES: usize = 1024;
+/// Streams and directories that a sandbox has beside the files that it may open.
+pub(crate) const BESIDES: usize = 16;
 
 impl Files {
-    pub(super) fn new(directories: &WasiFilesystemCtx, engine: &Engine) -> Self {
-        Self { engine: Some(engine.clone()), ..Self::of(directories.clone()) }
+    /// What a guest has of its directories, in this engine, with so many files.
+    pub(super) fn new(
+        directories: &WasiFilesystemCtx,
+        engine: &Engine,
+        lent: grants::Files,
+    ) -> Self {
+        let mut files = Self::of(directories.clone());
+        WasiView::ctx(&mut files.wasi).table.set_max_capacity(BESIDES + lent.most());
+        Self { engine: Some(engine.clone()), _lent: Some(lent), ..files }
     }
 
     fn of(directories: WasiFilesystemCtx) -> Self {
@@ -47,9 +56,9 @@ impl Files {
             .stderr(Stream(lines.clone(), Output::Stderr))
             .build_p1();
         let view = WasiView::ctx(&mut wasi);
-        view.table.set_max_capacity(MOST_RESOURCES);
+        view.table.set_max_capacity(BESIDES);
         *view.ctx.filesystem() = directories;
-        Self { wasi, lines, engine: None }
+        Self { wasi, lines, engine: None, _lent: None }
     }
 }
 

@@ -204,8 +204,11 @@ impl Host {
     /// The same with what its guest was granted, which runs in this engine.
     pub(crate) fn granted(mut self, grant: Option<&Arc<Grant>>, engine: &Engine) -> Self {
         self.outside = grant.map(|grant| Box::new(Outside::new(grant)));
-        let directories = grant.and_then(|grant| grant.directories.as_ref());
-        self.files = directories.map(|directories| Box::new(Files::new(directories, engine)));
+        let with_files = |grant: &Arc<Grant>| {
+            let directories = grant.directories.as_ref()?;
+            Some(Box::new(Files::new(directories, engine, grant.files.lend())))
+        };
+        self.files = grant.and_then(with_files);
         self
     }
 

@@ -163,13 +163,17 @@ async fn who_may_drain_a_slave_is_said_by_its_operator() -> Result<()> {
     let place = Place::new()?;
     let builder = Slave::builder().slots(1).cache(cache()?);
     let builder = builder.security(place.peer(CertRole::Slave, "slave-1")?);
-    let (slave, address) = listening(builder.drain_by([PeerId::new("operator")?])).await?;
+    let (slave, address) = listening(builder.trust([PeerId::new("operator")?])).await?;
     let of = |name: &str| place.peer(CertRole::Master, name);
     let (worker, operator) =
         (master(of("worker")?, &address).await?, master(of("operator")?, &address).await?);
     let linked = worker.slaves().pop().context("it is linked")?;
     let error = within("the refusal", linked.drain()).await?.err().context("it drains")?;
     assert!(!error.to_string().is_empty());
+    // Nor may everybody keep the others out.
+    let another = master(of("another")?, &address).await?;
+    assert!(within("the refusal", another.try_reserve()).await?.is_err(), "it has all slots");
+    drop(within("the reservation", operator.reserve()).await??);
     unharmed(&operator).await?;
     let linked = operator.slaves().pop().context("it is linked")?;
     within("the drain", linked.drain()).await??;

@@ -12,7 +12,7 @@ use crate::module::compile::Clock;
 use crate::scarce;
 use dpfw_protocol::error::{Cause, Limit};
 use dpfw_protocol::text::printable;
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
 use std::io::{self, BufWriter, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
@@ -55,9 +55,13 @@ impl<'a> Process<'a> {
         // It is not waited for before this is dropped, so the number is its own.
         let handle = pidfd_open(Pid::from_child(&this.child), PidfdFlags::empty());
         let handle = handle.map_err(|error| not_started(program, &error.into()))?;
+        let group = Pid::from_child(&this.child);
         clock.on_stop(move || {
-            // It may have ended.
-            let _ = pidfd_send_signal(&handle, Signal::KILL);
+            // While it is not waited for its group's number is its own: whatever it has started
+            // goes with it.
+            if pidfd_send_signal(&handle, Signal::KILL).is_ok() {
+                let _ = kill_process_group(group, Signal::KILL);
+            }
         });
         Ok(this)
     }
@@ -144,7 +148,8 @@ fn not_started(program: &Path, error: &io::Error) -> Cause {
 
 impl Drop for Process<'_> {
     fn drop(&mut self) {
-        // It may have ended.
+        // It may have ended, and left something in its group.
+        let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -218,7 +223,13 @@ mod tests {
         let clock = Arc::new(Clock::new(Duration::MAX));
         std::thread::scope(|scope| {
             // It has closed its output, and goes on; or it says nothing.
-            for script in ["exec >&- 2>&-; exec sleep 1000", "exec sleep 1000", "kill -STOP $$"] {
+            for script in [
+                "exec >&- 2>&-; exec sleep 1000",
+                "exec sleep 1000",
+                "kill -STOP $$",
+                // What it has started has its output open.
+                "sleep 1000 & exec sleep 1000",
+            ] {
                 let clock = Arc::new(Clock::new(Duration::MAX));
                 let its = Arc::clone(&clock);
                 let made = scope.spawn(move || made(script, &its));
