@@ -26,7 +26,7 @@ const fn bar(metric: &'static str, field: &'static str, bound: Bound) -> Bar {
 }
 
 /// The first bars.
-pub(crate) const BARS: [Bar; 17] = [
+pub(crate) const BARS: [Bar; 21] = [
     bar("fresh_tasks_per_s", "median", Bound::AtLeast(60_000.0)),
     bar("payload_in_mb_per_s", "ratio", Bound::AtLeast(0.5)),
     bar("payload_out_mb_per_s", "ratio", Bound::AtLeast(0.5)),
@@ -44,6 +44,10 @@ pub(crate) const BARS: [Bar; 17] = [
     bar("resident_bytes", "median", Bound::AtMost(65_536.0)),
     bar("durable_puts_per_s", "ratio", Bound::AtLeast(0.5)),
     bar("recovery_ms", "median", Bound::AtMost(2_000.0)),
+    bar("tls_fresh_tasks_ratio", "median", Bound::AtLeast(0.85)),
+    bar("tls_payload_ratio", "median", Bound::AtLeast(0.75)),
+    bar("tls_handshake_cpu_ms", "median", Bound::AtMost(3.0)),
+    bar("tls_idle_link_kib", "median", Bound::AtMost(60.0)),
 ];
 
 impl Bar {
@@ -118,14 +122,14 @@ mod tests {
             verdicts(&lines("60000.0", "0.5")),
             [
                 true, true, true, false, false, false, false, false, true, false, true, true, true,
-                false, true, true, false,
+                false, true, true, false, true, true, false, false,
             ]
         );
         assert_eq!(
             verdicts(&lines("40.0", "0.499")),
             [
                 false, false, false, true, true, true, false, true, true, true, true, false, true,
-                false, true, false, true,
+                false, true, false, true, true, true, false, true,
             ]
         );
     }
