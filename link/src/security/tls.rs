@@ -1,34 +1,25 @@
 //! Mutual TLS 1.3, and nothing older.
 //!
-//! Owns: a peer's own certificate, the authority that others are held against, and reading both
-//! again when the files change. `shake` makes a stream of a connection. Does not: know what
-//! certificates say (`dpfw-certs` does). Invariants: nothing is resumed and nothing is sent
-//! early, so that nothing can be replayed and each handshake looks at the certificates anew;
-//! files that cannot be used change nothing.
+//! Owns: a peer's files, and reading them again when they change. `configs` is what they say,
+//! `shake` makes a stream of a connection, `chain` is what a peer has shown. Does not: know what
+//! certificates say (`dpfw-certs` does). Invariant: files that cannot be used change nothing, and
+//! nobody who shakes hands waits for a file.
 
 use crate::security::SecurityError;
-use dpfw_certs::files::{self, Identity};
 use dpfw_certs::{CertRole, Subject};
-use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::ServerCertVerifier;
-use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::server::WebPkiClientVerifier;
-use rustls::server::danger::ClientCertVerifier;
-use rustls::version::TLS13;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 pub(crate) mod chain;
+mod configs;
 pub(crate) mod shake;
 mod words;
 
 pub(crate) use chain::Chain;
+use configs::Configs;
 pub(crate) use words::words;
 
 /// How often the files are looked at.
@@ -53,6 +44,22 @@ pub struct TlsFiles {
 /// A thread looks at the files once a second and reads them again when they have changed: what was
 /// renewed or revoked needs no restart. It ends within a second of the last clone. Links that
 /// stand end when their peer's certificate is revoked or has expired.
+///
+/// ```no_run
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use dpfw_link::security::{Security, Tls, TlsFiles};
+///
+/// let tls = Tls::open(TlsFiles {
+///     identity: "certs/master-1.pem".into(),
+///     authority: "certs/ca.pem".into(),
+///     revoked: Some("certs/crl.pem".into()),
+/// })?;
+/// println!("this is {}", tls.subject().name);
+/// let security = Security::tls(tls);
+/// # drop(security);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Tls(Arc<Inner>);
 
@@ -62,20 +69,6 @@ struct Inner {
     /// Held to take or to swap what is in it, and for nothing else.
     current: Mutex<Arc<Configs>>,
 }
-
-/// What the files said.
-#[derive(Debug)]
-pub(crate) struct Configs {
-    pub(crate) server: Arc<ServerConfig>,
-    pub(crate) client: Arc<ClientConfig>,
-    masters: Arc<dyn ClientCertVerifier>,
-    servers: Arc<dyn ServerCertVerifier>,
-    subject: Subject,
-    /// Never 0, and never that of others.
-    version: u64,
-}
-
-static VERSIONS: AtomicU64 = AtomicU64::new(1);
 
 /// A version of a file. When it was last changed is more than its contents: who may read it counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -185,76 +178,4 @@ fn watch_files(of: &Weak<Inner>, mut seen: Vec<Stamp>) {
             }
         }
     }
-}
-
-impl Configs {
-    fn read(from: &TlsFiles) -> Result<Self, SecurityError> {
-        let bad = |path: &Path| {
-            let path = path.to_owned();
-            move |what: String| SecurityError::Tls { path, what }
-        };
-        let Identity { subject, chain, key } = Identity::read(&from.identity)?;
-        let mut roots = RootCertStore::empty();
-        for root in files::certificates(&from.authority)? {
-            roots.add(root).map_err(|error| bad(&from.authority)(words(&error)))?;
-        }
-        let (roots, provider) = (Arc::new(roots), provider());
-        let revoked = from.revoked.as_deref();
-        let lists = revoked.map(files::revocations).transpose()?.unwrap_or_default();
-        let blame = revoked.unwrap_or(&from.authority);
-        let masters =
-            WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider))
-                .with_crls(lists.clone())
-                // Who asks does not learn whose peers are let in.
-                .clear_root_hint_subjects()
-                .build()
-                .map_err(|error| bad(blame)(error.to_string()))?;
-        let servers = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
-            .with_crls(lists)
-            .build()
-            .map_err(|error| bad(blame)(error.to_string()))?;
-        let tls13 = |error: rustls::Error| bad(&from.identity)(words(&error));
-        let mut server = ServerConfig::builder_with_provider(Arc::clone(&provider))
-            .with_protocol_versions(&[&TLS13])
-            .map_err(tls13)?
-            .with_client_cert_verifier(Arc::clone(&masters))
-            .with_single_cert(chain.clone(), key.clone_key())
-            .map_err(|error| bad(&from.identity)(words(&error)))?;
-        server.alpn_protocols = vec![ALPN.to_vec()];
-        server.send_tls13_tickets = 0;
-        server.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
-        let mut client = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&TLS13])
-            .map_err(|error| bad(&from.identity)(words(&error)))?
-            .with_webpki_verifier(Arc::clone(&servers))
-            .with_client_auth_cert(chain, key)
-            .map_err(|error| bad(&from.identity)(words(&error)))?;
-        client.alpn_protocols = vec![ALPN.to_vec()];
-        client.resumption = rustls::client::Resumption::disabled();
-        let version = VERSIONS.fetch_add(1, Ordering::Relaxed);
-        let (server, client) = (Arc::new(server), Arc::new(client));
-        Ok(Self { server, client, masters, servers, subject, version })
-    }
-
-    /// Whether a chain that was verified once still would be.
-    pub(crate) fn verify(
-        &self,
-        chain: &[CertificateDer<'static>],
-        dialled: Option<&ServerName<'static>>,
-    ) -> Result<(), rustls::Error> {
-        let none = || rustls::Error::NoCertificatesPresented;
-        let (first, others) = chain.split_first().ok_or_else(none)?;
-        match dialled {
-            Some(name) => {
-                self.servers.verify_server_cert(first, others, name, &[], UnixTime::now()).map(drop)
-            }
-            None => self.masters.verify_client_cert(first, others, UnixTime::now()).map(drop),
-        }
-    }
-}
-
-/// The cryptography that rustls recommends. One for the process.
-fn provider() -> Arc<CryptoProvider> {
-    static PROVIDER: std::sync::OnceLock<Arc<CryptoProvider>> = std::sync::OnceLock::new();
-    Arc::clone(PROVIDER.get_or_init(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider())))
 }
