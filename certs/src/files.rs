@@ -17,6 +17,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// The largest file that is read: a chain has a few KiB, a list of a hundred thousand revoked
 /// certificates 4 MiB.
@@ -70,6 +71,38 @@ pub enum FileError {
         file: PathBuf,
         /// What is wrong.
         reason: String,
+    },
+    /// Others may write to what says whom to trust.
+    #[error(
+        "{} says whose peers are let in, and others may write to it (mode {mode:04o}): `chmod \
+         go-w` it",
+        file.display()
+    )]
+    Writable {
+        /// The file.
+        file: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// It is no authority's.
+    #[error("{} is no authority's certificate: {why}; give the authority's ca.pem", file.display())]
+    NoAuthority {
+        /// The file.
+        file: PathBuf,
+        /// Why not.
+        why: &'static str,
+    },
+    /// A private key is another user's.
+    #[error(
+        "{} has a private key and belongs to user {owner}, who can read and replace it: make it \
+         this user's own",
+        file.display()
+    )]
+    Owner {
+        /// The file.
+        file: PathBuf,
+        /// Whose it is.
+        owner: u32,
     },
     /// It lacks something.
     #[error("{} has no {what}", file.display())]
@@ -148,7 +181,37 @@ const NO_KEY: &str = "private key, or one that is encrypted: put it behind the c
                       file: `cat chain.pem key.pem > NAME.pem`";
 const ONE_KEY: &str = "single private key, but several: leave the one of its certificate";
 
-/// Reads the certificates of a file: those of the authorities that are trusted.
+/// Reads the certificates of the authorities that are trusted.
+///
+/// # Errors
+/// [`FileError`] if the file cannot be read, has none, or has a certificate that is no authority's
+/// or has expired, if it has a private key, or if others may write to it: whoever does is an
+/// authority.
+pub fn authorities(file: &Path) -> Result<Vec<CertificateDer<'static>>, FileError> {
+    let (bytes, mode) = read(file)?;
+    if mode & 0o022 != 0 {
+        return Err(FileError::Writable { file: file.into(), mode });
+    }
+    let sections = parsed(file, &bytes)?;
+    let no_authority = |why| FileError::NoAuthority { file: file.into(), why };
+    if sections.iter().any(|(kind, der)| PrivateKeyDer::from_pem(*kind, der.clone()).is_some()) {
+        return Err(no_authority("it has a private key: it is a peer's own file"));
+    }
+    let found = certificates(file)?;
+    for certificate in &found {
+        let (_, read) = X509Certificate::from_der(certificate)
+            .map_err(|_| no_authority("what is in it cannot be read"))?;
+        if !read.is_ca() {
+            return Err(no_authority("it is a peer's certificate"));
+        }
+        if !read.validity().is_valid() {
+            return Err(no_authority("it has expired, or is not valid yet"));
+        }
+    }
+    Ok(found)
+}
+
+/// Reads the certificates of a file.
 ///
 /// # Errors
 /// [`FileError`] if it cannot be read or has none.
@@ -186,19 +249,24 @@ pub(crate) fn key(file: &Path) -> Result<PrivateKeyDer<'static>, FileError> {
 /// What is in a file. One with a key that others may read is refused.
 fn sections(file: &Path) -> Result<Vec<(SectionKind, Vec<u8>)>, FileError> {
     let (bytes, mode) = read(file)?;
-    let pem = |error: rustls::pki_types::pem::Error| FileError::Pem {
-        file: file.into(),
-        reason: error.to_string(),
-    };
-    let sections: Result<Vec<(SectionKind, Vec<u8>)>, _> =
-        PemObject::pem_slice_iter(&bytes).collect();
-    let sections = sections.map_err(pem)?;
+    let sections = parsed(file, &bytes)?;
     let has_key =
         sections.iter().any(|(kind, der)| PrivateKeyDer::from_pem(*kind, der.clone()).is_some());
     match has_key && mode & 0o077 != 0 {
         true => Err(FileError::Readable { file: file.into(), mode }),
         false => Ok(sections),
     }
+}
+
+/// What a file has, in its order.
+fn parsed(file: &Path, bytes: &[u8]) -> Result<Vec<(SectionKind, Vec<u8>)>, FileError> {
+    let pem = |error: rustls::pki_types::pem::Error| FileError::Pem {
+        file: file.into(),
+        reason: error.to_string(),
+    };
+    let sections: Result<Vec<(SectionKind, Vec<u8>)>, _> =
+        PemObject::pem_slice_iter(bytes).collect();
+    sections.map_err(pem)
 }
 
 /// A file's bytes, and the mode of what was read.
@@ -211,6 +279,10 @@ fn read(file: &Path) -> Result<(Vec<u8>, u32), FileError> {
     let metadata = open.metadata().map_err(io)?;
     if !metadata.is_file() || metadata.len() > MAX_FILE {
         return Err(FileError::Size { file: file.into() });
+    }
+    let (owner, ours) = (metadata.uid(), rustix::process::geteuid().as_raw());
+    if metadata.mode() & 0o077 == 0 && owner != ours && owner != 0 {
+        return Err(FileError::Owner { file: file.into(), owner });
     }
     let mut bytes = Vec::new();
     open.take(MAX_FILE).read_to_end(&mut bytes).map_err(io)?;

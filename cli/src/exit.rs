@@ -198,6 +198,7 @@ impl From<DialError> for Failure {
 fn start(error: &StartError) -> Exit {
     match error {
         StartError::Slots(_)
+        | StartError::Limits(_)
         | StartError::Store(_)
         | StartError::Grants(_)
         | StartError::Audit(_)

@@ -6,6 +6,7 @@ use crate::exit::Failure;
 use dpfw::grants::Grants;
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// Bytes of such a file: some thousand rules.
@@ -18,8 +19,16 @@ const MOST: u64 = 1 << 20;
 pub(crate) fn read(path: &Path) -> Result<Grants, Failure> {
     let name = path.display();
     let mut text = String::new();
-    let read = File::open(path).and_then(|file| file.take(MOST + 1).read_to_string(&mut text));
-    read.map_err(|error| Failure::usage(format!("the grants in {name} cannot be read: {error}")))?;
+    let read = File::open(path).and_then(|file| {
+        let mode = file.metadata()?.permissions().mode();
+        file.take(MOST + 1).read_to_string(&mut text).map(|_| mode)
+    });
+    let mode = read
+        .map_err(|error| Failure::usage(format!("the grants in {name} cannot be read: {error}")))?;
+    if mode & 0o022 != 0 {
+        let message = format!("others may write to the grants in {name}: `chmod go-w` it");
+        return Err(Failure::usage(message));
+    }
     if text.len() as u64 > MOST {
         let message = format!("the grants in {name} are longer than {MOST} bytes");
         return Err(Failure::usage(message));

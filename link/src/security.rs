@@ -85,7 +85,7 @@ pub enum SecurityError {
     /// There is no usual place for a token.
     #[error(
         "there is no place for the token that peers on this machine show each other: neither \
-         XDG_CONFIG_HOME nor HOME is set; name a file with --token FILE (Security::token)"
+         XDG_CONFIG_HOME nor HOME is an absolute path; name a file with --token FILE (Security::token)"
     )]
     NoPlace,
     /// Certificates cannot be used.

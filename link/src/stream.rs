@@ -104,6 +104,11 @@ impl Stream {
         &self.peer
     }
 
+    /// Whether it will be encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        matches!(self.way, Way::Locked(_, Lock::Tls(_), _))
+    }
+
     /// Where the other end is, if this is a connection.
     pub fn address(&self) -> Option<IpAddr> {
         self.address

@@ -392,6 +392,57 @@ async fn what_is_renewed_or_revoked_counts_without_a_restart() -> Outcome {
     }
 }
 
+#[tokio::test]
+async fn what_was_revoked_counts_though_another_file_cannot_be_used() -> Outcome {
+    use std::fs::{Permissions, set_permissions};
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new()?;
+    let own = place.issue(CertRole::Slave, "slave-1")?;
+    let port = Port::open(&place.security(own.clone())?).await?;
+    let master = place.peer(CertRole::Master, "m1")?;
+    let (ours, theirs) = meet(&port, &master).await?;
+    let (_ours, theirs) = (ours?, theirs?);
+    // As somebody may copy it who renews it; and what it is now is no slave's.
+    set_permissions(&own, Permissions::from_mode(0o644))?;
+    place.authority.revoke("m1")?;
+    let error = Link::pump(&theirs.outbox).await;
+    assert_eq!(error.to_string(), "the peer's certificate was revoked");
+    // Mended, it is read without a restart: and stays a slave's.
+    let another = place.peer(CertRole::Master, "m2")?;
+    std::fs::copy(place.issue(CertRole::Master, "m3")?, &own)?;
+    set_permissions(&own, Permissions::from_mode(0o600))?;
+    let (ours, theirs) = meet(&port, &another).await?;
+    assert_eq!(ours?.theirs.peer.as_str(), "slave-1");
+    drop(theirs?);
+    Ok(())
+}
+
+#[test]
+fn what_is_no_authority_is_trusted_by_nobody() -> Outcome {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new()?;
+    let identity = place.issue(CertRole::Slave, "s")?;
+    let refused = |authority: PathBuf| -> Result<String, Box<dyn Error>> {
+        let files = TlsFiles { authority, revoked: None, ..place.files(identity.clone()) };
+        Ok(Tls::open(files).err().ok_or("it is trusted")?.to_string())
+    };
+    // A peer's own file, or its certificate alone: whoever has its key could make masters.
+    assert!(refused(identity.clone())?.contains("peer's own file"));
+    let text = std::fs::read_to_string(&identity)?;
+    let end = "-----END CERTIFICATE-----";
+    let leaf = place.home.path().join("leaf.pem");
+    std::fs::write(
+        &leaf,
+        text.split_inclusive(end).find(|part| part.contains(end)).ok_or("none")?,
+    )?;
+    assert!(refused(leaf)?.contains("a peer's certificate"));
+    let open = place.home.path().join("open.pem");
+    std::fs::copy(place.authority.certificate(), &open)?;
+    std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o666))?;
+    assert!(refused(open)?.contains("others may write to it"));
+    Ok(())
+}
+
 #[test]
 fn what_cannot_be_used_is_told_with_its_file() -> Outcome {
     let (place, other) = (Place::new()?, Place::new()?);

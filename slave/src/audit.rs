@@ -11,7 +11,7 @@ pub(crate) mod event;
 mod file;
 mod flood;
 
-pub(crate) use event::{Event, Origin, Outcome, Proof, short};
+pub(crate) use event::{Event, Origin, Outcome, Proof, role, short};
 pub use file::AuditError;
 
 use event::Line;

@@ -5,7 +5,7 @@
 //! twice; a message out of turn ends the link; when the link ends, what the session
 //! started ends with it.
 
-use crate::audit::{Event, Outcome, Proof, short};
+use crate::audit::{self, Event, Outcome, Proof, short};
 use crate::core::Core;
 use crate::job::Job;
 use crate::principals::Holdings;
@@ -284,7 +284,8 @@ impl fmt::Debug for Session {
 /// The link's task: reads what a peer of this standing says until the link ends; gives why it did.
 pub(crate) async fn serve(core: Arc<Core>, link: Link, standing: Standing) -> LinkError {
     let Link { theirs, proof, peer, mut inbox, outbox, heart, .. } = link;
-    let whom = Whom { theirs: &theirs, peer: &peer, proof: Proof::of(&proof) };
+    let role = audit::role(&theirs, &proof);
+    let whom = Whom { theirs: &theirs, peer: &peer, role, proof: Proof::of(&proof) };
     let session = match join(&core, &theirs, standing, &outbox) {
         Ok(session) => session,
         Err(error) => {
@@ -364,6 +365,7 @@ impl Drop for End<'_> {
 struct Whom<'a> {
     theirs: &'a Hello,
     peer: &'a str,
+    role: &'static str,
     proof: Proof,
 }
 
@@ -374,7 +376,7 @@ impl Whom<'_> {
             outcome,
             peer: short(self.peer),
             name: Some(self.theirs.peer.clone()),
-            role: Some(self.theirs.role),
+            role: Some(self.role),
             proof: self.proof,
             session: self.theirs.session.map(|session| session.0),
             why,

@@ -177,13 +177,15 @@ async fn meet(core: Arc<Core>, hello: &Hello, stream: Stream, turn: Option<Turn>
     let link = {
         let admit = |theirs: &Hello, proof: &Proof| {
             *said.lock().unwrap_or_else(PoisonError::into_inner) =
-                Some((theirs.peer.clone(), theirs.role, audit::Proof::of(proof)));
+                Some((theirs.peer.clone(), audit::role(theirs, proof), audit::Proof::of(proof)));
             let standing = Standing::of(theirs, proof);
             standing.namespace(&theirs.namespace)?;
             core.may_link(&theirs.identity(), &standing.principal)
         };
-        // A slave that is full listens first: the master may have an older session here.
-        let mut gate = Gate { hears_first: core.is_full(), admit: &admit, turn };
+        // A slave that is full listens first: the master may have an older session here. So does
+        // one with certificates: a master that may not have what it asks for learns that instead.
+        let hears_first = core.is_full() || stream.is_encrypted();
+        let mut gate = Gate { hears_first, admit: &admit, turn };
         Link::establish_at(stream, hello, &mut gate).await
     };
     match link {

@@ -143,12 +143,21 @@ impl Inner {
         Arc::clone(&self.lock())
     }
 
-    /// Reads the files again; what is wrong with them if they cannot be used.
+    /// Reads the files again; what is wrong with them if not all can be used.
     fn renew(&self) -> Result<(), String> {
-        let configs = Configs::read(&self.files).map_err(|error| error.to_string())?;
+        let before = self.current();
+        let (configs, trouble) = before.renewed(&self.files);
+        let configs = configs.map_err(|error| error.to_string())?;
+        if configs.subject.name != before.subject.name {
+            let (was, is) = (&before.subject.name, &configs.subject.name);
+            tracing::warn!(%was, %is, "the certificate has another name: links that stand keep theirs");
+        }
         let until = configs.subject.validity.until;
-        tracing::info!(identity = %self.files.identity.display(), %until, "certificates were renewed");
         *self.lock() = Arc::new(configs);
+        if let Some(trouble) = trouble {
+            return Err(trouble);
+        }
+        tracing::info!(identity = %self.files.identity.display(), %until, "certificates were renewed");
         Ok(())
     }
 }
@@ -172,7 +181,7 @@ fn watch_files(of: &Weak<Inner>, mut seen: Vec<Stamp>) {
             Err(error) => {
                 tracing::warn!(
                     error,
-                    "certificates have changed and cannot be used; those from before are"
+                    "certificates have changed and cannot all be used; where not, those from before are"
                 );
                 told = error;
             }

@@ -3,7 +3,7 @@
 //! Invariants: a line is one line, whatever peers call themselves: what acts on a terminal, or on
 //! how the text around it is shown, is escaped; a line is bounded, for every text in it is.
 
-use dpfw_protocol::hello::Role;
+use dpfw_protocol::hello::{Hello, Role};
 use dpfw_protocol::ids::PeerId;
 use dpfw_protocol::text::acts_on_terminal;
 use serde::Serialize;
@@ -26,7 +26,7 @@ pub(crate) enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         name: Option<PeerId>,
         #[serde(skip_serializing_if = "Option::is_none")]
-        role: Option<Role>,
+        role: Option<&'static str>,
         /// How the peer has shown who it is.
         proof: Proof,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -115,6 +115,15 @@ impl Proof {
     }
 }
 
+/// What a peer is, by its certificate, or by what it says.
+pub(crate) fn role(theirs: &Hello, proof: &dpfw_link::Proof) -> &'static str {
+    match (proof.subject(), theirs.role) {
+        (Some(subject), _) => subject.role.as_str(),
+        (None, Role::Master) => "master",
+        (None, Role::Slave) => "slave",
+    }
+}
+
 /// Where code came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -184,10 +193,11 @@ impl Event {
     /// of its own. Reasons are not part of it: who refuses may count in them.
     pub(super) fn alike(&self) -> Option<String> {
         match self {
-            Self::Connection { outcome: Outcome::Refused, peer, .. } => {
+            Self::Connection { outcome: Outcome::Refused, peer, name, .. } => {
                 // Ports are new each time.
                 let host = peer.rsplit_once(':').map_or(&**peer, |(host, _)| host);
-                Some(format!("connection {host}"))
+                let name = name.as_ref().map_or("", PeerId::as_str);
+                Some(format!("connection {host} {name}"))
             }
             // The log is bounded: who makes many lines must not push others' out.
             Self::Grant { what, module, master, .. } => {

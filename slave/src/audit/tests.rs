@@ -1,5 +1,4 @@
 use super::*;
-use dpfw_protocol::hello::Role;
 use dpfw_protocol::ids::PeerId;
 use serde_json::Value;
 use std::fs;
@@ -25,7 +24,7 @@ fn accepted(peer: &str) -> Event {
         outcome: Outcome::Accepted,
         peer: short(peer),
         name: Some(PeerId::new("master-1").expect("printable")),
-        role: Some(Role::Master),
+        role: Some("master"),
         proof: Proof::Tls,
         session: Some(7),
         why: None,

@@ -20,11 +20,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// See the module's page.
-#[derive(Debug)]
 pub(crate) struct Configs {
     pub(crate) server: Arc<ServerConfig>,
     pub(crate) client: Arc<ClientConfig>,
     verifiers: Verifiers,
+    own: Own,
     pub(super) subject: Subject,
     /// Never 0, and never that of others.
     pub(super) version: u64,
@@ -44,17 +44,47 @@ fn of_file<E>(path: &Path, words: impl Fn(&E) -> String) -> impl Fn(E) -> Securi
     move |error| SecurityError::Tls { path: path.to_owned(), what: words(&error) }
 }
 
+impl std::fmt::Debug for Configs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // With no key.
+        f.debug_struct("Configs").field("subject", &self.subject).finish_non_exhaustive()
+    }
+}
+
 impl Configs {
     /// Reads the files.
     pub(super) fn read(from: &TlsFiles) -> Result<Self, SecurityError> {
-        let Identity { subject, chain, key } = Identity::read(&from.identity)?;
+        Self::of(from, Identity::read(&from.identity)?)
+    }
+
+    /// Reads them again, when a peer is something already: it stays that. If its own file cannot be
+    /// used the others count all the same, or nobody who was revoked would be kept out meanwhile.
+    pub(super) fn renewed(&self, from: &TlsFiles) -> (Result<Self, SecurityError>, Option<String>) {
+        let trouble = match Identity::read(&from.identity) {
+            Ok(identity) if identity.subject.role == self.subject.role => {
+                return (Self::of(from, identity), None);
+            }
+            Ok(other) => format!(
+                "{} is now the certificate of a {}, and was that of a {}",
+                from.identity.display(),
+                other.subject.role,
+                self.subject.role
+            ),
+            Err(error) => error.to_string(),
+        };
+        let (chain, key) = (self.own.0.clone(), self.own.1.clone_key());
+        (Self::of(from, Identity { subject: self.subject.clone(), chain, key }), Some(trouble))
+    }
+
+    fn of(from: &TlsFiles, identity: Identity) -> Result<Self, SecurityError> {
+        let Identity { subject, chain, key } = identity;
         let verifiers = Verifiers::read(from)?;
         let (own, bad) = ((chain, key), of_file(&from.identity, words));
         let server =
             Arc::new(server(&verifiers, (own.0.clone(), own.1.clone_key())).map_err(&bad)?);
-        let client = Arc::new(client(&verifiers, own).map_err(&bad)?);
-        let version = VERSIONS.fetch_add(1, Ordering::Relaxed);
-        Ok(Self { server, client, verifiers, subject, version })
+        let client = client(&verifiers, (own.0.clone(), own.1.clone_key())).map_err(&bad)?;
+        let (client, version) = (Arc::new(client), VERSIONS.fetch_add(1, Ordering::Relaxed));
+        Ok(Self { server, client, verifiers, own, subject, version })
     }
 
     /// Whether a chain that was verified once still would be.
@@ -78,7 +108,7 @@ impl Configs {
 impl Verifiers {
     fn read(from: &TlsFiles) -> Result<Self, SecurityError> {
         let mut roots = RootCertStore::empty();
-        for root in files::certificates(&from.authority)? {
+        for root in files::authorities(&from.authority)? {
             roots.add(root).map_err(of_file(&from.authority, words))?;
         }
         let roots = Arc::new(roots);

@@ -34,11 +34,18 @@ pub(crate) async fn dial(tls: &Tls, stream: TcpStream, host: &str) -> Result<Sha
     let name = ServerName::try_from(host.to_owned()).map_err(unnamed)?;
     let connector = TlsConnector::from(tls.current().client.clone());
     let shaken = connector.connect(name.clone(), Metered::new(stream)).await;
-    let mut stream = shaken.map_err(explain)?;
+    let mut stream = shaken.map_err(|error| match explain(error) {
+        LinkError::Ended => TlsError(SILENT.into()).into(),
+        other => other,
+    })?;
     let chain = chain(tls, stream.get_ref().1, Some(name))?;
     stream.get_mut().0.open();
     Ok((TlsStream::from(stream), chain))
 }
+
+/// What is known of a listener that ends a handshake without a word.
+const SILENT: &str = "who listens there ended the handshake without a word: it may speak no TLS \
+                      (was it started without --identity?)";
 
 fn chain(
     tls: &Tls,

@@ -46,7 +46,9 @@ fn alerted(alert: AlertDescription) -> String {
     let why = match alert {
         AlertDescription::CertificateExpired => "it has expired, or is not valid yet",
         AlertDescription::CertificateRevoked => "it was revoked",
-        AlertDescription::UnknownCA => "it is of no authority that is trusted there",
+        AlertDescription::UnknownCA => {
+            "it is of no authority that is trusted there, or of one without a revocation list there"
+        }
         AlertDescription::CertificateRequired => "it wants one, and got none",
         AlertDescription::BadCertificate
         | AlertDescription::CertificateUnknown
@@ -54,6 +56,7 @@ fn alerted(alert: AlertDescription) -> String {
         AlertDescription::NoApplicationProtocol => {
             return "the peer speaks something else than dpfw".into();
         }
+        AlertDescription::DecryptError => "it is of another authority of the same name",
         AlertDescription::ProtocolVersion => return "the peer speaks no TLS 1.3".into(),
         other => return format!("the peer ended the handshake: {other:?}"),
     };
