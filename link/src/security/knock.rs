@@ -129,7 +129,7 @@ async fn unasked(inbox: &mut Inbox) -> LinkError {
                 return hello_of(&frame).err().unwrap_or_else(|| TokenError::Unasked.into());
             }
             Ok(None) => {}
-            Err(error) => return error.into(),
+            Err(error) => return error,
         }
         if let Err(error) = inbox.fill().await {
             return error;
