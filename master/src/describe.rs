@@ -50,11 +50,16 @@ pub struct Description {
     pub disk: Disk,
 }
 
-/// The link to a slave is lost.
+/// The link to a slave is lost; with what the slave has said, if it has said why.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the link to {slave} is lost")]
+#[error("the link to {slave} is lost{}", told(why.as_deref()))]
 pub struct LinkLost {
     slave: PeerId,
+    why: Option<String>,
+}
+
+fn told(why: Option<&str>) -> String {
+    why.map(|why| format!(": {why}")).unwrap_or_default()
 }
 
 impl LinkLost {
@@ -66,7 +71,7 @@ impl LinkLost {
 
 impl Slave {
     fn lost(&self) -> LinkLost {
-        LinkLost { slave: self.name().clone() }
+        LinkLost { slave: self.name().clone(), why: self.0.closed.get().cloned() }
     }
 
     /// Asks the slave how it is.
@@ -95,7 +100,8 @@ impl Slave {
     /// slave's own time limit, then the slave ends. Returns as soon as it drains;
     /// [`left`](Self::left) waits for the end.
     ///
-    /// Any master may ask for it, and it concerns the tasks of all.
+    /// It concerns the tasks of all masters. Over a link with certificates it is for those that
+    /// the slave's operator trusts; others lose the link, with that reason.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

@@ -13,8 +13,8 @@ use dpfw_protocol::ids::{ConversationId, PeerId};
 use dpfw_protocol::message::{Description, Message, MessageError, close};
 use dpfw_protocol::payload::Payload;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use tokio::sync::watch;
 
 /// What everybody in the master may know of a link to a slave.
@@ -34,6 +34,8 @@ pub(crate) struct Linked {
     pub(crate) home: Arc<Home>,
     /// How far the link's end is.
     ending: watch::Sender<Ending>,
+    /// Why the slave has closed it, in its words.
+    pub(crate) closed: OnceLock<String>,
     next_conversation: AtomicU64,
 }
 
@@ -73,6 +75,7 @@ impl Linked {
             residents: Residents::default(),
             home,
             ending: watch::Sender::default(),
+            closed: OnceLock::new(),
             next_conversation: AtomicU64::new(ConversationId::OTHERS.0),
         }
     }

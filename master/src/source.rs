@@ -262,6 +262,10 @@ impl Sources {
             None => outbox.shut(),
         }
         let mut loss = loss(&error);
+        if let LinkError::Closed { reason, .. } = &error {
+            // Nobody else says it.
+            let _ = linked.closed.set(reason.clone());
+        }
         linked.set_gone(loss);
         if error.is_closed_with(close::REFUSED) {
             // It never took the link: what was sent over it was not begun, and is no try.

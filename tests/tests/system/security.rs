@@ -169,7 +169,7 @@ async fn who_may_drain_a_slave_is_said_by_its_operator() -> Result<()> {
         (master(of("worker")?, &address).await?, master(of("operator")?, &address).await?);
     let linked = worker.slaves().pop().context("it is linked")?;
     let error = within("the refusal", linked.drain()).await?.err().context("it drains")?;
-    assert!(!error.to_string().is_empty());
+    assert!(error.to_string().contains("worker may not drain the slave"), "{error}");
     // Nor may everybody keep the others out.
     let another = master(of("another")?, &address).await?;
     assert!(within("the refusal", another.try_reserve()).await?.is_err(), "it has all slots");
