@@ -63,7 +63,7 @@ async fn a_slave_drains_when_a_master_asks_for_it() -> Result<()> {
     let error = within("the end", there.describe()).await?.expect_err("it is gone");
     assert_eq!(
         (error.slave(), error.to_string().as_str()),
-        (there.name(), "the link to s1 is lost")
+        (there.name(), "the link to s1 is lost: the slave has drained")
     );
     assert_eq!(within("the end", there.drain()).await?, Err(error));
     Ok(())
