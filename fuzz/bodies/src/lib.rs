@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod arrivals;
+pub mod certificate;
 pub mod dispatch;
 #[cfg(feature = "slave")]
 pub mod facts;
@@ -23,6 +24,7 @@ pub type Body = fn(&[u8]);
 /// The targets by their names, which are those of their corpora as well.
 pub const TARGETS: &[(&str, Body)] = &[
     ("arrivals", arrivals::body),
+    ("certificate", certificate::body),
     ("dispatch", dispatch::body),
     #[cfg(feature = "slave")]
     ("facts", facts::body),

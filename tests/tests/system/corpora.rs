@@ -72,6 +72,7 @@ macro_rules! targets {
 
 targets! {
     arrivals_bear_what_the_fuzzer_found = "arrivals";
+    certificates_bear_what_the_fuzzer_found = "certificate";
     the_policy_bears_what_the_fuzzer_found = "dispatch";
     facts_bear_what_the_fuzzer_found = "facts";
     frames_bear_what_the_fuzzer_found = "frames";
