@@ -19,7 +19,7 @@
 
 mod authority;
 pub mod files;
-mod place;
+pub mod place;
 mod role;
 pub mod show;
 mod subject;

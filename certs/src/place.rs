@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 /// Who may read a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Readers {
+pub enum Readers {
     /// Its owner.
     Owner,
     /// Everybody, as far as the process's umask lets them.
@@ -21,7 +21,7 @@ pub(crate) enum Readers {
 
 /// What becomes of a file that is there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Existing {
+pub enum Existing {
     /// It stays, and nothing is written.
     Keep,
     /// It is replaced.
@@ -42,13 +42,9 @@ impl Drop for Draft {
 ///
 /// # Errors
 /// An I/O error; of the kind `AlreadyExists` if it was to be kept.
-pub(crate) fn place(
-    file: &Path,
-    bytes: &[u8],
-    readers: Readers,
-    existing: Existing,
-) -> io::Result<()> {
-    let dir = file.parent().unwrap_or(Path::new("."));
+pub fn place(file: &Path, bytes: &[u8], readers: Readers, existing: Existing) -> io::Result<()> {
+    let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty());
+    let dir = dir.unwrap_or(Path::new("."));
     let name = file.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     let mut random = [0; 8];
     getrandom::fill(&mut random).map_err(io::Error::other)?;

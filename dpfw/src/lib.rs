@@ -49,6 +49,7 @@ pub mod security {
     pub use dpfw_master::security::{
         CertRole, Security, SecurityError, Subject, Tls, TlsFiles, token_file,
     };
+    pub use dpfw_protocol::hello::Role;
 }
 pub use dpfw_master::security::Security;
 pub use dpfw_protocol::hello::Namespace;

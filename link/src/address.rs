@@ -3,7 +3,7 @@
 //! Invariant: beyond loopback nothing is opened unless links are encrypted, or the operator
 //! said that they need not be, whatever a name resolves to.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// How far links may reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,12 +50,17 @@ pub(crate) async fn resolve(address: &str, reach: Reach) -> Result<Vec<SocketAdd
         return Err(unknown(std::io::Error::other("the name has no address")));
     }
     for &address in &found {
-        let allowed = reach == Reach::Anywhere || address.ip().to_canonical().is_loopback();
+        let allowed = reach == Reach::Anywhere || is_loopback(address.ip());
         if !allowed {
             return Err(AddressError::BeyondLoopback { address });
         }
     }
     Ok(found)
+}
+
+/// Whether an address is this machine's own, of either version.
+pub fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! of too many handshakes the oldest gives way, of whoever has the most of them: an honest one
 //! takes a moment, one that is drawn out to keep others away takes as long as it may.
 
+use crate::address::is_loopback;
 use crate::error::LinkError;
 use crate::security::proof::Proof;
 use dpfw_protocol::hello::Hello;
@@ -119,7 +120,7 @@ impl Handshakes {
         let number = waiting.next;
         waiting.next += 1;
         // All processes of this machine have one address: they share all there are.
-        let from = from.map(origin).filter(|from| !from.is_loopback());
+        let from = from.filter(|from| !is_loopback(*from)).map(origin);
         waiting.make_room(from);
         waiting.turns.push_back(Waits { number, from, _stays: sender });
         drop(waiting);

@@ -209,9 +209,16 @@ impl Inbox {
         Ok(frame)
     }
 
-    /// Takes the bytes that precede all frames, if they have arrived.
-    pub(crate) fn take(&mut self, n: usize) -> Option<&[u8]> {
-        self.decoder.take(n)
+    /// Waits for the bytes that precede all frames. Cancel safe.
+    pub(crate) async fn hear<const N: usize>(&mut self) -> Result<[u8; N], LinkError> {
+        loop {
+            if let Some(bytes) = self.decoder.take(N) {
+                let mut heard = [0; N];
+                heard.copy_from_slice(bytes);
+                return Ok(heard);
+            }
+            self.fill().await?;
+        }
     }
 }
 

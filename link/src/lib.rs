@@ -21,6 +21,7 @@ pub mod listen;
 mod outbox;
 pub mod security;
 mod stream;
+mod user;
 
 pub use error::LinkError;
 pub use inbox::Inbox;
@@ -31,3 +32,4 @@ pub use security::proof::{Proof, ProofError};
 pub use security::tls::chain::Chain;
 pub use security::tls::shake::TlsError;
 pub use stream::Stream;
+pub use user::user_directory;

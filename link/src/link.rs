@@ -154,13 +154,6 @@ async fn hands(
 ) -> Result<(Hello, u16), LinkError> {
     let bytes = ours.to_bytes()?;
     let (preface, hello) = bytes.split_at(PREFACE.len());
-    let say = async |bytes: &[u8]| {
-        outbox.append(|queue| {
-            queue.raw(bytes);
-            Ok(())
-        })?;
-        outbox.flushed().await
-    };
     let hear = async {
         let (mut theirs, version) = hear(inbox, ours).await?;
         proof.hold(&mut theirs)?;
@@ -168,13 +161,13 @@ async fn hands(
         Ok((theirs, version))
     };
     if hears_first {
-        say(preface).await?;
+        outbox.say_raw(preface).await?;
         let agreed = hear.await?;
-        say(hello).await?;
+        outbox.say_raw(hello).await?;
         return Ok(agreed);
     }
     // Both at once: on a narrow stream each side's hello waits until the other reads.
-    let ((), agreed) = tokio::try_join!(say(&bytes), hear)?;
+    let ((), agreed) = tokio::try_join!(outbox.say_raw(&bytes), hear)?;
     Ok(agreed)
 }
 
@@ -212,10 +205,7 @@ fn not_let_in(outbox: &Outbox, error: &LinkError) {
     let is_told = !matches!(error, LinkError::Hello(_));
     if let (true, Some((code, reason))) = (is_told, error.goodbye()) {
         // A stream that is gone takes nothing.
-        let _ = outbox.append(|queue| {
-            queue.raw(&PREFACE);
-            Ok(())
-        });
+        let _ = outbox.raw(&PREFACE);
         outbox.close(code, &reason);
     }
     outbox.shut();
@@ -231,24 +221,25 @@ async fn given_way(turn: &mut Option<Turn>) -> LinkError {
 
 /// Hears the peer's preface and hello, and gives the version to speak with it.
 async fn hear(inbox: &mut Inbox, ours: &Hello) -> Result<(Hello, u16), LinkError> {
-    loop {
-        match inbox.take(PREFACE.len()) {
-            Some(bytes) if bytes == PREFACE => break,
-            Some(_) => return Err(HelloError::NotDpfw.into()),
-            None => inbox.fill().await?,
-        }
+    if inbox.hear().await? != PREFACE {
+        return Err(HelloError::NotDpfw.into());
     }
+    let theirs = hear_hello(inbox).await?;
+    let version = ours.agree(&theirs)?;
+    Ok((theirs, version))
+}
+
+/// Hears the frame behind the preface: the hello, or why there is none.
+pub(crate) async fn hear_hello(inbox: &mut Inbox) -> Result<Hello, LinkError> {
     loop {
         if let Some(frame) = inbox.next_frame()? {
-            let theirs = hello_of(&frame)?;
-            let version = ours.agree(&theirs)?;
-            return Ok((theirs, version));
+            return hello_of(&frame);
         }
         inbox.fill().await?;
     }
 }
 
-pub(crate) fn hello_of(frame: &Frame<'_>) -> Result<Hello, LinkError> {
+fn hello_of(frame: &Frame<'_>) -> Result<Hello, LinkError> {
     match frame.header.kind {
         kind::HELLO => Ok(Hello::from_body(frame.body)?),
         Close::KIND => {

@@ -321,6 +321,20 @@ impl Outbox {
         .await
     }
 
+    /// Queues bytes that precede all frames.
+    pub(crate) fn raw(&self, bytes: &[u8]) -> Result<(), LinkError> {
+        Ok(self.append(|queue| {
+            queue.raw(bytes);
+            Ok(())
+        })?)
+    }
+
+    /// The same, and waits until they were written.
+    pub(crate) async fn say_raw(&self, bytes: &[u8]) -> Result<(), LinkError> {
+        self.raw(bytes)?;
+        self.flushed().await
+    }
+
     /// Says why the link ends, as far as the stream takes it at once, and closes.
     pub fn close(&self, code: u16, reason: &str) {
         self.say_goodbye(code, reason);

@@ -6,6 +6,7 @@
 //! said [`Security::insecure`], nothing that a peer says is parsed before it was proved.
 
 use crate::address::Reach;
+use dpfw_protocol::hello::Role;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -111,7 +112,7 @@ pub enum SecurityError {
         /// What it is for.
         role: CertRole,
         /// What it is used for.
-        wanted: CertRole,
+        wanted: Role,
     },
 }
 

@@ -2,6 +2,8 @@
 
 #[path = "kit/hello.rs"]
 mod kit;
+#[path = "kit/raw.rs"]
+mod raw;
 
 use dpfw_certs::{Authority, CertRole, Founding, Request};
 use dpfw_link::dial::Dial;
@@ -12,6 +14,7 @@ use dpfw_link::{Link, LinkError, Proof};
 use dpfw_protocol::hello::{Hello, Role};
 use dpfw_protocol::limits::PROTOCOL;
 use kit::hello;
+use raw::said_to;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -218,13 +221,7 @@ async fn f44_plain_bytes_are_answered_by_nothing_that_is_ours() -> Outcome {
     for bytes in
         [&hello(Role::Master, PROTOCOL)?.to_bytes()?[..], b"GET / HTTP/1.1\r\n\r\n", &[0; 100]]
     {
-        let peer = async {
-            let mut stream = TcpStream::connect(&port.address).await?;
-            stream.write_all(bytes).await?;
-            let mut said = Vec::new();
-            let _ = stream.read_to_end(&mut said).await;
-            std::io::Result::Ok(said)
-        };
+        let peer = said_to(&port.address, bytes);
         let (said, met) = tokio::join!(peer, port.meet());
         assert!(met.is_err());
         // An alert of TLS, and no more.
@@ -326,13 +323,7 @@ async fn f46_replayed_bytes_are_refused_by_tls() -> Outcome {
     linked?;
     let heard = heard?;
     assert!(heard.len() > 500, "{} bytes are no handshake", heard.len());
-    let replay = async {
-        let mut stream = TcpStream::connect(&port.address).await?;
-        stream.write_all(&heard).await?;
-        let mut said = Vec::new();
-        let _ = stream.read_to_end(&mut said).await;
-        std::io::Result::Ok(said)
-    };
+    let replay = said_to(&port.address, &heard);
     let (_, met) = tokio::join!(replay, port.meet());
     let error = met.err().ok_or("it was believed")?;
     assert!(matches!(error, LinkError::Tls(_)), "{error}");
@@ -447,7 +438,7 @@ fn what_is_no_authority_is_trusted_by_nobody() -> Outcome {
 fn what_cannot_be_used_is_told_with_its_file() -> Outcome {
     let (place, other) = (Place::new()?, Place::new()?);
     let slave = Tls::open(place.files(place.issue(CertRole::Slave, "s")?))?;
-    let error = slave.check(CertRole::Master).err().ok_or("it is a slave's")?;
+    let error = slave.check(Role::Master).err().ok_or("it is a slave's")?;
     assert!(matches!(error, SecurityError::Role { .. }));
     let text = error.to_string();
     assert!(text.contains("s.pem") && text.contains("--role master"), "{text}");

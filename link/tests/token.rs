@@ -2,6 +2,8 @@
 
 #[path = "kit/hello.rs"]
 mod kit;
+#[path = "kit/raw.rs"]
+mod raw;
 
 use dpfw_link::dial::Dial;
 use dpfw_link::gate::Gate;
@@ -11,6 +13,7 @@ use dpfw_link::{KNOCK, Link, LinkError, Proof, TokenError};
 use dpfw_protocol::hello::{PREFACE, Role};
 use dpfw_protocol::limits::PROTOCOL;
 use kit::hello;
+use raw::said_to;
 use std::error::Error;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -54,14 +57,7 @@ async fn dial(address: &str, security: Security) -> Result<Link, Box<dyn Error>>
 
 /// All that the port says to a peer that says this.
 async fn said(port: &Port, bytes: &[u8]) -> Result<(Vec<u8>, LinkError), Box<dyn Error>> {
-    let peer = async {
-        let mut stream = TcpStream::connect(&port.address).await?;
-        stream.write_all(bytes).await?;
-        let mut said = Vec::new();
-        // A reset is an end as well.
-        let _ = stream.read_to_end(&mut said).await;
-        std::io::Result::Ok(said)
-    };
+    let peer = said_to(&port.address, bytes);
     let (said, met) = tokio::join!(peer, port.meet());
     Ok((said?, met.err().ok_or("it was let in")?))
 }

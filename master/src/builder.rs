@@ -9,7 +9,7 @@ use crate::source::{FirstError, Sources};
 use dpfw_dispatch::Config;
 use dpfw_link::dial::Dial;
 use dpfw_link::listen::{ListenError, Listener};
-use dpfw_link::security::{CertRole, Security, SecurityError, Tls};
+use dpfw_link::security::{Security, SecurityError, Tls};
 use dpfw_link::{Stream, identity};
 use dpfw_protocol::hello::{Features, Hello, Identity, Namespace, PeerLimits, Role};
 use dpfw_protocol::ids::PeerId;
@@ -236,7 +236,7 @@ impl Builder {
     /// [`BuildError`].
     pub async fn build_listening(self) -> Result<Running, BuildError> {
         if let Some(tls) = self.security.as_tls() {
-            tls.check(CertRole::Master)?;
+            tls.check(Role::Master)?;
         }
         let inbox = Arc::new(Inbox::new(self.queue));
         let registry = Registry::default();

@@ -61,7 +61,7 @@ pub struct FullKey {
     pub key: Key,
 }
 
-/// Who put an entry: the peer's name, never its session. Certificates will name it later.
+/// Who put an entry: the peer's name, which its certificate says if it has one; never its session.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Principal(pub PeerId);

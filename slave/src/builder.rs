@@ -11,8 +11,8 @@ use crate::module::confine::{Confine, Confinement, NO_PROGRAM, child};
 use crate::module::load::{Modules, Release};
 use crate::slave::Slave;
 use crate::store::DirectoryError;
-use dpfw_link::identity;
-use dpfw_link::security::{CertRole, Security, SecurityError, Tls};
+use dpfw_link::security::{Security, SecurityError, Tls};
+use dpfw_link::{identity, user_directory};
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::hello::{Features, Hello, Identity, Namespace, PeerLimits, Role};
 use dpfw_protocol::ids::PeerId;
@@ -90,9 +90,7 @@ const MOST_SLOTS: usize = 1024;
 /// Where compiled modules are kept unless told otherwise: `dpfw` in the user's cache
 /// directory (`$XDG_CACHE_HOME`, or `.cache` at home).
 pub fn cache_directory() -> Option<PathBuf> {
-    let absolute = |var: &str| std::env::var_os(var).map(PathBuf::from).filter(|p| p.is_absolute());
-    let caches = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
-    Some(caches.join("dpfw"))
+    Some(user_directory("XDG_CACHE_HOME", ".cache")?.join("dpfw"))
 }
 
 impl Builder {
@@ -212,7 +210,7 @@ impl Builder {
         }
         self.limits.check()?;
         if let Some(tls) = self.security.as_tls() {
-            tls.check(CertRole::Slave)?;
+            tls.check(Role::Slave)?;
         }
         self.grants.check(self.security.is_insecure())?;
         let grants = Opened::new(self.grants)?;
@@ -227,7 +225,7 @@ impl Builder {
         if let Some(limit) = self.drain {
             core.drain.set_limit(limit);
         }
-        core.drain.set_trusted(self.trusted);
+        core.trusted.set(self.trusted);
         let configuration = engines.fingerprint().map_err(StartError::Engine)?;
         let cache = match self.cache {
             Kept::Usual => Cache::open(cache_directory().as_deref(), configuration),

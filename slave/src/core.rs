@@ -19,6 +19,7 @@ use crate::relief::Relief;
 use crate::residents::Residents;
 use crate::session::{Session, give_back, refuse, tell_reserved};
 use crate::shares::Supply;
+use crate::standing::Trusted;
 use crate::store::{DirectoryError, Store};
 use crate::watch::{Seen, Watch};
 use dpfw_protocol::attempts::AttemptSet;
@@ -52,6 +53,7 @@ pub(crate) struct Core {
     pub(crate) started: Instant,
     pub(crate) drain: Drain,
     pub(crate) principals: Principals,
+    pub(crate) trusted: Trusted,
     /// Bytes of arguments of the attempts that are not over, and of payloads that arrive.
     pub(crate) held: Arc<Supply>,
     /// Watches of the store.
@@ -106,6 +108,7 @@ impl Core {
             started: Instant::now(),
             drain: Drain::default(),
             principals: Principals::default(),
+            trusted: Trusted::default(),
             held: Supply::new(limits.held()),
             watched: Supply::new(limits.watches as u64),
             audit: AuditLog::default(),

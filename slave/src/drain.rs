@@ -6,7 +6,6 @@
 use crate::core::Core;
 use crate::job::Job;
 use crate::session::Session;
-use crate::standing::{Namespaces, Standing};
 use dpfw_protocol::ids::PeerId;
 use dpfw_protocol::limits::MAX_NAME;
 use dpfw_protocol::message::close;
@@ -66,8 +65,6 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub(crate) struct Drain {
     /// How long one that a master asks for waits for what runs.
     limit: OnceLock<Duration>,
-    /// Masters with certificates that may ask for it, and for all slots.
-    trusted: OnceLock<Vec<PeerId>>,
     /// A master has asked for it.
     asked: AtomicBool,
     outcome: watch::Sender<Option<Drained>>,
@@ -79,18 +76,6 @@ impl Drain {
     /// Once, by the builder.
     pub(crate) fn set_limit(&self, limit: Duration) {
         let _ = self.limit.set(limit);
-    }
-
-    /// Once, by the builder.
-    pub(crate) fn set_trusted(&self, masters: Vec<PeerId>) {
-        let _ = self.trusted.set(masters);
-    }
-
-    /// Whether a peer of this standing may ask for it, and keep others out. Who has shown no
-    /// certificate is the operator, or as good as.
-    pub(crate) fn trusts(&self, standing: &Standing) -> bool {
-        let named = || self.trusted.get().is_some_and(|all| all.contains(&standing.principal.0));
-        standing.namespaces == Namespaces::Any || named()
     }
 
     /// What came of the drain, as soon as there was one.

@@ -128,7 +128,7 @@ impl Session {
         outbox: Outbox,
     ) -> Result<Self, LinkError> {
         let namespace = standing.namespace(&theirs.namespace)?;
-        let has_all = core.drain.trusts(&standing);
+        let has_all = core.trusted.has(&standing);
         let Standing { principal, rights, namespaces: _ } = standing;
         Ok(Self {
             id: theirs.session,

@@ -7,6 +7,7 @@ use crate::drain::{Drained, drain};
 use crate::session::serve;
 use crate::slot::Slot;
 use crate::standing::Standing;
+use dpfw_link::address::is_loopback;
 use dpfw_link::dial::{Dial, DialError, Dialler};
 use dpfw_link::gate::{Gate, Handshakes, Turn};
 use dpfw_link::listen::{ListenError, Listener};
@@ -85,7 +86,7 @@ impl Slave {
             let refused = |source| ListenError::Refused { address: address.clone(), source };
             let listener = Listener::bind(&address, &security).await?;
             let local = listener.local_addr().map_err(refused)?;
-            if !is_loopback(local) {
+            if !is_loopback(local.ip()) {
                 core.set_beyond_loopback();
             }
             tokio::spawn(accept(core, hello, listener));
@@ -164,11 +165,6 @@ async fn accept(core: Arc<Core>, hello: Arc<Hello>, listener: Listener) {
     }
 }
 
-/// Whether only this machine has the address.
-fn is_loopback(address: SocketAddr) -> bool {
-    address.ip().to_canonical().is_loopback()
-}
-
 /// Shakes hands and serves the master until the link ends.
 async fn meet(core: Arc<Core>, hello: &Hello, stream: Stream, turn: Option<Turn>) -> Met {
     let peer = stream.peer().to_owned();
@@ -239,7 +235,7 @@ async fn redial(core: Arc<Core>, hello: Arc<Hello>, mut dialler: Dialler) -> Opt
             Err(error) => return Some(error),
         };
         // Before it is met, so that nothing of its is taken for this machine's.
-        if !stream.peer().parse().is_ok_and(is_loopback) {
+        if !stream.address().is_some_and(is_loopback) {
             core.set_beyond_loopback();
         }
         let again = match meet(Arc::clone(&core), &hello, stream, None).await {

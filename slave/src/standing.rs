@@ -6,7 +6,9 @@
 
 use dpfw_link::{LinkError, Proof};
 use dpfw_protocol::hello::{Hello, Namespace};
+use dpfw_protocol::ids::PeerId;
 use dpfw_protocol::store::Principal;
+use std::sync::OnceLock;
 
 /// What a peer may do at a slave.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,6 +39,24 @@ pub(crate) enum Namespaces {
     /// Its own, which is named like it, and those that it shares with others. If it asks for none,
     /// it is in the first that it shares, or, if it shares none, in its own.
     These(Vec<Namespace>),
+}
+
+/// The masters with certificates that may have what is everybody's: all slots, and the slave's end.
+#[derive(Debug, Default)]
+pub(crate) struct Trusted(OnceLock<Vec<PeerId>>);
+
+impl Trusted {
+    /// Once, by the builder.
+    pub(crate) fn set(&self, masters: Vec<PeerId>) {
+        let _ = self.0.set(masters);
+    }
+
+    /// Whether a peer of this standing is among them. Who has shown no certificate is the operator,
+    /// or as good as.
+    pub(crate) fn has(&self, standing: &Standing) -> bool {
+        let named = || self.0.get().is_some_and(|all| all.contains(&standing.principal.0));
+        standing.namespaces == Namespaces::Any || named()
+    }
 }
 
 impl Standing {
@@ -82,7 +102,6 @@ impl Standing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dpfw_protocol::ids::PeerId;
 
     fn standing(shared: &[&str]) -> Standing {
         let shared = shared.iter().map(|name| Namespace::new(*name).expect("a namespace"));

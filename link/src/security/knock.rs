@@ -10,7 +10,7 @@
 
 use crate::error::LinkError;
 use crate::inbox::Inbox;
-use crate::link::hello_of;
+use crate::link::hear_hello;
 use crate::outbox::Outbox;
 use crate::security::token::Token;
 use dpfw_protocol::hello::{HelloError, PREFACE};
@@ -71,27 +71,29 @@ pub(crate) async fn dial(
     token: &Token,
 ) -> Result<(), LinkError> {
     let ours = nonce()?;
-    say(outbox, &[&KNOCK, &ours]).await?;
-    let [first] = hear(inbox).await?;
+    outbox.say_raw(&[&KNOCK[..], &ours].concat()).await?;
+    let [first] = inbox.hear().await?;
     if TLS_RECORDS.contains(&first) {
         // Its alert is shorter than a knock.
         return Err(TokenError::Encrypted.into());
     }
-    let rest: [u8; KNOCK.len() - 1] = hear(inbox).await?;
+    let rest: [u8; KNOCK.len() - 1] = inbox.hear().await?;
     let is = |magic: [u8; KNOCK.len()]| first == magic[0] && rest == magic[1..];
     if is(PREFACE) {
-        return Err(unasked(inbox).await);
+        // Who asks for no token says hello at once, or why not.
+        let hello = hear_hello(inbox).await;
+        return Err(hello.err().unwrap_or_else(|| TokenError::Unasked.into()));
     }
     if !is(KNOCK) {
         return Err(HelloError::NotDpfw.into());
     }
-    let theirs: [u8; NONCE] = hear(inbox).await?;
-    let shown = blake3::Hash::from_bytes(hear::<HASH>(inbox).await?);
+    let theirs: [u8; NONCE] = inbox.hear().await?;
+    let shown = blake3::Hash::from_bytes(inbox.hear::<HASH>().await?);
     // Comparing hashes takes as long whatever they are.
     if shown != token.hash(&[LISTENER, &ours, &theirs]) {
         return Err(TokenError::Stranger.into());
     }
-    say(outbox, &[token.hash(&[DIALLER, &ours, &theirs]).as_bytes()]).await
+    outbox.say_raw(token.hash(&[DIALLER, &ours, &theirs]).as_bytes()).await
 }
 
 /// Lets in who knocks, and has the token.
@@ -100,18 +102,18 @@ pub(crate) async fn accept(
     outbox: &Outbox,
     token: &Token,
 ) -> Result<(), LinkError> {
-    let magic: [u8; KNOCK.len()] = hear(inbox).await?;
+    let magic: [u8; KNOCK.len()] = inbox.hear().await?;
     if magic == PREFACE {
         return Err(TokenError::Unshown.into());
     }
     if magic != KNOCK {
         return Err(HelloError::NotDpfw.into());
     }
-    let theirs: [u8; NONCE] = hear(inbox).await?;
+    let theirs: [u8; NONCE] = inbox.hear().await?;
     let ours = nonce()?;
     let hash = token.hash(&[LISTENER, &theirs, &ours]);
-    say(outbox, &[&KNOCK, &ours, hash.as_bytes()]).await?;
-    let shown = blake3::Hash::from_bytes(hear::<HASH>(inbox).await?);
+    outbox.say_raw(&[&KNOCK[..], &ours, hash.as_bytes()].concat()).await?;
+    let shown = blake3::Hash::from_bytes(inbox.hear::<HASH>().await?);
     if shown != token.hash(&[DIALLER, &theirs, &ours]) {
         return Err(TokenError::Wrong.into());
     }
@@ -121,45 +123,8 @@ pub(crate) async fn accept(
 /// With which a record of TLS begins that a listener may send first: an alert, or a handshake.
 const TLS_RECORDS: [u8; 2] = [0x15, 0x16];
 
-/// A listener without a token speaks first: it says hello, or why it does not.
-async fn unasked(inbox: &mut Inbox) -> LinkError {
-    loop {
-        match inbox.next_frame() {
-            Ok(Some(frame)) => {
-                return hello_of(&frame).err().unwrap_or_else(|| TokenError::Unasked.into());
-            }
-            Ok(None) => {}
-            Err(error) => return error,
-        }
-        if let Err(error) = inbox.fill().await {
-            return error;
-        }
-    }
-}
-
 fn nonce() -> Result<[u8; NONCE], LinkError> {
     let mut nonce = [0; NONCE];
     getrandom::fill(&mut nonce).map_err(std::io::Error::other)?;
     Ok(nonce)
-}
-
-async fn say(outbox: &Outbox, texts: &[&[u8]]) -> Result<(), LinkError> {
-    outbox.append(|queue| {
-        texts.iter().for_each(|text| queue.raw(text));
-        Ok(())
-    })?;
-    outbox.flushed().await
-}
-
-async fn hear<const N: usize>(inbox: &mut Inbox) -> Result<[u8; N], LinkError> {
-    loop {
-        match inbox.take(N) {
-            Some(bytes) => {
-                let mut heard = [0; N];
-                heard.copy_from_slice(bytes);
-                return Ok(heard);
-            }
-            None => inbox.fill().await?,
-        }
-    }
 }

@@ -6,7 +6,8 @@
 //! nobody who shakes hands waits for a file.
 
 use crate::security::SecurityError;
-use dpfw_certs::{CertRole, Subject};
+use dpfw_certs::Subject;
+use dpfw_protocol::hello::Role;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -118,14 +119,13 @@ impl Tls {
     ///
     /// # Errors
     /// [`SecurityError::Role`].
-    pub fn check(&self, wanted: CertRole) -> Result<(), SecurityError> {
+    pub fn check(&self, wanted: Role) -> Result<(), SecurityError> {
         let role = self.current().subject.role;
-        let fits = match wanted {
-            CertRole::Slave => role == CertRole::Slave,
-            CertRole::Master | CertRole::Observer => role != CertRole::Slave,
-        };
         let path = self.0.files.identity.clone();
-        if fits { Ok(()) } else { Err(SecurityError::Role { path, role, wanted }) }
+        match role.may_be(wanted) {
+            true => Ok(()),
+            false => Err(SecurityError::Role { path, role, wanted }),
+        }
     }
 
     /// What the files said when they could last be used.

@@ -4,10 +4,11 @@
 //! (`knock` does). Invariant: a token that others may have read is never used.
 
 use crate::security::SecurityError;
+use crate::user_directory;
+use dpfw_certs::place::{Existing, Readers, place};
 use rustix::fs::{Mode, OFlags};
-use std::fmt::Write as _;
 use std::fs::{DirBuilder, File};
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{ErrorKind, Read as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
@@ -49,11 +50,7 @@ impl Token {
 /// Where the token of a user is unless told otherwise: `dpfw/token` in `XDG_CONFIG_HOME`, or
 /// in `.config` of the home directory. `None` if the environment names neither.
 pub fn token_file() -> Option<PathBuf> {
-    let directory = |name: &str| {
-        std::env::var_os(name).map(PathBuf::from).filter(|directory| directory.is_absolute())
-    };
-    let config = directory("XDG_CONFIG_HOME").or_else(|| Some(directory("HOME")?.join(".config")));
-    Some(config?.join("dpfw").join("token"))
+    Some(user_directory("XDG_CONFIG_HOME", ".config")?.join("dpfw").join("token"))
 }
 
 /// Why a file gives no token.
@@ -110,25 +107,16 @@ fn read(path: &Path) -> Result<Token, Trouble> {
 
 /// Makes the file, unless somebody else has meanwhile. It is whole from its first moment.
 fn make(path: &Path) -> std::io::Result<()> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let directory = directory.unwrap_or(Path::new("."));
-    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    if let Some(directory) = path.parent() {
+        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    }
     let mut secret = [0; 32];
     getrandom::fill(&mut secret).map_err(std::io::Error::other)?;
-    let mut name = String::from(".token-");
-    // Writing to a text cannot fail.
-    let _ = write!(name, "{:016x}", crate::link::random());
-    let fresh = directory.join(name);
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut file = File::from(rustix::fs::open(&fresh, flags, Mode::RUSR | Mode::WUSR)?);
-    let made = file
-        .write_all(format!("{}\n", blake3::Hash::from_bytes(secret).to_hex()).as_bytes())
-        .and_then(|()| file.sync_all())
-        .and_then(|()| match std::fs::hard_link(&fresh, path) {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-            other => other,
-        });
-    std::fs::remove_file(&fresh).and(made)
+    let text = format!("{}\n", blake3::Hash::from_bytes(secret).to_hex());
+    match place(path, text.as_bytes(), Readers::Owner, Existing::Keep) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    }
 }
 
 #[cfg(test)]

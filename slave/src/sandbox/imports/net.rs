@@ -11,7 +11,7 @@ use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
-use wasmtime::{Caller, Linker};
+use wasmtime::{Caller, Linker, Memory};
 
 /// How long resolving a name, and connecting to what it resolves to, may take together.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -31,6 +31,9 @@ const TIMEDOUT: u64 = 73;
 
 /// Why a call fails: a number and a text for people.
 struct Failure(u64, String);
+
+/// What a call comes to: the guest is told of a failure, and ends with an error.
+type Outcome<T> = Result<Result<T, Failure>>;
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
@@ -165,21 +168,26 @@ async fn connect(caller: &mut Caller<'_, Host>, name: &str) -> Result<u32, Failu
     Ok(told)
 }
 
-async fn read(
+/// The guest's memory, which has to have these bytes; a connection of its; and how much of them is
+/// read or written at once.
+fn found(
     caller: &mut Caller<'_, Host>,
     number: u32,
     at: u32,
     len: u32,
-) -> Result<Result<u32, Failure>> {
+) -> Outcome<(Memory, Arc<TcpStream>, u32)> {
     let memory = memory(caller)?;
-    // What is read at once is read into the guest's memory, which does not move meanwhile.
     slice(memory.data(&caller), at, len)?;
-    let len = len.min(PIECE as u32);
-    let stream = match find(caller, number) {
-        Ok(stream) => stream,
+    Ok(find(caller, number).map(|stream| (memory, stream, len.min(PIECE as u32))))
+}
+
+async fn read(caller: &mut Caller<'_, Host>, number: u32, at: u32, len: u32) -> Outcome<u32> {
+    let (memory, stream, len) = match found(caller, number, at, len)? {
+        Ok(found) => found,
         Err(failure) => return Ok(Err(failure)),
     };
     loop {
+        // What is read at once is read into the guest's memory, which does not move meanwhile.
         let room = slice_mut(memory.data_mut(&mut *caller), at, len)?;
         match stream.try_read(room) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
@@ -192,17 +200,9 @@ async fn read(
     }
 }
 
-async fn write(
-    caller: &mut Caller<'_, Host>,
-    number: u32,
-    at: u32,
-    len: u32,
-) -> Result<Result<u32, Failure>> {
-    let memory = memory(caller)?;
-    slice(memory.data(&caller), at, len)?;
-    let len = len.min(PIECE as u32);
-    let stream = match find(caller, number) {
-        Ok(stream) => stream,
+async fn write(caller: &mut Caller<'_, Host>, number: u32, at: u32, len: u32) -> Outcome<u32> {
+    let (memory, stream, len) = match found(caller, number, at, len)? {
+        Ok(found) => found,
         Err(failure) => return Ok(Err(failure)),
     };
     loop {
