@@ -20,8 +20,8 @@ pub(crate) struct SlotOptions {
     /// unless told. Only a directory of mode 0700 is trusted
     #[arg(long, value_name = "DIR")]
     pub(crate) cache: Option<PathBuf>,
-    /// Sandboxes are reset without PAGEMAP_SCAN, which is slower: for machines that may swap
-    /// later; swap that is there is noticed
+    /// Sandboxes are reset without PAGEMAP_SCAN, which is slower; without it as well where the
+    /// kernel has none
     #[arg(long)]
     pub(crate) no_pagemap_scan: bool,
     /// Compiled modules are not kept

@@ -167,7 +167,7 @@ impl Inbox {
     /// Takes room for a task, if there is any.
     pub(crate) fn take_room(self: &Arc<Self>) -> Option<Room> {
         let more = |tasks| (tasks < self.most).then_some(tasks + 1);
-        self.unresolved.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).ok()?;
+        self.unresolved.try_update(Ordering::SeqCst, Ordering::SeqCst, more).ok()?;
         Some(Room(Arc::clone(self)))
     }
 

@@ -175,9 +175,8 @@ impl Builder {
         self
     }
 
-    /// Whether sandboxes are reset by `PAGEMAP_SCAN`, where the kernel has it and nothing of
-    /// this process can be swapped out: so it is unless told otherwise. A slave of a machine
-    /// that will have swap later has to be told: swap that was added is not noticed.
+    /// Whether sandboxes are reset by `PAGEMAP_SCAN`, where the kernel has it: so it is unless
+    /// told otherwise. Without, resetting takes many times as long.
     pub fn pagemap_scan(mut self, scan: bool) -> Self {
         self.scan = if scan { Scan::WherePossible } else { Scan::Never };
         self

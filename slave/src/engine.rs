@@ -6,7 +6,7 @@
 //! of the speed.
 
 use crate::limits::Limits;
-use crate::{scarce, swap};
+use crate::scarce;
 use dpfw_protocol::error::Cause;
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
@@ -25,10 +25,11 @@ const RESIDENT_SCANNED: usize = 8 << 20;
 /// touched or not, so it has to be little.
 const RESIDENT_BLIND: usize = 64 << 10;
 
-/// Whether `PAGEMAP_SCAN` finds the pages that a task has written to.
+/// Whether `PAGEMAP_SCAN` finds the pages that a task has written to: those that the kernel has
+/// moved or swapped out included, which wasmtime sees from 50 on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Scan {
-    /// Where it is safe and the kernel has it.
+    /// Where the kernel has it.
     #[default]
     WherePossible,
     /// What is not known to be untouched is written over or dropped.
@@ -46,35 +47,22 @@ impl Engines {
     /// Finds out what this machine can do, and says once what it cannot. Where there is no
     /// engine at all, whoever makes the first one is told why.
     pub(crate) fn new(limits: Limits, scan: Scan) -> Self {
-        let mut engines = Self { limits, scan: false };
-        if scan == Scan::Never {
+        let mut engines = Self { limits, scan: scan == Scan::WherePossible };
+        if !engines.scan {
             return engines;
         }
-        match swap::can_swap() {
-            Some(why) => tracing::warn!(
-                why,
-                "sandboxes are reset more slowly: PAGEMAP_SCAN does not see pages that were \
-                 swapped out (give this process's group a swap limit of zero to have it)"
-            ),
-            None => engines.try_scan(),
-        }
-        engines
-    }
-
-    /// Has pages scanned, unless there is an engine only without it.
-    fn try_scan(&mut self) {
-        self.scan = true;
-        let Err(error) = Engine::new(&self.config(Allocation::Pooled(POOLED))) else {
-            return;
+        let Err(error) = Engine::new(&engines.config(Allocation::Pooled(POOLED))) else {
+            return engines;
         };
-        self.scan = false;
-        if Engine::new(&self.config(Allocation::Pooled(POOLED))).is_ok() {
+        engines.scan = false;
+        if Engine::new(&engines.config(Allocation::Pooled(POOLED))).is_ok() {
             tracing::warn!(
                 %error,
                 "sandboxes are reset more slowly: this kernel has no PAGEMAP_SCAN \
                  (Linux 6.7 has it)"
             );
         }
+        engines
     }
 
     /// Names the configuration, the compiler and what modules are held against when they are

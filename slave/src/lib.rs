@@ -50,7 +50,6 @@ mod slave;
 mod slot;
 mod standing;
 mod store;
-mod swap;
 mod watch;
 mod watches;
 

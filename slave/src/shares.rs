@@ -64,7 +64,7 @@ impl Supply {
     pub(crate) fn take(&self, part: &Part, new: u64) -> bool {
         let own = part.get();
         let taken = |used| may_take(own, new, used, self.most).then(|| used + new);
-        let is_taken = self.used.fetch_update(AcqRel, Acquire, taken).is_ok();
+        let is_taken = self.used.try_update(AcqRel, Acquire, taken).is_ok();
         if is_taken {
             part.0.fetch_add(new, AcqRel);
         }

@@ -109,8 +109,8 @@ impl<'a> Module<'a> {
                         module.imported += u32::from(is_function);
                     }
                 }
-                Payload::CodeSectionStart { range, .. } => module.code = range.start as u64,
-                Payload::CodeSectionEntry(body) => module.bodies.push(body.range().start as u64),
+                Payload::CodeSectionStart { range, .. } => module.code = range.start,
+                Payload::CodeSectionEntry(body) => module.bodies.push(body.range().start),
                 Payload::CustomSection(section) => {
                     module.sections.insert(section.name(), section.data());
                 }

@@ -35,7 +35,7 @@ impl Budget {
     /// What a new sandbox may have: none if others have everything.
     pub(crate) fn lend(self: &Arc<Self>) -> Files {
         let fits = |used: u64| (self.most.saturating_sub(used) >= EACH).then(|| used + EACH);
-        let is_lent = self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits).is_ok();
+        let is_lent = self.used.try_update(Ordering::AcqRel, Ordering::Acquire, fits).is_ok();
         Files { of: Arc::clone(self), most: if is_lent { EACH } else { 0 } }
     }
 }

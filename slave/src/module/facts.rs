@@ -199,7 +199,9 @@ impl Seen {
                     return over(Limit::Data, limits.data);
                 }
             }
-            Payload::CodeSectionEntry(body) if body.range().len() as u64 > limits.function_size => {
+            Payload::CodeSectionEntry(body)
+                if body.range().end - body.range().start > limits.function_size =>
+            {
                 return over(Limit::FunctionSize, limits.function_size);
             }
             Payload::CodeSectionEntry(body) => {

@@ -80,12 +80,13 @@ pub(crate) fn read(data: &[u8], packed: i64) -> Result<Given<'_>, Cause> {
 const MOST_PIECES: usize = 4096;
 
 fn pieces<'a>(data: &'a [u8], list: &[u8]) -> Result<Vec<&'a [u8]>, Cause> {
-    let pairs = list.chunks_exact(8);
-    if !pairs.remainder().is_empty() || pairs.len() > MOST_PIECES {
+    let (pairs, rest) = list.as_chunks::<8>();
+    if !rest.is_empty() || pairs.len() > MOST_PIECES {
         let message = format!("it returned a list of pieces of {} bytes", list.len());
         return Err(Cause::GuestAbi { message });
     }
     pairs
+        .iter()
         .map(|pair| {
             let word = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| pair[at + i]));
             slice(data, word(0), word(4)).map_err(broken)

@@ -266,7 +266,7 @@ fn first(caller: &mut Caller<'_, Host>, subscriptions: u32, count: u32) -> Resul
     let (data, host) = memory.data_and_store_mut(caller);
     let all = slice(data, subscriptions, count * SUBSCRIPTION)?;
     let mut first: Option<(Duration, u64)> = None;
-    for one in all.chunks_exact(SUBSCRIPTION as usize) {
+    for one in all.as_chunks::<{ SUBSCRIPTION as usize }>().0 {
         let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| one[at + i]));
         let user = word(0);
         let wait = match one[8] {
@@ -379,7 +379,7 @@ fn fd_write(
     let memory = memory(&mut caller)?;
     let (data, host) = memory.data_and_store_mut(&mut caller);
     let mut total = 0u32;
-    for piece in slice(data, pieces, count * 8)?.chunks_exact(8) {
+    for piece in slice(data, pieces, count * 8)?.as_chunks::<8>().0 {
         let word = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| piece[at + i]));
         let bytes = slice(data, word(0), word(4))?;
         for bytes in bytes.chunks(PIECE) {

@@ -159,7 +159,7 @@ impl Ledger {
             let sum = (used - old).checked_add(new)?;
             (sum <= self.most_bytes || new <= old).then_some(sum)
         };
-        self.used.bytes.fetch_update(Relaxed, Relaxed, fits).is_ok()
+        self.used.bytes.try_update(Relaxed, Relaxed, fits).is_ok()
     }
 
     pub(super) fn give_bytes(&self, bytes: u64) {
@@ -169,7 +169,7 @@ impl Ledger {
     /// Takes the room for an entry, if there is any; gives the writer's account.
     pub(super) fn take(&self, writer: &Principal, new: u64) -> Option<Arc<Account>> {
         let fits = |entries| (entries < self.most_entries).then_some(entries + 1);
-        self.used.entries.fetch_update(Relaxed, Relaxed, fits).ok()?;
+        self.used.entries.try_update(Relaxed, Relaxed, fits).ok()?;
         if !self.take_bytes(new, 0) {
             self.used.entries.fetch_sub(1, Relaxed);
             return None;

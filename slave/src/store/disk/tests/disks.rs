@@ -72,7 +72,7 @@ impl Platter {
         if !self.0.loses_power.load(SeqCst) {
             return len;
         }
-        let left = self.0.writes_left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1));
+        let left = self.0.writes_left.try_update(SeqCst, SeqCst, |left| left.checked_sub(1));
         match left {
             Err(_) => 0,
             Ok(1) => len / 2,
