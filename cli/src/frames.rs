@@ -21,7 +21,7 @@ pub(crate) struct Frame<'a> {
 
 /// Where names of the runtime begin: Rust's libraries, its allocator, its way to panic, and
 /// what stands between a task and its export.
-const RUNTIME: [&str; 17] = [
+const RUNTIME: [&str; 18] = [
     "core::",
     "std::",
     "alloc::",
@@ -29,6 +29,7 @@ const RUNTIME: [&str; 17] = [
     "dpfw_guest::",
     "dpfw:",
     "dpfw_",
+    "__dpfw_",
     "_rust_",
     "rust_",
     "__rust",

@@ -12,7 +12,7 @@ use crate::export::{Arguments, BadArguments, PIECES, Reply};
 use bytes::Bytes;
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 mod imports;
 pub(crate) mod net;
@@ -107,12 +107,64 @@ pub fn run<A>(
     at: i32,
     len: i32,
     decode: impl FnOnce(&mut Arguments<'_>) -> Result<A, BadArguments>,
-    task: impl FnOnce(A) -> Reply,
+    task: impl FnOnce(A, &mut Reply),
 ) -> i64 {
     crate::warm::up();
     let arguments = Bytes::from_owner(take(at, len));
     release();
-    keep(Reply::to(arguments, decode, task).into_pieces())
+    let mut reply = Reply::in_pieces();
+    reply.to(arguments, decode, task);
+    keep(reply.into_pieces())
+}
+
+/// Where the replies to the calls of a batch are so far: address and length.
+static REPLIES: [AtomicU32; 2] = [const { AtomicU32::new(0) }; 2];
+
+/// `dpfw_batch`: where the address and the length of a batch's replies stand.
+// SAFETY: no other symbol has this name: the prefix is the ABI's.
+#[unsafe(no_mangle)]
+extern "C" fn dpfw_batch() -> i32 {
+    REPLIES.as_ptr().addr() as i32
+}
+
+/// Replies of a batch that have so many bytes are given before the next call is made, which the
+/// slave asks for then.
+const MOST_REPLIES: usize = 1 << 20;
+
+/// The body of every export `dpfw-batch:NAME`: the task is called for each record of the
+/// arguments, and where the replies are is written down after each call.
+///
+/// # Panics
+/// As [`run`], or if there is a record that is not whole.
+pub fn run_batch<A>(
+    at: i32,
+    len: i32,
+    decode: impl Fn(&mut Arguments<'_>) -> Result<A, BadArguments>,
+    task: impl Fn(A, &mut Reply),
+) {
+    crate::warm::up();
+    let mut calls = Bytes::from_owner(take(at, len));
+    release();
+    // A reply that is being written is not among them: where they are stays true meanwhile.
+    let (mut reply, mut replies) =
+        (Reply::whole(), Vec::with_capacity(calls.len().min(MOST_REPLIES)));
+    REPLIES[1].store(0, Ordering::Relaxed);
+    while !calls.is_empty() && replies.len() < MOST_REPLIES {
+        let Some(arguments) = record(&mut calls) else { panic!("a batch that is cut short") };
+        reply.to(arguments, &decode, &task);
+        reply.append_to(&mut replies);
+        REPLIES[0].store(replies.as_ptr().addr() as u32, Ordering::Relaxed);
+        REPLIES[1].store(replies.len() as u32, Ordering::Relaxed);
+    }
+    KEPT.set(Kept { region: replies.into(), pieces: Vec::new() });
+}
+
+/// The arguments of the next call: a length, little endian, and so many bytes.
+fn record(calls: &mut Bytes) -> Option<Bytes> {
+    let len = u32::from_le_bytes(*calls.first_chunk()?) as usize;
+    let end = len.checked_add(4).filter(|end| *end <= calls.len())?;
+    let mut record = calls.split_to(end);
+    Some(record.split_off(4))
 }
 
 /// The room that was given out for these arguments.

@@ -109,7 +109,7 @@ pub mod __private {
 
     #[cfg(target_family = "wasm")]
     pub use crate::{
-        abi::run,
+        abi::{run, run_batch},
         export::{Arguments, BadArguments, Reply, fallible, infallible},
         resident::{construct, method, try_construct},
     };

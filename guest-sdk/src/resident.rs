@@ -21,35 +21,36 @@ thread_local! {
     static RESIDENT: RefCell<Option<Resident>> = const { RefCell::new(None) };
 }
 
-/// The reply of a constructor.
+/// Replies as a constructor.
 ///
 /// # Panics
 /// If there is a resident: whoever calls does not keep to the ABI.
-pub fn construct<R: 'static>(class: &'static str, make: impl FnOnce() -> R) -> Reply {
+pub fn construct<R: 'static>(class: &'static str, make: impl FnOnce() -> R, reply: &mut Reply) {
     vacant(class);
-    put(class, make())
+    put(class, make(), reply);
 }
 
-/// The reply of a constructor that can fail. If it does there still is no resident.
+/// Replies as a constructor that can fail. If it does there still is no resident.
 ///
 /// # Panics
 /// If there is a resident.
 pub fn try_construct<R: 'static, F: Fallible<Value = R>>(
     class: &'static str,
     make: impl FnOnce() -> F,
-) -> Reply {
+    reply: &mut Reply,
+) {
     vacant(class);
     match make().into_result() {
-        Ok(value) => put(class, value),
-        Err(error) => Reply::failed(error),
+        Ok(value) => put(class, value, reply),
+        Err(error) => reply.failed(error),
     }
 }
 
-/// The reply of a method, called on the resident.
+/// Calls a method on the resident.
 ///
 /// # Panics
 /// If there is no resident, or one of another class, or a call in it that has not returned.
-pub fn method<R: 'static>(class: &'static str, call: impl FnOnce(&mut R) -> Reply) -> Reply {
+pub fn method<R: 'static>(class: &'static str, call: impl FnOnce(&mut R)) {
     RESIDENT.with(|resident| {
         let Ok(mut resident) = resident.try_borrow_mut() else { in_a_call(class) };
         let there = resident.as_mut();
@@ -73,9 +74,9 @@ fn vacant(class: &str) {
     });
 }
 
-fn put<R: 'static>(class: &'static str, value: R) -> Reply {
+fn put<R: 'static>(class: &'static str, value: R, reply: &mut Reply) {
     RESIDENT.set(Some(Resident { class, value: Box::new(value) }));
-    infallible(())
+    infallible((), reply);
 }
 
 // Texts are made here, so that calls that are in order carry no code for them.
@@ -107,52 +108,56 @@ mod tests {
 
     struct Counter(u64);
 
-    fn told(reply: Reply) -> Vec<u8> {
+    fn told(call: impl FnOnce(&mut Reply)) -> Vec<u8> {
+        let mut reply = Reply::in_pieces();
+        call(&mut reply);
         reply.into_pieces().concat()
     }
 
     /// The text of a panic. Each test has a thread of its own, and so a resident.
-    fn refused(call: impl FnOnce() -> Reply) -> String {
-        let payload = catch_unwind(AssertUnwindSafe(call)).expect_err("panics");
+    fn refused(call: impl FnOnce(&mut Reply)) -> String {
+        let payload = catch_unwind(AssertUnwindSafe(|| told(call))).expect_err("panics");
         payload.downcast_ref::<String>().cloned().expect("a text")
     }
 
-    fn bump() -> Reply {
+    fn bump(reply: &mut Reply) {
         method("counter", |counter: &mut Counter| {
             counter.0 += 1;
-            infallible(counter.0)
-        })
+            infallible(counter.0, reply);
+        });
     }
 
     #[test]
     fn state_is_kept_from_call_to_call() {
-        assert_eq!(told(construct("counter", || Counter(6))), [0, 0xc0]);
-        assert_eq!((told(bump()), told(bump())), (vec![0, 7], vec![0, 8]));
+        assert_eq!(told(|reply| construct("counter", || Counter(6), reply)), [0, 0xc0]);
+        assert_eq!((told(bump), told(bump)), (vec![0, 7], vec![0, 8]));
     }
 
     #[test]
     fn a_constructor_that_fails_leaves_no_resident() {
-        let failed = || try_construct("counter", || Err::<Counter, _>("no"));
-        assert_eq!(told(failed()), b"\x01no");
+        assert_eq!(
+            told(|reply| try_construct("counter", || Err::<Counter, _>("no"), reply)),
+            b"\x01no"
+        );
         assert_eq!(refused(bump), "a method of `counter` was called before a constructor");
-        assert_eq!(told(try_construct("counter", || Ok::<_, &str>(Counter(1)))), [0, 0xc0]);
-        assert_eq!(told(bump()), [0, 2]);
+        let made = told(|reply| try_construct("counter", || Ok::<_, &str>(Counter(1)), reply));
+        assert_eq!(made, [0, 0xc0]);
+        assert_eq!(told(bump), [0, 2]);
     }
 
     #[test]
     fn calls_out_of_order_say_so() {
-        construct("counter", || Counter(0));
+        told(|reply| construct("counter", || Counter(0), reply));
         assert_eq!(
-            refused(|| construct("counter", || -> Counter { unreachable!() })),
+            refused(|reply| construct("counter", || -> Counter { unreachable!() }, reply)),
             "a constructor of `counter` was called, and the instance has a `counter` already"
         );
         assert_eq!(
-            refused(|| method("bank", |_: &mut String| infallible(()))),
+            refused(|_| method("bank", |_: &mut String| ())),
             "a method of `bank` was called, and the instance has a `counter`"
         );
-        let within = |_: &mut Counter| bump();
         assert_eq!(
-            refused(|| method("counter", within)),
+            refused(|reply| method("counter", |_: &mut Counter| bump(reply))),
             "`counter` was called while a call was in the instance's resident: it has failed there"
         );
     }

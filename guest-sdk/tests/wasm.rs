@@ -64,8 +64,14 @@ fn look(wasm: &[u8]) -> Seen {
     seen
 }
 
-const EXPORTS: [&str; 16] = [
+const EXPORTS: [&str; 23] = [
     "_initialize",
+    "dpfw-batch:add",
+    "dpfw-batch:any",
+    "dpfw-batch:bad",
+    "dpfw-batch:boom",
+    "dpfw-batch:echo",
+    "dpfw-batch:takes",
     "dpfw-resident:tally.add",
     "dpfw-resident:tally.all",
     "dpfw-resident:tally.load",
@@ -79,6 +85,7 @@ const EXPORTS: [&str; 16] = [
     "dpfw:echo",
     "dpfw:takes",
     "dpfw_alloc",
+    "dpfw_batch",
     "dpfw_warm",
     "memory",
 ];

@@ -51,6 +51,5 @@ impl<T> Gathering<T> {
 }
 
 fn push(batch: &mut Vec<u8>, args: &Payload) {
-    let pieces: Vec<&[u8]> = args.pieces().map(|piece| &piece[..]).collect();
-    batch::push_call(batch, &pieces);
+    batch::push_call(batch, args.pieces().map(|piece| &piece[..]));
 }

@@ -11,6 +11,7 @@ use crate::image::{Image, Plan};
 use crate::inbox::Room;
 use crate::kept::Keys;
 use crate::master::Master;
+use crate::receipt::{Receipt, Receipts};
 use crate::submit::Terms;
 use dpfw_dispatch::Placement;
 use dpfw_dispatch::chunk::{Chunker, MAX_BYTES};
@@ -65,6 +66,7 @@ pub struct Map<S, T> {
     chunker: Chunker,
     out: VecDeque<Chunk>,
     ready: VecDeque<Result<T, TaskError>>,
+    receipts: Receipts,
     order: Order,
     size: Option<u32>,
     isolated: bool,
@@ -113,6 +115,7 @@ impl<S: Stream<Item = Call<T>>, T: DeserializeOwned> Map<S, T> {
             chunker: Chunker::new(),
             out: VecDeque::new(),
             ready: VecDeque::new(),
+            receipts: Receipts::default(),
             order: Order::Inputs,
             size: None,
             isolated: false,
@@ -181,6 +184,12 @@ impl<S: Stream<Item = Call<T>>, T: DeserializeOwned> Map<S, T> {
         self
     }
 
+    /// What the chunk cost whose result was given last, and where: all its calls together. `None`
+    /// before the first result, and of calls that no slave has taken.
+    pub fn receipt(&self) -> Option<&Receipt> {
+        self.receipts.last()
+    }
+
     /// Waits for all results; the first failure ends it and cancels the rest.
     ///
     /// # Errors
@@ -203,6 +212,7 @@ impl<S: Stream<Item = Call<T>>, T: DeserializeOwned> Map<S, T> {
     fn poll_result(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, TaskError>>> {
         loop {
             if let Some(result) = self.ready.pop_front() {
+                self.receipts.given();
                 return Poll::Ready(Some(result));
             }
             let is_starved = self.send_chunks(cx);
@@ -364,25 +374,27 @@ impl<S: Stream<Item = Call<T>>, T: DeserializeOwned> Map<S, T> {
     }
 
     fn unpack(&mut self, chunk: &Chunk, outcome: crate::ticket::Outcome) {
-        let slave = chunk.handle.ticket.receipt().map(|receipt| receipt.slave);
+        let receipt = chunk.handle.ticket.receipt();
+        let slave = receipt.as_ref().map(|receipt| receipt.slave.clone());
+        self.receipts.push(receipt, chunk.items);
         let fail = |cause| TaskError::new(&chunk.task, slave.clone(), 1, cause);
-        let decode = |bytes: dpfw_protocol::Bytes| {
-            payload::decode(bytes).map_err(|e| fail(Cause::BadResult { message: e.to_string() }))
-        };
+        let bad = |e: rmp_serde::decode::Error| fail(Cause::BadResult { message: e.to_string() });
         let bytes = match outcome {
             Err(error) => {
                 let failed = std::iter::repeat_with(|| Err(error.clone()));
                 self.ready.extend(failed.take(chunk.items as usize));
                 return;
             }
-            Ok(bytes) if chunk.items == 1 => return self.ready.push_back(decode(bytes)),
+            Ok(bytes) if chunk.items == 1 => {
+                return self.ready.push_back(payload::decode(bytes).map_err(bad));
+            }
             Ok(bytes) => bytes,
         };
         let mut missing = chunk.items as usize;
         for outcome in batch::outcomes(&bytes).take(missing) {
             missing -= 1;
             self.ready.push_back(match outcome {
-                Ok(Ok(part)) => decode(bytes.slice_ref(part)),
+                Ok(Ok(part)) => payload::decode_part(&bytes, part).map_err(bad),
                 Ok(Err(cause)) => Err(fail(cause)),
                 Err(e) => Err(fail(Cause::BadResult { message: e.to_string() })),
             });

@@ -5,6 +5,7 @@ use crate::kept::KeptAt;
 use crate::slave::Slave;
 use dpfw_protocol::ids::PeerId;
 use dpfw_protocol::message::Timing;
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// Where and when a task ran, and what it cost. The parts of the time add up to
@@ -16,6 +17,9 @@ pub struct Receipt {
     pub slave: PeerId,
     /// How often the task was started.
     pub attempts: u32,
+    /// The calls that were made: one, or those of a [`map`](crate::Master::map)'s chunk, whose
+    /// number is chosen by what they were seen to cost unless it was told.
+    pub calls: u32,
     /// When it was dispatched.
     pub dispatched: Instant,
     /// From `dispatch` to the last sending: waiting in the master, and lost attempts.
@@ -51,6 +55,7 @@ impl Receipt {
         Self {
             slave,
             attempts,
+            calls: 1,
             dispatched,
             queued_here: sent.saturating_duration_since(dispatched),
             travelled: ended.saturating_duration_since(sent).saturating_sub(there),
@@ -81,4 +86,37 @@ pub struct Progress {
     pub done: u64,
     /// In all; 0 if the task did not say.
     pub total: u64,
+}
+
+/// The receipts of chunks whose results are given one by one.
+#[derive(Debug, Default)]
+pub(crate) struct Receipts {
+    /// Of each the results that are still to be given.
+    chunks: VecDeque<(Option<Box<Receipt>>, u32)>,
+}
+
+impl Receipts {
+    /// The results of another chunk are there.
+    pub(crate) fn push(&mut self, receipt: Option<Receipt>, calls: u32) {
+        let receipt = receipt.map(|receipt| Box::new(Receipt { calls, ..receipt }));
+        self.chunks.push_back((receipt, calls));
+    }
+
+    /// A result is given.
+    pub(crate) fn given(&mut self) {
+        // The one before stays until the first result of the next is given.
+        if self.chunks.front().is_some_and(|(_, left)| *left == 0) {
+            self.chunks.pop_front();
+        }
+        if let Some((_, left)) = self.chunks.front_mut() {
+            *left = left.saturating_sub(1);
+        }
+    }
+
+    /// Of the result that was given last.
+    pub(crate) fn last(&self) -> Option<&Receipt> {
+        let (receipt, left) = self.chunks.front()?;
+        let receipt = receipt.as_deref()?;
+        (*left < receipt.calls).then_some(receipt)
+    }
 }

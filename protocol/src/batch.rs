@@ -18,24 +18,48 @@ const RESULT: u8 = 0;
 const FAILURE: u8 = 1;
 
 /// Appends a call's arguments to a batch.
-pub fn push_call(batch: &mut Vec<u8>, pieces: &[&[u8]]) {
-    let len: usize = pieces.iter().map(|p| p.len()).sum();
-    batch.extend_from_slice(&(len as u32).to_le_bytes());
-    pieces.iter().for_each(|p| batch.extend_from_slice(p));
+pub fn push_call<'a>(batch: &mut Vec<u8>, pieces: impl IntoIterator<Item = &'a [u8]>) {
+    let start = batch.len();
+    batch.extend_from_slice(&[0; 4]);
+    pieces.into_iter().for_each(|piece| batch.extend_from_slice(piece));
+    let len = (batch.len() - start - 4) as u32;
+    batch[start..start + 4].copy_from_slice(&len.to_le_bytes());
+}
+
+/// A batch's first call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct First<'a> {
+    /// Its arguments.
+    pub args: &'a [u8],
+    /// What is behind it.
+    pub rest: &'a [u8],
+}
+
+/// The first call of a batch; `None` if there is none.
+///
+/// # Errors
+/// [`BadBatch`] if it is not whole.
+pub fn first(batch: &[u8]) -> Result<Option<First<'_>>, BadBatch> {
+    let mut rest = batch;
+    match batch.is_empty() {
+        true => Ok(None),
+        false => Ok(Some(First { args: take(&mut rest)?, rest })),
+    }
 }
 
 /// The calls of a batch.
 pub fn calls(batch: &[u8]) -> impl Iterator<Item = Result<&[u8], BadBatch>> {
     let mut rest = batch;
-    std::iter::from_fn(move || {
-        if rest.is_empty() {
-            return None;
+    std::iter::from_fn(move || match first(rest) {
+        Ok(next) => {
+            let next = next?;
+            rest = next.rest;
+            Some(Ok(next.args))
         }
-        let taken = take(&mut rest);
-        if taken.is_err() {
+        Err(error) => {
             rest = &[];
+            Some(Err(error))
         }
-        Some(taken)
     })
 }
 
@@ -109,8 +133,8 @@ mod tests {
     #[test]
     fn calls_and_outcomes_come_back_in_order() {
         let mut batch = Vec::new();
-        push_call(&mut batch, &[b"a", b"b"]);
-        push_call(&mut batch, &[]);
+        push_call(&mut batch, [&b"a"[..], b"b"]);
+        push_call(&mut batch, []);
         let back: Result<Vec<_>, _> = calls(&batch).collect();
         assert_eq!(back, Ok(vec![&b"ab"[..], b""]));
 

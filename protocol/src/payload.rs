@@ -117,11 +117,20 @@ pub fn share(piece: &Bytes) {
 /// What the value's `Serialize` returns.
 pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Payload, rmp_serde::encode::Error> {
     let _sharing = Sharing(SHARED.replace(Some(Vec::new())));
-    let mut rope = Rope { payload: Payload::default(), tail: Vec::with_capacity(64) };
+    let mut rope = Rope { payload: Payload::default(), tail: SCRATCH.take() };
     let mut serializer = rmp_serde::Serializer::new(&mut rope).with_struct_map();
     value.serialize(&mut serializer)?;
     Ok(rope.finish())
 }
+
+thread_local! {
+    /// What small values are encoded into, before they are copied to where they stay: so that each
+    /// costs one allocation, of its size.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What is no longer than this is encoded in [`SCRATCH`], and copied.
+const SMALL: usize = 4096;
 
 /// Puts back what was announced to the [`encode`] around this one, even if a value panics.
 struct Sharing(Option<Vec<Bytes>>);
@@ -145,7 +154,15 @@ impl Rope {
     }
 
     fn finish(mut self) -> Payload {
-        self.cut();
+        if self.tail.len() > SMALL {
+            self.cut();
+            return self.payload;
+        }
+        self.payload.push(Bytes::copy_from_slice(&self.tail));
+        self.tail.clear();
+        if self.tail.capacity() <= 2 * SMALL {
+            SCRATCH.set(self.tail);
+        }
         self.payload
     }
 }
@@ -199,6 +216,20 @@ pub fn decode<T: serde::de::DeserializeOwned>(
     let outcome = whole(&payload, MAX_VALUE_DEPTH);
     SOURCE.set(outer);
     outcome
+}
+
+/// The same of a part of a payload.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_part<T: serde::de::DeserializeOwned>(
+    payload: &Bytes,
+    part: &[u8],
+) -> Result<T, rmp_serde::decode::Error> {
+    match part.len() < BORROW {
+        true => whole(part, MAX_VALUE_DEPTH),
+        false => decode(payload.slice_ref(part)),
+    }
 }
 
 /// Values of users nest no deeper than this; the stack has room for more.

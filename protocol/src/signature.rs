@@ -18,6 +18,9 @@ pub const SECTION: &str = "dpfw.tasks";
 /// The prefix of the exports that are tasks.
 pub const EXPORT_PREFIX: &str = "dpfw:";
 
+/// The prefix of the exports that make many calls of a task at one go.
+pub const BATCH_PREFIX: &str = "dpfw-batch:";
+
 /// A name and a type, as written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Field {

@@ -6,6 +6,7 @@
 //! of the speed.
 
 use crate::limits::Limits;
+use crate::raw::pages::Pages;
 use crate::scarce;
 use dpfw_protocol::error::Cause;
 use wasmtime::{
@@ -17,22 +18,13 @@ use wasmtime::{
 /// up, those whose results are being sent, and room for those that will wait.
 pub(crate) const POOLED: u32 = 16;
 
-/// Bytes of a memory that stay resident from task to task and are reset page by page.
-/// Above it the kernel drops the pages, which costs a fault for each when next touched.
-const RESIDENT_SCANNED: usize = 8 << 20;
-
-/// The same where pages cannot be scanned: these bytes are written over after each task,
-/// touched or not, so it has to be little.
-const RESIDENT_BLIND: usize = 64 << 10;
-
-/// Whether `PAGEMAP_SCAN` finds the pages that a task has written to: those that the kernel has
-/// moved or swapped out included, which wasmtime sees from 50 on.
+/// Whether sandboxes are put back by what `PAGEMAP_SCAN` says of their pages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Scan {
     /// Where the kernel has it.
     #[default]
     WherePossible,
-    /// What is not known to be untouched is written over or dropped.
+    /// Each is made for its task, and thrown away.
     Never,
 }
 
@@ -44,25 +36,21 @@ pub(crate) struct Engines {
 }
 
 impl Engines {
-    /// Finds out what this machine can do, and says once what it cannot. Where there is no
-    /// engine at all, whoever makes the first one is told why.
+    /// Finds out what this machine can do, and says once what it cannot.
     pub(crate) fn new(limits: Limits, scan: Scan) -> Self {
-        let mut engines = Self { limits, scan: scan == Scan::WherePossible };
-        if !engines.scan {
-            return engines;
-        }
-        let Err(error) = Engine::new(&engines.config(Allocation::Pooled(POOLED))) else {
-            return engines;
-        };
-        engines.scan = false;
-        if Engine::new(&engines.config(Allocation::Pooled(POOLED))).is_ok() {
+        let scan = scan == Scan::WherePossible;
+        if scan && Pages::of_process().is_none() {
             tracing::warn!(
-                %error,
-                "sandboxes are reset more slowly: this kernel has no PAGEMAP_SCAN \
-                 (Linux 6.7 has it)"
+                "sandboxes are made anew for each task, which is slower: this kernel has no \
+                 PAGEMAP_SCAN (Linux 6.7 has it), or does not let this process read its pagemap"
             );
         }
-        engines
+        Self { limits, scan }
+    }
+
+    /// What is known of pages, if sandboxes are put back.
+    pub(crate) fn pages(&self) -> Option<&'static Pages> {
+        Pages::of_process().filter(|_| self.scan)
     }
 
     /// Names the configuration, the compiler and what modules are held against when they are
@@ -157,7 +145,6 @@ impl Engines {
                 pool.total_stacks(waiting);
                 // Whoever ends leaves nothing behind that stays resident: its place may be
                 // needed by nobody for long.
-                pool.linear_memory_keep_resident(0);
                 pool.table_keep_resident(0);
                 config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
             }
@@ -239,10 +226,11 @@ impl Engines {
         pool.max_memory_size(4 << 30);
         // The slot's one running sandbox and its successor stay warm.
         pool.max_unused_warm_slots(2);
-        pool.pagemap_scan(if self.scan { Enabled::Yes } else { Enabled::No });
-        let resident = if self.scan { RESIDENT_SCANNED } else { RESIDENT_BLIND };
-        pool.linear_memory_keep_resident(resident);
-        pool.table_keep_resident(if self.scan { 1 << 20 } else { 4096 });
+        // What an instance has written is dropped by the kernel, all of it, whatever it was. Only
+        // a table that is no longer than a page is written over.
+        pool.pagemap_scan(Enabled::No);
+        pool.linear_memory_keep_resident(0);
+        pool.table_keep_resident(4096);
         pool
     }
 }

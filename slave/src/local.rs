@@ -123,7 +123,16 @@ impl Local {
             Ended::Refused(cause) => Err(cause),
         };
         watch.leave();
+        if result.is_ok() {
+            self.engines.keep(sandbox, self.alone.host());
+        }
         result
+    }
+
+    /// How many sandboxes wait to be used again.
+    #[cfg(test)]
+    pub(crate) fn spares(&self) -> usize {
+        self.engines.spares().len()
     }
 
     /// The module in this thread's engine.
@@ -138,7 +147,7 @@ impl Local {
 
     /// A fresh sandbox.
     pub(crate) fn sandbox(&self, prepared: &Arc<Prepared>) -> Result<Sandbox, Cause> {
-        Sandbox::new(prepared, self.alone.host(), || None)
+        self.engines.sandbox(prepared, self.alone.host(), || None)
     }
 }
 

@@ -8,6 +8,7 @@ pub(crate) mod code;
 mod compile;
 pub(crate) mod confine;
 pub(crate) mod facts;
+pub(crate) mod globals;
 pub(crate) mod image;
 pub(crate) mod load;
 pub(crate) mod loader;

@@ -3,6 +3,8 @@
 
 #![expect(unsafe_code, reason = "what cannot be said otherwise is said only here")]
 
+pub(crate) mod pages;
+
 use crate::module::cache::Artifact;
 use rustix::mm::Advice;
 use std::ffi::c_void;
@@ -25,18 +27,19 @@ pub(crate) fn map(engine: &Engine, artifact: &Artifact) -> wasmtime::Result<Modu
 }
 
 /// Gives the pages of a guest's memory back to the kernel. It then is what it was when it was
-/// mapped: the image, or zeros. Nothing is done to what does not begin with a page and consist of
-/// them, or if the kernel refuses.
-pub(crate) fn give_back(memory: &mut [u8]) {
+/// mapped: the image, or zeros. Whether that was done: nothing is to what does not begin with a page
+/// and consist of them, or if the kernel refuses.
+pub(crate) fn give_back(memory: &mut [u8]) -> bool {
     let page = rustix::param::page_size();
     if !memory.as_ptr().addr().is_multiple_of(page) || !memory.len().is_multiple_of(page) {
-        return;
+        return false;
     }
     // SAFETY: the range is this slice, to the byte, which nobody else sees while it is borrowed;
     // its pages stay mapped, and whatever is in them afterwards are bytes.
-    let _ = unsafe {
+    let given = unsafe {
         rustix::mm::madvise(memory.as_mut_ptr().cast(), memory.len(), Advice::LinuxDontNeed)
     };
+    given.is_ok()
 }
 
 /// Pages that a guest's memory gets at once.

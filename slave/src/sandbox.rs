@@ -12,6 +12,7 @@ pub(crate) mod limiter;
 pub(crate) mod outside;
 pub(crate) mod plain;
 pub(crate) mod prepared;
+mod reset;
 pub(crate) mod run;
 pub(crate) mod trap;
 mod wasi;

@@ -19,7 +19,9 @@ use crate::sandbox::prepared::{Prepared, SlotEngines};
 use crate::sandbox::run::{Ended, Returned, Sandbox};
 use crate::session::{Session, tell_of};
 use crate::watch::Watch;
+use dpfw_link::{Outbox, identity};
 use dpfw_protocol::error::{Cause, Limit};
+use dpfw_protocol::ids::AttemptId;
 use dpfw_protocol::limits::INLINE;
 use dpfw_protocol::message::{Done, Failed, Loading, MessageError, TaskFlags, Timing};
 use dpfw_protocol::payload::Payload;
@@ -66,6 +68,8 @@ pub(crate) struct Slot {
     turned: Instant,
     /// Shared with the sandboxes whose memory holds a result that is being sent.
     kept: Arc<()>,
+    /// Whose sandboxes are that wait to be used again.
+    nobody: Arc<Session>,
 }
 
 impl Slot {
@@ -86,6 +90,7 @@ impl Slot {
             answers: Answers::new(now),
             turned: now,
             kept: Arc::default(),
+            nobody: Arc::new(Session::detached(identity("nobody").peer, Outbox::nowhere())),
         })
     }
 
@@ -111,9 +116,9 @@ impl Slot {
                     self.before(&job);
                     let spent = self.run(&job, started);
                     self.after(job.session);
-                    // Nobody waits for it to be cleared up.
+                    // Nobody waits for it to be put back.
                     if let Some(sandbox) = spent {
-                        sandbox.clear();
+                        self.keep(sandbox);
                     }
                 }
                 Next::Resume(Woken::Resident(resident, session)) => {
@@ -279,7 +284,7 @@ impl Slot {
             self.watch.move_to(&prepared.engine);
         }
         match job.flags.has(TaskFlags::BATCH) {
-            true => self.batch(job, &target, &prepared, started, timing).map(|()| None),
+            true => self.batch(job, &target, &prepared, started, timing),
             false => self.single(job, &target, &prepared, started, timing),
         }
     }
@@ -294,7 +299,19 @@ impl Slot {
     ) -> Result<Sandbox, Cause> {
         let host = Host::new(&self.lent, &job.session, job.attempt, left);
         let host = host.granted(target.grant.as_ref(), &prepared.engine);
-        Sandbox::new(prepared, host, || self.watch.stop_of())
+        self.engines.sandbox(prepared, host, || self.watch.stop_of())
+    }
+
+    /// A sandbox has run, and may be used again.
+    fn keep(&self, sandbox: Sandbox) {
+        let left = Allowance::of(&self.core.limits.granted(None));
+        let nobody = Host::new(&self.lent, &self.nobody, AttemptId(0), left);
+        // It is gone if that fails; the slot is not.
+        let kept = AssertUnwindSafe(|| self.engines.keep(sandbox, nobody));
+        if let Err(panic) = catch_unwind(kept) {
+            let cause = internal(&*panic);
+            tracing::error!(%cause, "a sandbox cannot be put back");
+        }
     }
 
     fn granted(&self, job: &Job) -> Granted {

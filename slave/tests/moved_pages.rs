@@ -9,16 +9,18 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Adds up what is in a word of each of 1,000 pages, and writes there.
+/// Adds up what is in a word of each of 1,000 pages, and writes there; gives the sum's last byte.
 const TASK: &str = r#"(module
     (memory (export "memory") 64)
-    (func (export "run") (result i32) (local $at i32) (local $sum i32)
+    (func (export "dpfw_alloc") (param i32) (result i32) (i32.const 4100096))
+    (func (export "dpfw:run") (param i32 i32) (result i64) (local $at i32) (local $sum i32)
       (loop $next
         (local.set $sum (i32.add (local.get $sum) (i32.load (local.get $at))))
         (i32.store (local.get $at) (i32.const 1))
         (local.set $at (i32.add (local.get $at) (i32.const 4096)))
         (br_if $next (i32.lt_u (local.get $at) (i32.const 4096000))))
-      (local.get $sum)))"#;
+      (i32.store16 (i32.const 4100000) (i32.shl (local.get $sum) (i32.const 8)))
+      (i64.const 0x3e8fa000000002)))"#;
 
 /// One in some thousands found something where pages that are not present were left as they are.
 const TASKS: usize = 20_000;

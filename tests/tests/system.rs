@@ -16,6 +16,7 @@ mod system {
     mod bad_memory;
     mod bad_modules;
     mod bad_network;
+    mod batches;
     mod cache;
     mod confined;
     mod corpora;

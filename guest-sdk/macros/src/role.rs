@@ -19,6 +19,12 @@ impl Role {
         }
     }
 
+    /// The prefix of the export that makes many calls, if it has one;
+    /// `dpfw_protocol::signature::BATCH_PREFIX`.
+    pub(crate) fn batch_prefix(self) -> Option<&'static str> {
+        (self == Self::Task).then_some("dpfw-batch:")
+    }
+
     /// What its records say that it is.
     pub(crate) fn record(self) -> &'static str {
         match self {

@@ -4,7 +4,7 @@
 //! is wrong names the argument.
 
 use super::Fallible;
-use crate::wire::guest::{self, Decoder};
+use crate::wire::guest::{self, Decoder, Rope};
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -108,18 +108,31 @@ fn array(bytes: &[u8]) -> Option<(usize, &[u8])> {
     }
 }
 
-/// A tag and what it announces, in pieces; the first piece begins with the tag.
+/// Where a reply is written: a tag and what it announces. What was there before is gone.
 #[derive(Debug)]
-pub struct Reply(Vec<Bytes>);
+pub struct Reply(Rope);
 
 impl Reply {
-    /// The reply to these arguments: `decode` takes them apart, `run` is the task. The
+    /// One whose large parts stay where they are: in pieces, the first of which begins with the
+    /// tag.
+    pub(crate) fn in_pieces() -> Self {
+        Self(Rope::new(true))
+    }
+
+    /// One of a single piece, to be used again and again.
+    #[cfg(any(target_family = "wasm", test))]
+    pub(crate) fn whole() -> Self {
+        Self(Rope::new(false))
+    }
+
+    /// Writes the reply to these arguments: `decode` takes them apart, `run` is the task. The
     /// arguments' bytes are let go in between, unless an argument borrows from them.
     pub(crate) fn to<A>(
+        &mut self,
         arguments: Bytes,
         decode: impl FnOnce(&mut Arguments<'_>) -> Result<A, BadArguments>,
-        run: impl FnOnce(A) -> Self,
-    ) -> Self {
+        run: impl FnOnce(A, &mut Self),
+    ) {
         let decoded = guest::borrowing(&arguments, || {
             let mut open = Arguments::read(&arguments)?;
             let values = decode(&mut open)?;
@@ -130,45 +143,55 @@ impl Reply {
         });
         drop(arguments);
         match decoded {
-            Ok(values) => run(values),
-            Err(BadArguments(why)) => Self::text(tag::BAD_ARGUMENTS, why),
+            Ok(values) => run(values, self),
+            Err(BadArguments(why)) => self.text(tag::BAD_ARGUMENTS, &why),
         }
     }
 
-    fn result<T: Serialize>(value: &T) -> Self {
-        match guest::encode_pieces(tag::RESULT, value) {
-            Ok(pieces) => Self(pieces),
-            Err(error) => Self::text(tag::BAD_RESULT, error),
+    fn result<T: Serialize>(&mut self, value: &T) {
+        self.0.begin(tag::RESULT);
+        if let Err(error) = self.0.encode(value) {
+            self.text(tag::BAD_RESULT, &error.to_string());
         }
     }
 
-    fn text(tag: u8, text: impl Display) -> Self {
-        let mut bytes = vec![tag];
-        bytes.extend_from_slice(text.to_string().as_bytes());
-        Self(vec![bytes.into()])
+    fn text(&mut self, tag: u8, text: &str) {
+        self.0.begin(tag);
+        self.0.text(text);
     }
 
-    /// The reply of a task, or a constructor, that has failed.
-    pub(crate) fn failed(error: impl Display) -> Self {
-        Self::text(tag::FAILED, error)
+    /// A task, or a constructor, has failed.
+    pub(crate) fn failed(&mut self, error: impl Display) {
+        self.text(tag::FAILED, &error.to_string());
     }
 
     /// The pieces; there is at least one.
     pub(crate) fn into_pieces(self) -> Vec<Bytes> {
-        self.0
+        self.0.finish()
+    }
+
+    /// The tag and the rest of one in a single piece, as a record of a batch's replies.
+    #[cfg(any(target_family = "wasm", test))]
+    pub(crate) fn append_to(&self, replies: &mut Vec<u8>) {
+        let Some((tag, rest)) = self.0.tail().split_first() else { return };
+        replies.reserve(rest.len() + 5);
+        replies.push(*tag);
+        // Linear memory has no more.
+        replies.extend_from_slice(&(rest.len() as u32).to_le_bytes());
+        replies.extend_from_slice(rest);
     }
 }
 
-/// The reply of a task that cannot fail.
-pub fn infallible<T: Serialize>(value: T) -> Reply {
-    Reply::result(&value)
+/// Replies as a task that cannot fail.
+pub fn infallible<T: Serialize>(value: T, reply: &mut Reply) {
+    reply.result(&value);
 }
 
-/// The reply of a task that returns a `Result`.
-pub fn fallible<R: Fallible<Value: Serialize>>(outcome: R) -> Reply {
+/// Replies as a task that returns a `Result`.
+pub fn fallible<R: Fallible<Value: Serialize>>(outcome: R, reply: &mut Reply) {
     match outcome.into_result() {
-        Ok(value) => Reply::result(&value),
-        Err(error) => Reply::failed(error),
+        Ok(value) => reply.result(&value),
+        Err(error) => reply.failed(error),
     }
 }
 
@@ -178,13 +201,14 @@ mod tests {
     use std::collections::BTreeMap;
 
     fn divide(arguments: &[u8]) -> Vec<u8> {
-        let reply = Reply::to(
+        let mut reply = Reply::in_pieces();
+        reply.to(
             Bytes::copy_from_slice(arguments),
             |open| {
                 open.expect(2)?;
                 Ok((open.take::<i64>("a: i64")?, open.take::<i64>("b: i64")?))
             },
-            |(a, b)| fallible(a.checked_div(b).ok_or("division by zero")),
+            |(a, b), reply| fallible(a.checked_div(b).ok_or("division by zero"), reply),
         );
         reply.into_pieces().concat()
     }
@@ -230,8 +254,14 @@ mod tests {
                 Err(serde::ser::Error::custom("not today"))
             }
         }
-        assert_eq!(infallible(Never).into_pieces().concat(), told(tag::BAD_RESULT, "not today"));
-        let named = infallible(BTreeMap::from([("a", 1)])).into_pieces().concat();
-        assert_eq!(named, [tag::RESULT, 0x81, 0xa1, b'a', 1]);
+        let mut reply = Reply::whole();
+        infallible((1, Never), &mut reply);
+        assert_eq!(reply.0.tail(), told(tag::BAD_RESULT, "not today"));
+        let mut replies = Vec::new();
+        reply.append_to(&mut replies);
+        infallible(BTreeMap::from([("a", 1)]), &mut reply);
+        reply.append_to(&mut replies);
+        let first = [&[tag::BAD_RESULT, 9, 0, 0, 0], &b"not today"[..]].concat();
+        assert_eq!(replies, [&first[..], &[tag::RESULT, 4, 0, 0, 0, 0x81, 0xa1, b'a', 1]].concat());
     }
 }

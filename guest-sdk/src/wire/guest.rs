@@ -74,36 +74,58 @@ pub(crate) fn share(piece: &Bytes) {
     }
 }
 
-/// Encodes a value behind `head`, in pieces; the first begins with `head`.
-pub(crate) fn encode_pieces<T: Serialize + ?Sized>(
-    head: u8,
-    value: &T,
-) -> Result<Vec<Bytes>, rmp_serde::encode::Error> {
-    let outer = SHARED.replace(Some(Vec::new()));
-    let mut tail = Vec::with_capacity(FIRST);
-    tail.push(head);
-    let mut rope = Rope { pieces: Vec::new(), tail };
-    let outcome = value.serialize(&mut rmp_serde::Serializer::new(&mut rope).with_struct_map());
-    SHARED.set(outer);
-    outcome.map(|()| rope.finish())
-}
-
 /// Room for a small result, so that it is allocated once.
 const FIRST: usize = 64;
 
-struct Rope {
+/// What a value is encoded into: pieces, of which the large ones are shared, or one piece.
+#[derive(Debug)]
+pub(crate) struct Rope {
     pieces: Vec<Bytes>,
     tail: Vec<u8>,
+    shares: bool,
 }
 
 impl Rope {
+    pub(crate) fn new(shares: bool) -> Self {
+        Self { pieces: Vec::new(), tail: Vec::with_capacity(FIRST), shares }
+    }
+
+    /// Begins anew, with one byte.
+    pub(crate) fn begin(&mut self, head: u8) {
+        self.pieces.clear();
+        self.tail.clear();
+        self.tail.push(head);
+    }
+
+    /// Encodes a value behind what is there; a part of it, if that fails.
+    pub(crate) fn encode<T: Serialize + ?Sized>(
+        &mut self,
+        value: &T,
+    ) -> Result<(), rmp_serde::encode::Error> {
+        let outer = SHARED.replace(self.shares.then(Vec::new));
+        let outcome =
+            value.serialize(&mut rmp_serde::Serializer::new(&mut *self).with_struct_map());
+        SHARED.set(outer);
+        outcome
+    }
+
+    pub(crate) fn text(&mut self, text: &str) {
+        self.tail.extend_from_slice(text.as_bytes());
+    }
+
+    /// All of it, if nothing was shared.
+    pub(crate) fn tail(&self) -> &[u8] {
+        &self.tail
+    }
+
     fn cut(&mut self) {
         if !self.tail.is_empty() {
             self.pieces.push(std::mem::take(&mut self.tail).into());
         }
     }
 
-    fn finish(mut self) -> Vec<Bytes> {
+    /// The pieces; there is at least one.
+    pub(crate) fn finish(mut self) -> Vec<Bytes> {
         self.cut();
         self.pieces
     }
@@ -164,12 +186,19 @@ mod tests {
     fn pieces_are_the_bytes_that_the_host_writes() {
         let big = Bytes::from(vec![7u8; 3 * SHARE]);
         let value = (1u8, Plain(big.clone()), "x", Plain(Bytes::from_static(b"small")));
-        let pieces = encode_pieces(9, &value).expect("encodes");
+        let encode = |shares| {
+            let mut rope = Rope::new(shares);
+            rope.begin(9);
+            rope.encode(&value).expect("encodes");
+            rope.finish()
+        };
+        let pieces = encode(true);
         assert_eq!(pieces.len(), 3);
         assert_eq!(pieces[1].as_ptr(), big.as_ptr(), "shared");
         let theirs = (1u8, Blob::from(big), "x", Blob::from(b"small"));
         let host = dpfw_protocol::payload::encode(&theirs).expect("encodes").into_bytes();
         assert_eq!(pieces.concat(), [&[9], &host[..]].concat());
+        assert_eq!(encode(false), [pieces.concat()], "in one piece if it is to be");
     }
 
     #[test]

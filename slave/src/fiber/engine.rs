@@ -83,7 +83,7 @@ impl Home {
     fn prepare(&self, target: &Target) -> Result<Ready, Cause> {
         let module = &target.module;
         if module.facts().kind == Kind::Task {
-            let task = Task::new(&self.engine, self.tasks(target)?, module)?;
+            let task = Task::new(&self.engine, self.tasks(target)?, module, None)?;
             return Ok(Ready::Task(Arc::new(task)));
         }
         let code = raw::map(&self.engine, &module.artifact).map_err(internal)?;

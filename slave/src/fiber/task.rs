@@ -17,11 +17,11 @@ use crate::sandbox::prepared::Prepared;
 use crate::sandbox::run::{Ended as Returns, Sandbox};
 use crate::session::Session;
 use crate::slot::{micros, within};
+use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::AttemptId;
 use dpfw_protocol::message::{TaskFlags, Timing};
 use dpfw_protocol::payload::Payload;
-use dpfw_protocol::{Bytes, batch};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -131,18 +131,24 @@ impl Attempt {
     }
 
     async fn batch(&self, timing: &mut Timing, calls: &mut u32) -> Result<Payload, Cause> {
-        let mut all = Batch::new(self.flags, &self.granted, self.most());
-        for args in batch::calls(&self.args) {
-            let (args, sandbox, left) = all.begin(args)?;
-            let mut sandbox = match sandbox {
+        let mut all = Batch::new(&self.args, self.flags, &self.granted, self.most());
+        // Why is known to whoever stopped it.
+        let stop = || self.control.must_stop().then_some(Cause::Cancelled);
+        while let Some(next) = all.next()? {
+            let mut sandbox = match next.sandbox {
                 Some(sandbox) => sandbox,
-                None => self.sandbox(left).await?,
+                None => self.sandbox(next.left).await?,
             };
-            let ended = sandbox.call_waiting(self.function, args).await;
-            // Why is known to whoever stopped it.
-            all.end(sandbox, ended, || self.control.must_stop().then_some(Cause::Cancelled))?;
+            if all.is_together() && sandbox.takes_batches(self.function) {
+                let many = sandbox.call_batch_waiting(self.function, next.all).await;
+                all.end_all(sandbox, many, stop)?;
+            } else {
+                let ended = sandbox.call_waiting(self.function, next.args).await;
+                // It has one place, and so is gone before the next is made.
+                drop(all.end(sandbox, ended, stop)?);
+            }
         }
-        let done = all.finish()?;
+        let (done, _) = all.finish()?;
         (*calls, timing.memory) = (done.calls, done.memory);
         Ok(done.outcomes.into())
     }

@@ -8,12 +8,14 @@ use crate::sandbox::imports::ABI;
 use dpfw_protocol::image::INIT_PREFIX;
 use dpfw_protocol::limits::MAX_NAME;
 use dpfw_protocol::resident::RESIDENT_PREFIX;
-use dpfw_protocol::signature::EXPORT_PREFIX;
+use dpfw_protocol::signature::{BATCH_PREFIX, EXPORT_PREFIX};
 
 /// The types of the ABI's exports.
 const ALLOC: &str = "(i32) -> i32";
 const TASK: &str = "(i32, i32) -> i64";
 const NOTHING: &str = "()";
+const BATCH: &str = "(i32, i32)";
+const REPLIES: &str = "() -> i32";
 
 /// What is exported to be called as tasks are: its prefix, what it is, the form of its name.
 pub(super) const CALLED: [(&str, &str, &str); 3] = [
@@ -30,6 +32,7 @@ pub(super) fn problems(kind: Kind, scan: &Scan) -> Vec<Problem> {
             found.extend(memory(scan));
             found.extend(alloc(scan));
             found.extend(tasks(scan));
+            found.extend(batches(scan));
             found.extend(start(scan));
         }
         Kind::Program => found.extend(memory(scan)),
@@ -118,6 +121,35 @@ fn tasks(scan: &Scan) -> Vec<Problem> {
             "it exports `dpfw_alloc` and no task",
             format!("export each task as `{EXPORT_PREFIX}NAME`, a function {TASK}"),
         ));
+    }
+    found
+}
+
+/// What makes many calls at one go.
+fn batches(scan: &Scan) -> Vec<Problem> {
+    let mut found = Vec::new();
+    let has = |name: &str| scan.export(name).is_some();
+    for (export, item) in &scan.exports {
+        let (ty, remedy) = match export.strip_prefix(BATCH_PREFIX) {
+            Some(_) => (BATCH, "it takes address and length of a batch, and gives nothing"),
+            None if export == "dpfw_batch" => {
+                (REPLIES, "it gives the address of two words, which say where the replies are")
+            }
+            None => continue,
+        };
+        if !matches!(item, Item::Function(is) if is == ty) {
+            let what = format!("its export `{export}` is {item}, not a function {ty}");
+            found.push(Problem::new(what, remedy));
+        }
+        let Some(name) = export.strip_prefix(BATCH_PREFIX) else { continue };
+        for needed in [format!("{EXPORT_PREFIX}{name}"), "dpfw_batch".to_owned()] {
+            if !has(&needed) {
+                found.push(Problem::new(
+                    format!("it exports `{export}` and no `{needed}`"),
+                    "export both, or neither: calls are made one by one then",
+                ));
+            }
+        }
     }
     found
 }

@@ -33,6 +33,22 @@ fn nothing_is_wrong_with_what_is_right() {
 }
 
 #[test]
+fn what_makes_many_calls_has_its_task_and_says_where_the_replies_are() {
+    let replies = r#"(func (export "dpfw_batch") (result i32) (i32.const 16))"#;
+    let batch = r#"(func (export "dpfw-batch:task") (param i32 i32))"#;
+    assert!(wrong(&with(&format!("{replies} {batch}"))).is_empty());
+    assert_eq!(wrong(&with(batch)), ["it exports `dpfw-batch:task` and no `dpfw_batch`"]);
+    let other = r#"(func (export "dpfw-batch:other") (param i32) (result i32) (local.get 0))"#;
+    assert_eq!(
+        wrong(&with(&format!("{replies} {other}"))),
+        [
+            "its export `dpfw-batch:other` is a function (i32) -> i32, not a function (i32, i32)",
+            "it exports `dpfw-batch:other` and no `dpfw:other`",
+        ]
+    );
+}
+
+#[test]
 fn what_is_no_module_is_told_what_it_is() {
     let look = |bytes: &[u8]| {
         let report = inspect(bytes, &Limits::default(), Depth::Check);

@@ -2,6 +2,7 @@
 
 use crate::engine::fits_pool;
 use crate::limits::Limits;
+use crate::module::globals::Globals;
 use crate::module::warm::First;
 use crate::sandbox::imports::{ABI, WAITING_NAMES};
 use dpfw_protocol::error::{Cause, Limit};
@@ -10,7 +11,7 @@ use dpfw_protocol::program::START;
 use dpfw_protocol::resident::RESIDENT_PREFIX;
 use dpfw_protocol::signature::{EXPORT_PREFIX, TaskTable};
 use serde::{Deserialize, Serialize};
-use wasmparser::{ExternalKind, Parser, Payload, TypeRef};
+use wasmparser::{ExternalKind, Operator, Parser, Payload, TypeRef};
 
 /// How a module's functions are called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,6 +66,10 @@ pub struct Facts {
     pub initialize: bool,
     /// Whether it has a warm-up of its own.
     pub warm: bool,
+    /// How many globals are to be put back for a sandbox to begin anew; `None` if a guest can
+    /// change more than those and its memory.
+    #[serde(default)]
+    pub resets: Option<u32>,
     /// The section that describes its tasks, as it stands there.
     pub section: String,
     /// The tasks that run on images, each with the init of its image.
@@ -140,6 +145,9 @@ struct Seen {
     table_elements: u64,
     data: u64,
     start: bool,
+    globals: Globals,
+    /// Whether it can change a table, or drop a segment.
+    shifts: bool,
 }
 
 enum Found {
@@ -156,6 +164,7 @@ impl From<wasmparser::BinaryReaderError> for Found {
 impl Seen {
     fn look(&mut self, payload: &Payload<'_>, limits: &Limits) -> Result<(), Found> {
         let over = |limit, allowed| Err(Found::Limit(Cause::Limit { limit, allowed }));
+        self.globals.look(payload)?;
         match payload {
             Payload::ImportSection(imports) => {
                 for import in imports.clone().into_imports() {
@@ -212,6 +221,7 @@ impl Seen {
                 if locals > u64::from(limits.locals) {
                     return over(Limit::Locals, u64::from(limits.locals));
                 }
+                self.shifts = self.shifts || shifts(body)?;
             }
             Payload::StartSection { .. } => self.start = true,
             _ => {}
@@ -272,6 +282,11 @@ impl Seen {
             // Programs never run ahead of their attempts.
             initialize: kind != Kind::Program && (function("_initialize") || self.start),
             warm: kind != Kind::Program && function("dpfw_warm"),
+            // What runs at a start is done once in a sandbox.
+            resets: self
+                .globals
+                .count()
+                .filter(|_| !self.shifts && !self.start && self.memories <= 1),
             imports: self.imports,
             inits,
             residents,
@@ -279,6 +294,25 @@ impl Seen {
             needs,
         })
     }
+}
+
+/// Whether a function changes a table, or drops a segment.
+fn shifts(body: &wasmparser::FunctionBody<'_>) -> wasmparser::Result<bool> {
+    for operator in body.get_operators_reader()? {
+        if matches!(
+            operator?,
+            Operator::TableSet { .. }
+                | Operator::TableGrow { .. }
+                | Operator::TableFill { .. }
+                | Operator::TableCopy { .. }
+                | Operator::TableInit { .. }
+                | Operator::ElemDrop { .. }
+                | Operator::DataDrop { .. }
+        ) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Bytes of a page of memory.

@@ -11,6 +11,7 @@ use super::compile::{self, Clock};
 use super::confine::make::Make;
 use super::confine::{Confinement, Place};
 use super::facts::Facts;
+use super::globals;
 use super::image::Source;
 use super::image::build::Builder;
 use super::image::turn::Turns;
@@ -298,7 +299,9 @@ pub(crate) fn build(
     let started = Instant::now();
     let facts = Facts::of(wasm, limits)?;
     sandbox::imports::check(&facts)?;
-    let compiled = place.make(Make::Module(facts.first()), engines, limits, wasm)?;
+    let exported = globals::exported(wasm);
+    let made_of = exported.as_deref().unwrap_or(wasm);
+    let compiled = place.make(Make::Module(facts.first()), engines, limits, made_of)?;
     if let Some(why) = &compiled.cold {
         tracing::warn!(%code, why, "a module is not warmed: its tasks start slower");
     }

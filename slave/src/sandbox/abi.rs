@@ -62,6 +62,32 @@ pub(crate) fn read(data: &[u8], packed: i64) -> Result<Given<'_>, Cause> {
     let Some((&tag, body)) = region.split_first() else {
         return Err(Cause::GuestAbi { message: "it returned nothing, not even a tag".into() });
     };
+    tagged(data, tag, body)
+}
+
+/// The replies to the calls of a batch: records of a tag, a length and so many bytes. What is no
+/// record is the last.
+pub(crate) fn replies<'a>(
+    data: &'a [u8],
+    mut region: &'a [u8],
+) -> impl Iterator<Item = Result<Given<'a>, Cause>> {
+    std::iter::from_fn(move || {
+        let (&tag, rest) = region.split_first()?;
+        let body = rest
+            .split_first_chunk::<4>()
+            .and_then(|(len, rest)| rest.split_at_checked(u32::from_le_bytes(*len) as usize));
+        let Some((body, rest)) = body else {
+            region = &[];
+            let message = "its replies to a batch are cut short".into();
+            return Some(Err(Cause::GuestAbi { message }));
+        };
+        region = rest;
+        Some(tagged(data, tag, body))
+    })
+}
+
+/// What a tag says of the bytes behind it.
+fn tagged<'a>(data: &'a [u8], tag: u8, body: &'a [u8]) -> Result<Given<'a>, Cause> {
     let text = || {
         let body = &body[..body.len().min(dpfw_protocol::limits::MAX_TEXT)];
         String::from_utf8_lossy(body).into_owned()
@@ -94,7 +120,7 @@ fn pieces<'a>(data: &'a [u8], list: &[u8]) -> Result<Vec<&'a [u8]>, Cause> {
         .collect()
 }
 
-fn broken(error: wasmtime::Error) -> Cause {
+pub(super) fn broken(error: wasmtime::Error) -> Cause {
     let message = match error.downcast_ref::<Abi>() {
         Some(Abi(message)) => message.clone(),
         None => error.to_string(),
@@ -127,6 +153,19 @@ mod tests {
         data[0] = 3;
         let given = read(&data, packed(0, 17)).expect("in order");
         assert_eq!((given.ranges(&data), given.len()), (vec![32..36, 8..10], 6));
+    }
+
+    #[test]
+    fn replies_to_a_batch_end_with_the_first_that_is_none() {
+        let region = [&[0, 1, 0, 0, 0, 7], &[1, 2, 0, 0, 0, b'n', b'o'][..], &[0, 9, 0, 0, 0, 1]];
+        let region = region.concat();
+        let mut all = replies(&[], &region);
+        assert!(matches!(all.next(), Some(Ok(Given::Whole([7])))));
+        let failed = all.next().and_then(Result::err);
+        assert_eq!(failed, Some(Cause::Failed { message: "no".into() }));
+        let cut = all.next().and_then(Result::err);
+        assert!(matches!(cut, Some(Cause::GuestAbi { .. })), "{cut:?}");
+        assert!(all.next().is_none());
     }
 
     #[test]

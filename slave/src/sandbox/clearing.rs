@@ -1,10 +1,10 @@
-//! Clearing up after tasks that read a large memory.
+//! Putting sandboxes back after tasks that read a large memory.
 //!
-//! Owns: when the pages of a memory are given back. Does not: reset what was written; the pool
-//! does. A page that a task has read stays mapped for the next one, and the scan for pages that
-//! were written walks all that are mapped: of an image that tasks read here and there, in the end
-//! the whole of it, each time. Invariant: what is given back costs the next task faults on what it
-//! touches, so it is done only where the scan has become slower than that.
+//! Owns: when a sandbox is thrown away instead, and its pages with it. Does not: put it back. A page
+//! that a task has read stays mapped for the next one, and the scan for pages that were written walks
+//! all that are mapped: of an image that tasks read here and there, in the end the whole of it, each
+//! time. Invariant: what is thrown away costs the next task faults on what it touches, so it is done
+//! only where the scan has become slower than that.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,21 +15,21 @@ const LARGE: u64 = 8 << 20;
 /// What the faults cost of a task that touches little: some tens of pages.
 const SLOW: Duration = Duration::from_micros(50);
 
-/// How clearing up was the last time; of one module in one slot.
+/// How it was the last time; of one module in one slot.
 #[derive(Debug, Default)]
 pub(crate) struct Clearing {
     was_slow: AtomicBool,
 }
 
 impl Clearing {
-    /// Whether the pages of a memory of so many bytes are to be given back.
+    /// Whether a sandbox with so many bytes of memory is to be thrown away.
     pub(crate) fn is_due(&self, memory: u64) -> bool {
         memory >= LARGE && self.was_slow.load(Ordering::Relaxed)
     }
 
-    /// What it took, and whether they were.
-    pub(crate) fn took(&self, time: Duration, given_back: bool) {
-        self.was_slow.store(!given_back && time > SLOW, Ordering::Relaxed);
+    /// What it took, and whether it was.
+    pub(crate) fn took(&self, time: Duration, thrown_away: bool) {
+        self.was_slow.store(!thrown_away && time > SLOW, Ordering::Relaxed);
     }
 }
 
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pages_are_given_back_once_it_was_slow_and_not_of_small_memories() {
+    fn they_are_thrown_away_once_it_was_slow_and_not_with_small_memories() {
         let clearing = Clearing::default();
         clearing.took(SLOW, false);
         assert!(!clearing.is_due(LARGE));

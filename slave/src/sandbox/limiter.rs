@@ -65,6 +65,21 @@ impl Limiter {
         self.base = (self.begun <= 1).then(|| base.expose_provenance());
     }
 
+    /// How much memory there is, and how large the tables are.
+    pub(crate) fn used(&self) -> (u64, u64) {
+        (self.memory.used, self.table.used)
+    }
+
+    /// Begins with what is there already: one memory, which begins there. Whether that is allowed.
+    pub(crate) fn begin(&mut self, (memory, table): (u64, u64), base: *const u8) -> bool {
+        if memory > self.memory.allowed || table > self.table.allowed {
+            return false;
+        }
+        (self.memory.used, self.table.used, self.begun) = (memory, table, 1);
+        self.set_base(base);
+        true
+    }
+
     /// What was refused before is no reason for what comes.
     pub(crate) fn forgive(&mut self) {
         self.refused = None;

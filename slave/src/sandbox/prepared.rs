@@ -4,17 +4,21 @@
 use super::clearing::Clearing;
 use super::host::Host;
 use super::imports;
-use crate::engine::Engines;
+use super::run::Sandbox;
+use crate::engine::{Engines, POOLED};
 use crate::module::facts::{Facts, Kind};
+use crate::module::globals;
 use crate::module::load::Loaded;
 use crate::module::warm::RUN_ONCE;
+use crate::raw::pages::Pages;
+use crate::watch::Stop;
 use crate::{raw, scarce};
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::image::INIT_PREFIX;
 use dpfw_protocol::resident::RESIDENT_PREFIX;
-use dpfw_protocol::signature::EXPORT_PREFIX;
+use dpfw_protocol::signature::{BATCH_PREFIX, EXPORT_PREFIX};
 use std::collections::HashMap;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use wasmtime::{Engine, FuncType, InstancePre, Linker, Module, ModuleExport, ValType};
 
 /// What a slot needs to run a module's tasks.
@@ -28,15 +32,44 @@ pub(crate) struct Prepared {
     /// The guest's memory and allocator; of task modules.
     pub(crate) memory: Option<ModuleExport>,
     pub(crate) alloc: Option<ModuleExport>,
+    /// Says where the replies to the calls of a batch are.
+    pub(crate) replies: Option<ModuleExport>,
     /// In the order of the module's function list.
     pub(crate) functions: Vec<Function>,
+    /// What putting its sandboxes back takes, if that can be done.
+    pub(crate) again: Option<Again>,
+}
+
+/// See [`Prepared::again`].
+pub(crate) struct Again {
+    pub(crate) pages: &'static Pages,
+    /// Those that a guest can change.
+    pub(crate) globals: Vec<ModuleExport>,
     pub(crate) clearing: Clearing,
+}
+
+impl Again {
+    fn of(module: &Module, loaded: &Loaded, pages: &'static Pages) -> Option<Self> {
+        let facts = loaded.facts();
+        // What runs at the start of each sandbox is no part of what is mapped.
+        if facts.kind != Kind::Task || !facts.pooled || !loaded.artifact.warmed {
+            return None;
+        }
+        let globals = (0..facts.resets?).map(|n| module.get_export_index(&globals::name(n)));
+        Some(Self {
+            pages,
+            globals: globals.collect::<Option<_>>()?,
+            clearing: Clearing::default(),
+        })
+    }
 }
 
 /// An exported function.
 pub(crate) struct Function {
     pub(crate) export: ModuleExport,
     pub(crate) ty: FuncType,
+    /// Makes many calls of it at one go.
+    pub(crate) batch: Option<ModuleExport>,
 }
 
 /// The engines of one slot.
@@ -48,7 +81,12 @@ pub(crate) struct SlotEngines {
     /// By the module's number. Those that the slave has let go are dropped when another one
     /// is prepared.
     prepared: HashMap<usize, (Weak<Loaded>, Arc<Prepared>)>,
+    /// Sandboxes that were put back, those used last behind the others.
+    spares: Mutex<Vec<Sandbox>>,
 }
+
+/// Sandboxes that wait to be used again: of the modules whose tasks come in turn.
+const SPARES: usize = POOLED as usize / 4;
 
 pub(crate) fn with_linker(engine: Engine) -> Result<(Engine, Linker<Host>), Cause> {
     let mut linker = Linker::new(&engine);
@@ -64,12 +102,46 @@ impl SlotEngines {
     /// Makes the slot's engine.
     pub(crate) fn new(engines: Engines) -> Result<Self, Cause> {
         let pooled = with_linker(engines.pooled()?)?;
-        Ok(Self { engines, pooled, on_demand: None, prepared: HashMap::new() })
+        let (prepared, spares) = (HashMap::new(), Mutex::default());
+        Ok(Self { engines, pooled, on_demand: None, prepared, spares })
     }
 
     /// The engine that most guests run in.
     pub(crate) fn engine(&self) -> &Engine {
         &self.pooled.0
+    }
+
+    pub(crate) fn spares(&self) -> MutexGuard<'_, Vec<Sandbox>> {
+        self.spares.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A sandbox in which a task of a module begins: one that was put back, or a new one.
+    ///
+    /// # Errors
+    /// As [`Sandbox::new`].
+    pub(crate) fn sandbox(
+        &self,
+        prepared: &Arc<Prepared>,
+        mut host: Host,
+        stop: impl Fn() -> Option<Stop>,
+    ) -> Result<Sandbox, Cause> {
+        let mut spares = self.spares();
+        let at = spares.iter().rposition(|spare| spare.is_of(prepared));
+        let spare = at.map(|at| spares.remove(at));
+        drop(spares);
+        match spare.filter(|spare| spare.is_allowed(&mut host)) {
+            Some(spare) => spare.begin(host, stop),
+            None => Sandbox::new(prepared, host, stop),
+        }
+    }
+
+    /// Takes a sandbox that has run, to be used again if it can be put back; nobody waits for that.
+    pub(crate) fn keep(&self, sandbox: Sandbox, nobody: Host) {
+        let Some(sandbox) = sandbox.put_back(nobody) else { return };
+        let mut spares = self.spares();
+        let oldest = (spares.len() >= SPARES).then(|| spares.remove(0));
+        spares.push(sandbox);
+        drop((spares, oldest));
     }
 
     /// What guests of the pool may import.
@@ -91,8 +163,11 @@ impl SlotEngines {
                 self.on_demand.insert(made)
             }
         };
-        let prepared = Arc::new(Prepared::new(engine, linker, module)?);
+        let prepared = Arc::new(Prepared::new(engine, linker, module, self.engines.pages())?);
         self.prepared.retain(|_, (module, _)| module.strong_count() > 0);
+        let is_known =
+            |spare: &Sandbox| self.prepared.values().any(|(_, known)| spare.is_of(known));
+        self.spares().retain(is_known);
         let kept = (Arc::downgrade(module), Arc::clone(&prepared));
         self.prepared.insert(module.number, kept);
         Ok(prepared)
@@ -117,8 +192,9 @@ impl Prepared {
             before: RUN_ONCE.iter().filter_map(|name| module.get_export_index(name)).collect(),
             memory: Some(memory),
             alloc: Some(alloc),
+            replies: None,
             functions,
-            clearing: Clearing::default(),
+            again: None,
         })
     }
 
@@ -140,21 +216,24 @@ impl Prepared {
             before: before(&module, loaded),
             memory: Some(memory),
             alloc: Some(alloc),
+            replies: None,
             functions: names.map(named).collect::<Result<_, _>>()?,
-            clearing: Clearing::default(),
+            again: None,
         })
     }
 
-    /// Of a module, mapped into an engine whose guests may import this.
+    /// Of a module, mapped into an engine whose guests may import this; whose sandboxes are put
+    /// back by what is known of pages.
     pub(crate) fn new(
         engine: &Engine,
         linker: &Linker<Host>,
         loaded: &Loaded,
+        pages: Option<&'static Pages>,
     ) -> Result<Self, Cause> {
         let facts = loaded.facts();
         let module = raw::map(engine, &loaded.artifact).map_err(internal)?;
         let instances = linker.instantiate_pre(&module).map_err(|e| rejected(format!("{e:#}")))?;
-        let functions = functions(&module, facts)?;
+        let mut functions = functions(&module, facts)?;
         let (memory, alloc) = match facts.kind {
             Kind::Task => {
                 let (memory, alloc) = abi_exports(&module)?;
@@ -163,9 +242,41 @@ impl Prepared {
             Kind::Plain | Kind::Program => (None, None),
         };
         let before = before(&module, loaded);
+        let replies = replies(&module)?;
+        if replies.is_some() {
+            add_batches(&module, facts, &mut functions)?;
+        }
+        let again = pages.and_then(|pages| Again::of(&module, loaded, pages));
         let (engine, kind) = (engine.clone(), facts.kind);
-        let clearing = Clearing::default();
-        Ok(Self { engine, instances, kind, before, memory, alloc, functions, clearing })
+        Ok(Self { engine, instances, kind, before, memory, alloc, replies, functions, again })
+    }
+}
+
+/// What says where the replies of batches are, if the module makes any.
+fn replies(module: &Module) -> Result<Option<ModuleExport>, Cause> {
+    typed(module, "dpfw_batch", (&[], &[ValType::I32]), "() -> i32")
+}
+
+/// Finds for each task what makes many calls of it.
+fn add_batches(module: &Module, facts: &Facts, functions: &mut [Function]) -> Result<(), Cause> {
+    for (name, function) in facts.functions.iter().zip(functions) {
+        let ty: (&[_], &[_]) = (&[ValType::I32, ValType::I32], &[]);
+        function.batch = typed(module, &format!("{BATCH_PREFIX}{name}"), ty, "(i32, i32)")?;
+    }
+    Ok(())
+}
+
+/// An export that may be missing, and is a function of this type if it is there.
+fn typed(
+    module: &Module,
+    name: &str,
+    (params, results): (&[ValType], &[ValType]),
+    written: &str,
+) -> Result<Option<ModuleExport>, Cause> {
+    let Some(ty) = function_type(module, name) else { return Ok(None) };
+    match has_type(&ty, params, results) {
+        true => Ok(module.get_export_index(name)),
+        false => Err(rejected(format!("its export `{name}` is no {written}"))),
     }
 }
 
@@ -196,7 +307,7 @@ fn function(module: &Module, name: &str, takes_bytes: bool) -> Result<Function, 
     let (export, ty) = function.ok_or_else(|| rejected(format!("it lost its `{name}`")))?;
     match takes_bytes && !has_type(&ty, &[ValType::I32, ValType::I32], &[ValType::I64]) {
         true => Err(rejected(format!("its export `{name}` is no (i32, i32) -> i64"))),
-        false => Ok(Function { export, ty }),
+        false => Ok(Function { export, ty, batch: None }),
     }
 }
 

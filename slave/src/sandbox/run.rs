@@ -1,6 +1,8 @@
 //! One sandbox: made, called, thrown away.
 
+mod again;
 pub(crate) mod lasting;
+pub(crate) mod many;
 mod waiting;
 
 use super::abi::{Given, read};
@@ -12,14 +14,13 @@ use super::trap;
 use crate::fiber::control::Control;
 use crate::module::facts::Kind;
 use crate::module::snapshot::Takeable;
-use crate::raw;
 use crate::watch::Stop;
+use again::Beginning;
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::payload::Payload;
 use std::sync::Arc;
-use std::time::Instant;
-use wasmtime::{Instance, Memory, ModuleExport, Store, TypedFunc};
+use wasmtime::{Instance, Memory, ModuleExport, Store, TypedFunc, WasmParams, WasmResults};
 
 /// An instance with its limits and host state.
 pub(crate) struct Sandbox {
@@ -27,6 +28,8 @@ pub(crate) struct Sandbox {
     instance: Instance,
     memory: Option<Memory>,
     prepared: Arc<Prepared>,
+    /// What it was, if it can be put back to that.
+    beginning: Option<Beginning>,
 }
 
 /// A sandbox that has run, and whose memory holds a result that is being sent.
@@ -71,6 +74,17 @@ fn before(
     function.map(|function| function.typed(&*store)).transpose()
 }
 
+/// An exported function of an instance.
+fn typed<P: WasmParams, R: WasmResults>(
+    store: &mut Store<Host>,
+    instance: Instance,
+    export: Option<&ModuleExport>,
+) -> wasmtime::Result<TypedFunc<P, R>> {
+    let export = export.ok_or_else(missing)?;
+    let function = instance.get_module_export(&mut *store, export).ok_or_else(missing)?;
+    function.into_func().ok_or_else(missing)?.typed(&*store)
+}
+
 /// How a call ended, as far as the sandbox is concerned.
 pub(crate) enum Ended {
     /// The guest returned; the bytes are still in its memory.
@@ -108,7 +122,9 @@ impl Sandbox {
             return Err(stop.into());
         }
         let made = Self::instantiate(&mut store, prepared);
-        Self::of(prepared, store, made, stop)
+        let mut sandbox = Self::of(prepared, store, made, stop)?;
+        sandbox.note_beginning();
+        Ok(sandbox)
     }
 
     /// What a sandbox is made in, under the limits of its host.
@@ -137,7 +153,8 @@ impl Sandbox {
     ) -> Result<Self, Cause> {
         match made {
             Ok((instance, memory)) => {
-                Ok(Self { store, instance, memory, prepared: Arc::clone(prepared) })
+                let prepared = Arc::clone(prepared);
+                Ok(Self { store, instance, memory, prepared, beginning: None })
             }
             Err(error) => Err(trap::cause(&error, store.data_mut(), stop())),
         }
@@ -174,17 +191,12 @@ impl Sandbox {
     }
 
     fn task(&mut self, function: usize) -> wasmtime::Result<TypedFunc<(u32, u32), i64>> {
-        let (store, instance) = (&mut self.store, self.instance);
-        let export = &self.prepared.functions.get(function).ok_or_else(missing)?.export;
-        let task = instance.get_module_export(&mut *store, export).ok_or_else(missing)?;
-        task.into_func().ok_or_else(missing)?.typed(&*store)
+        let function = self.prepared.functions.get(function);
+        typed(&mut self.store, self.instance, function.map(|function| &function.export))
     }
 
     fn alloc(&mut self) -> wasmtime::Result<TypedFunc<u32, u32>> {
-        let (store, instance) = (&mut self.store, self.instance);
-        let alloc = self.prepared.alloc.as_ref().ok_or_else(missing)?;
-        let alloc = instance.get_module_export(&mut *store, alloc).ok_or_else(missing)?;
-        alloc.into_func().ok_or_else(missing)?.typed(&*store)
+        typed(&mut self.store, self.instance, self.prepared.alloc.as_ref())
     }
 
     /// Writes arguments to where the guest has said that it has room for them.
@@ -274,18 +286,6 @@ impl Sandbox {
     /// Why it cannot be taken.
     pub(crate) fn taken(self, takeable: &Takeable<'_>) -> wasmtime::Result<Vec<u8>> {
         takeable.take(self.store, self.instance)
-    }
-
-    /// Clears up; the pages of a large memory are given back where that is quicker.
-    pub(crate) fn clear(mut self) {
-        let prepared = Arc::clone(&self.prepared);
-        let begun = Instant::now();
-        let is_due = prepared.clearing.is_due(self.memory_bytes());
-        if let Some(memory) = self.memory.filter(|_| is_due) {
-            raw::give_back(memory.data_mut(&mut self.store));
-        }
-        drop(self);
-        prepared.clearing.took(begun.elapsed(), is_due);
     }
 
     /// Bytes of linear memory.

@@ -1,18 +1,17 @@
 //! A batch in a slot: its calls one after the other, none of which waits without the slot.
 
-use super::{Slot, micros, tell};
+use super::{Slot, Spent, micros, tell};
 use crate::job::{Job, Target};
 use crate::sandbox::batch::Batch;
 use crate::sandbox::journal::tell_dropped;
 use crate::sandbox::prepared::Prepared;
-use dpfw_protocol::batch;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::message::Timing;
 use std::sync::Arc;
 use std::time::Instant;
 
 impl Slot {
-    /// Runs the calls of a batch.
+    /// Runs the calls of a batch. Gives the last sandbox, which is to be put back.
     pub(super) fn batch(
         &self,
         job: &Job,
@@ -20,25 +19,33 @@ impl Slot {
         prepared: &Arc<Prepared>,
         started: Instant,
         timing: &mut Timing,
-    ) -> Result<(), Cause> {
+    ) -> Result<Spent, Cause> {
         let granted = self.granted_on(job, target);
-        let mut all = Batch::new(job.flags, &granted, granted.result.min(job.session.most));
-        for args in batch::calls(&job.args) {
-            let (args, sandbox, left) = all.begin(args)?;
-            let mut sandbox = match sandbox {
+        let most = granted.result.min(job.session.most);
+        let mut all = Batch::new(&job.args, job.flags, &granted, most);
+        let stop = || self.watch.stop_of().map(Cause::from);
+        while let Some(next) = all.next()? {
+            let mut sandbox = match next.sandbox {
                 Some(sandbox) => sandbox,
-                None => self.sandbox(job, target, prepared, left)?,
+                None => self.sandbox(job, target, prepared, next.left)?,
             };
-            let ended = sandbox.call(target.function, args);
-            all.end(sandbox, ended, || self.watch.stop_of().map(Cause::from))?;
+            if all.is_together() && sandbox.takes_batches(target.function) {
+                let many = sandbox.call_batch(target.function, next.all);
+                all.end_all(sandbox, many, stop)?;
+            } else {
+                let ended = sandbox.call(target.function, next.args);
+                if let Some(spent) = all.end(sandbox, ended, stop)? {
+                    self.keep(spent);
+                }
+            }
         }
         let done = all.finish();
-        let calls = done.as_ref().map_or(1, |done| done.calls);
+        let calls = done.as_ref().map_or(1, |(done, _)| done.calls);
         timing.run_us = micros(started.elapsed());
         job.bound.learn(started.elapsed() / calls.max(1));
-        let done = done?;
+        let (done, spent) = done?;
         timing.memory = done.memory;
         tell_dropped(&job.session, job.attempt, done.dropped);
-        tell(job, *timing, done.outcomes.into())
+        tell(job, *timing, done.outcomes.into()).map(|()| spent)
     }
 }

@@ -157,13 +157,17 @@ impl<'a> Described<'a> {
         let count = types.len();
         let private = quote!(::dpfw_guest::__private);
         let reply = match (self.part.kind.makes(), self.returns.fallible) {
-            (true, true) => quote!(#private::try_construct(#class, || <#ty>::#ident(#(#values),*))),
-            (true, false) => quote!(#private::construct(#class, || <#ty>::#ident(#(#values),*))),
+            (true, true) => {
+                quote!(#private::try_construct(#class, || <#ty>::#ident(#(#values),*), reply))
+            }
+            (true, false) => {
+                quote!(#private::construct(#class, || <#ty>::#ident(#(#values),*), reply))
+            }
             (false, fallible) => {
                 let reply = if fallible { quote!(fallible) } else { quote!(infallible) };
                 quote! {
                     #private::method(#class, |this: &mut #ty| {
-                        #private::#reply(<#ty>::#ident(this, #(#values),*))
+                        #private::#reply(<#ty>::#ident(this, #(#values),*), reply)
                     })
                 }
             }
@@ -184,7 +188,7 @@ impl<'a> Described<'a> {
                             #(let #values = arguments.take::<#types>(#written)?;)*
                             ::core::result::Result::Ok((#(#values,)*))
                         },
-                        |(#(#values,)*)| #reply,
+                        |(#(#values,)*), reply| #reply,
                     )
                 }
             };

@@ -98,10 +98,20 @@ impl<'a> Described<'a> {
         Some((path, last.ident.unraw().to_string()))
     }
 
-    /// The export `dpfw:NAME`, in the module only.
+    /// The exports `dpfw:NAME` and `dpfw-batch:NAME`, in the module only.
     fn export(&self) -> TokenStream {
         let (ident, export) = (self.ident, format!("{}{}", self.role.prefix(), self.name));
         let (types, bounds, written) = (&self.types, self.bounds(), self.function.written());
+        let private = quote!(::dpfw_guest::__private);
+        let batch = self.role.batch_prefix().map(|prefix| {
+            let export = format!("{prefix}{}", self.name);
+            quote! {
+                #[unsafe(export_name = #export)]
+                extern "C" fn __dpfw_batch(at: i32, len: i32) {
+                    #private::run_batch(at, len, __dpfw_decode, __dpfw_answer);
+                }
+            }
+        });
         let values: Vec<_> = (0..types.len()).map(|n| format_ident!("__dpfw_{n}")).collect();
         let count = types.len();
         let reply = match self.returns.fallible {
@@ -111,21 +121,30 @@ impl<'a> Described<'a> {
         quote! {
             #[cfg(target_family = "wasm")]
             const _: () = {
-                #[unsafe(export_name = #export)]
-                extern "C" fn export(at: i32, len: i32) -> i64
+                #[allow(clippy::type_complexity)]
+                fn __dpfw_decode(
+                    arguments: &mut #private::Arguments<'_>,
+                ) -> ::core::result::Result<(#(#types,)*), #private::BadArguments>
                 #bounds
                 {
-                    ::dpfw_guest::__private::run(
-                        at,
-                        len,
-                        |arguments| {
-                            arguments.expect(#count)?;
-                            #(let #values = arguments.take::<#types>(#written)?;)*
-                            ::core::result::Result::Ok((#(#values,)*))
-                        },
-                        |(#(#values,)*)| ::dpfw_guest::__private::#reply(#ident(#(#values),*)),
-                    )
+                    arguments.expect(#count)?;
+                    #(let #values = arguments.take::<#types>(#written)?;)*
+                    ::core::result::Result::Ok((#(#values,)*))
                 }
+
+                #[allow(clippy::type_complexity)]
+                fn __dpfw_answer((#(#values,)*): (#(#types,)*), reply: &mut #private::Reply)
+                #bounds
+                {
+                    #private::#reply(#ident(#(#values),*), reply);
+                }
+
+                #[unsafe(export_name = #export)]
+                extern "C" fn __dpfw_export(at: i32, len: i32) -> i64 {
+                    #private::run(at, len, __dpfw_decode, __dpfw_answer)
+                }
+
+                #batch
             };
         }
     }

@@ -15,6 +15,7 @@ use crate::module::compile::Clock;
 use crate::module::confine::Place;
 use crate::module::confine::make::Make;
 use crate::module::facts::Facts;
+use crate::module::globals;
 use crate::module::snapshot::{Takeable, contained};
 use crate::module::warm::Bell;
 use crate::sandbox::host::{Allowance, Holder, Host, Lent};
@@ -110,11 +111,14 @@ impl Builder<'_> {
             let message = format!("the module has no init of this name; it has {known}");
             return Err(failed(init, message));
         }
+        let exported = globals::exported(wasm);
+        let made_of = exported.as_deref().unwrap_or(wasm);
+        let hash = ModuleHash::of(wasm);
         let Initialised { snapshot, memory, took, turn } =
-            self.initialise(init, wasm, &facts, args)?;
+            self.initialise(init, hash, made_of, &facts, args)?;
         let image = ImageFacts {
             id,
-            module: ModuleHash::of(wasm),
+            module: hash,
             init: init.to_owned(),
             origin: Origin::Built,
             hash: ModuleHash::of(&snapshot),
@@ -146,6 +150,7 @@ impl Builder<'_> {
     fn initialise(
         &self,
         init: &str,
+        hash: ModuleHash,
         wasm: &[u8],
         facts: &Facts,
         args: &[u8],
@@ -175,7 +180,7 @@ impl Builder<'_> {
         let begun = Instant::now();
         let holder = Holder::Slot(Arc::clone(&watch));
         let lent = Arc::new(Lent { core: Arc::clone(&self.core), holder });
-        let grant = self.core.grants.of_init(ModuleHash::of(wasm));
+        let grant = self.core.grants.of_init(hash);
         let ran = self.run(&prepared, &lent, &watch, grant.as_ref(), args);
         drop(bell);
         watch.leave();

@@ -49,9 +49,15 @@ impl Sandbox {
     }
 
     async fn task_waiting(&mut self, function: usize, args: &[u8]) -> wasmtime::Result<i64> {
+        let place = self.put_waiting(args).await?;
+        self.task(function)?.call_async(&mut self.store, place).await
+    }
+
+    /// Writes arguments where the guest has room for them; gives their address and length.
+    pub(super) async fn put_waiting(&mut self, args: &[u8]) -> wasmtime::Result<(u32, u32)> {
         let len = length(args)?;
         let ptr = self.alloc()?.call_async(&mut self.store, len).await?;
         self.write(ptr, args)?;
-        self.task(function)?.call_async(&mut self.store, (ptr, len)).await
+        Ok((ptr, len))
     }
 }
