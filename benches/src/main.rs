@@ -4,19 +4,27 @@
 //! "ratio"}`. The limit is the median of what the platform allows, measured in turn with
 //! the metric itself; the ratio is the metric's median by that.
 
-mod apart;
+mod balance;
 mod big_images;
 mod durable;
 mod encrypted;
 mod images;
+mod many;
+mod mapped;
 mod measure;
 mod pipeline;
+mod placed;
 mod process;
 mod programs;
 mod queued;
 mod report;
 mod residents;
+mod scaling;
+mod standins;
+mod starts;
 mod tcp;
+mod trips;
+mod within;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -44,6 +52,22 @@ enum Role {
     /// Queues tasks and tells what one costs.
     #[command(hide = true)]
     Queued,
+    /// Stands in for slaves of a master that listens there.
+    #[command(hide = true)]
+    Standins {
+        /// Where.
+        master: String,
+        #[command(flatten)]
+        kind: standins::Kind,
+    },
+    /// Stands in for slaves that come to a master that listens there, and go.
+    #[command(hide = true)]
+    Churn {
+        /// Where.
+        master: String,
+        #[command(flatten)]
+        pace: standins::Pace,
+    },
 }
 
 fn main() -> Result<()> {
@@ -51,6 +75,8 @@ fn main() -> Result<()> {
     match cli.role {
         Some(Role::Tcp) => tcp::serve(),
         Some(Role::Queued) => queued::run(),
+        Some(Role::Standins { master, kind }) => standins::serve(&master, &kind),
+        Some(Role::Churn { master, pace }) => standins::churn(&master, pace),
         None => measure::all(cli.rounds, cli.only.as_deref()),
     }
 }

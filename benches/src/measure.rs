@@ -1,10 +1,13 @@
 //! The measurements.
 
-use crate::apart::Apart;
+use crate::placed::Placement;
 use crate::process::Process;
-use crate::report::{percentile, print};
+use crate::report::print;
 use crate::tcp::{self, BULK};
-use crate::{big_images, durable, encrypted, images, pipeline, programs, queued, residents};
+use crate::{
+    balance, big_images, durable, encrypted, images, many, mapped, pipeline, programs, queued,
+    residents, scaling, starts, trips,
+};
 use anyhow::{Context, Result, bail, ensure};
 use dpfw::{Limits, Master};
 use dpfw_bench_tasks::{fresh_add, give, take};
@@ -13,16 +16,18 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// Bytes of a dispatch of `fresh_add(2, 3)` on the wire: 16 of header, 2 of length, 5 of
-/// message, 3 of arguments. The answer is longer, by its timings.
-const FRAME: usize = 32;
-
-/// Round trips in a round.
-const ROUND_TRIPS: usize = 5_000;
-
 /// Tasks in a round, and how many of them are under way at once.
 const TASKS: usize = 200_000;
 const UNDER_WAY: usize = 1_024;
+
+/// One task at a time, in three settings.
+const ROUND_TRIPS: [(&str, Placement); 3] = [
+    ("rtt_us", Placement::Anywhere),
+    ("rtt_one_core_us", Placement::Together),
+    ("rtt_cross_core_us", Placement::Apart),
+];
+
+const STARTS: [&str; 3] = ["first_result_ms", "first_result_new_ms", "compile_cache_hit_ms"];
 
 /// What all measurements share.
 struct Bench {
@@ -37,8 +42,10 @@ pub(crate) fn all(rounds: usize, only: Option<&str>) -> Result<()> {
     let bench = Bench { rounds, only, cache: tempfile::tempdir()? };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        if bench.wants("rtt_us") {
-            bench.round_trips().await?;
+        for (metric, placement) in ROUND_TRIPS {
+            if bench.wants(metric) {
+                trips::measure(metric, placement, || bench.slave(), bench.rounds).await?;
+            }
         }
         if bench.wants("fresh_tasks_per_s") {
             bench.throughput().await?;
@@ -46,11 +53,14 @@ pub(crate) fn all(rounds: usize, only: Option<&str>) -> Result<()> {
         if bench.wants("payload") {
             bench.payloads().await?;
         }
-        if bench.wants("first_result_ms") {
-            bench.first_result().await?;
+        if bench.wants("sandbox_scaling") {
+            scaling::measure(bench.rounds)?;
+        }
+        if STARTS.iter().any(|metric| bench.wants(metric)) {
+            starts::first_result(&bench.cache(), bench.rounds).await?;
         }
         if bench.wants("idle_rss_mib") {
-            bench.idle().await?;
+            starts::idle(&bench.cache(), bench.rounds).await?;
         }
         if bench.wants("queued_task_bytes") {
             queued::measure(bench.rounds)?;
@@ -91,6 +101,29 @@ pub(crate) fn all(rounds: usize, only: Option<&str>) -> Result<()> {
         if bench.wants("tls_idle_link_kib") {
             encrypted::idle(&bench.cache(), bench.rounds).await?;
         }
+        if bench.wants("map_item_ns") {
+            mapped::items(&bench.slave()?, bench.rounds).await?;
+        }
+        if bench.wants("balance_equal") {
+            balance::equal(&bench.cache(), bench.rounds).await?;
+        }
+        if bench.wants("balance_mixed") {
+            balance::mixed(bench.rounds).await?;
+        }
+        if bench.wants("balance_slow") {
+            balance::slow(bench.rounds).await?;
+        }
+        if bench.wants("queued_rate_ratio") {
+            queued::rates(&bench.slave()?, bench.rounds).await?;
+        }
+        for (metric, load) in many::FANOUT {
+            if bench.wants(metric) {
+                many::fanout(metric, &load, bench.rounds).await?;
+            }
+        }
+        if bench.wants("churn_stall_ms") {
+            many::churn(bench.rounds).await?;
+        }
         if bench.wants("program_start_us") {
             programs::start(&bench.slave()?, bench.rounds).await?;
         }
@@ -114,31 +147,6 @@ impl Bench {
 
     fn cache(&self) -> PathBuf {
         self.cache.path().join("cache")
-    }
-
-    /// One task at a time, beside a bare echo of as many bytes.
-    async fn round_trips(&self) -> Result<()> {
-        let ((slave, echo), _apart) = Apart::start(|| Ok((self.slave()?, Process::tcp()?)))?;
-        let master = Master::builder().slave(&slave.address).build().await?;
-        let (mut p50, mut p99, mut limit50, mut limit99) = (vec![], vec![], vec![], vec![]);
-        for round in 0..=self.rounds {
-            let mut bare = tcp::round_trips(&echo.address, FRAME, ROUND_TRIPS).await?;
-            let mut times = Vec::with_capacity(ROUND_TRIPS);
-            for i in 0..ROUND_TRIPS as i64 {
-                let start = Instant::now();
-                check(master.dispatch(fresh_add::call(i, 3)).await?, i + 3)?;
-                times.push(start.elapsed().as_secs_f64() * 1e6);
-            }
-            if round > 0 {
-                p50.push(percentile(&mut times, 0.5));
-                p99.push(percentile(&mut times, 0.99));
-                limit50.push(percentile(&mut bare, 0.5));
-                limit99.push(percentile(&mut bare, 0.99));
-            }
-        }
-        print("rtt_us_p50", "us", &p50, &limit50);
-        print("rtt_us_p99", "us", &p99, &limit99);
-        Ok(())
     }
 
     /// Many tasks under way, beside the same calls in one process without network.
@@ -193,45 +201,6 @@ impl Bench {
             ensure!(bytes.len() == BULK && bytes.iter().step_by(4096).all(|b| *b == 7), "not 7s");
         }
         print("payload_out_mb_per_s", "MB/s", &rates(&times[1..]), &rates(&limits[1..]));
-        Ok(())
-    }
-
-    /// From starting a slave's process to its first result, its module in the cache; beside
-    /// a bare echo's process and its first answer.
-    async fn first_result(&self) -> Result<()> {
-        let (mut times, mut limits) = (Vec::new(), Vec::new());
-        for _ in 0..=self.rounds {
-            let start = Instant::now();
-            let echo = Process::tcp()?;
-            tcp::round_trips(&echo.address, FRAME, 1).await?;
-            limits.push(start.elapsed().as_secs_f64() * 1e3);
-            drop(echo);
-            let start = Instant::now();
-            let slave = self.slave()?;
-            let master = Master::builder().slave(&slave.address).build().await?;
-            check(master.dispatch(fresh_add::call(2, 3)).await?, 5)?;
-            times.push(start.elapsed().as_secs_f64() * 1e3);
-            master.shutdown().await;
-        }
-        print("first_result_ms", "ms", &times[1..], &limits[1..]);
-        Ok(())
-    }
-
-    /// The memory of a slave that waits for work, beside that of a bare echo.
-    async fn idle(&self) -> Result<()> {
-        let (mut values, mut limits) = (Vec::new(), Vec::new());
-        for _ in 0..self.rounds {
-            let echo = Process::tcp()?;
-            tcp::round_trips(&echo.address, FRAME, 1).await?;
-            limits.push(echo.resident_mib()?);
-            drop(echo);
-            let slave = self.slave()?;
-            let master = Master::builder().slave(&slave.address).build().await?;
-            check(master.dispatch(fresh_add::call(2, 3)).await?, 5)?;
-            values.push(slave.resident_mib()?);
-            master.shutdown().await;
-        }
-        print("idle_rss_mib", "MiB", &values, &limits);
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! Other processes: ended when dropped.
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -56,6 +57,13 @@ impl Process {
         let cache = cache.display().to_string();
         let args = ["slave", "--listen", "127.0.0.1:0", "--slots", "1", "--cache", &cache];
         Self::start(&dpfw()?, &[&args[..], more].concat())
+    }
+
+    /// A slave with so many slots.
+    pub(crate) fn slave_of(cache: &Path, slots: u32) -> Result<Self> {
+        let (cache, slots) = (cache.display().to_string(), slots.to_string());
+        let args = ["slave", "--listen", "127.0.0.1:0", "--slots", &slots, "--cache", &cache];
+        Self::start(&dpfw()?, &args)
     }
 
     /// The same, with its store in a directory.
@@ -129,6 +137,12 @@ impl Process {
 pub(crate) fn own_cpu() -> Result<Duration> {
     let usage = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     Ok(Duration::new(u64::try_from(usage.tv_sec)?, u32::try_from(usage.tv_nsec)?))
+}
+
+/// Allows this process as many descriptors as it may have.
+pub(crate) fn raise_descriptors() -> Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?)
 }
 
 /// Forgets what of this process was resident before; what is, in MiB.

@@ -1,6 +1,6 @@
 //! Calls of residents: how many, how quick, and what a resident costs that nobody calls.
 
-use crate::apart::Apart;
+use crate::placed::{Placed, Placement};
 use crate::process::Process;
 use crate::report::{percentile, print};
 use crate::tcp;
@@ -80,7 +80,8 @@ async fn call_of(call: dpfw::CallHandle<u64>) -> Result<u64> {
 
 /// One call at a time, beside a bare echo of as many bytes.
 pub(crate) async fn round_trips(start: impl Fn() -> Result<Process>, rounds: usize) -> Result<()> {
-    let ((slave, echo), _apart) = Apart::start(|| Ok((start()?, Process::tcp()?)))?;
+    let both = || Ok((start()?, Process::tcp()?));
+    let ((slave, echo), _placed) = Placed::start(Placement::Apart, both)?;
     let master = Master::builder().slave(&slave.address).build().await?;
     let resident = master.spawn("bench", tally::new()).await?;
     let (mut p50, mut limit50) = (vec![], vec![]);

@@ -4,7 +4,7 @@
 //! had here (a tool, a network) is told as skipped, never as passed.
 
 use crate::command::{cargo_with, run as run_command, succeeds};
-use crate::{bench, demo, faults, seeds, simulate, targets, test};
+use crate::{bench, counts, demo, faults, seeds, simulate, targets, test};
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use std::time::{Duration, Instant};
@@ -29,6 +29,8 @@ enum Step {
     Clippy,
     /// All tests and doc tests.
     Test,
+    /// The instructions of the hot paths, beside those that are kept.
+    Counts,
     /// That each fault of `docs/faults.md` has a test.
     Faults,
     /// That each row of `docs/seeds.md` has its tests, or says why not.
@@ -98,6 +100,7 @@ impl Step {
                 run_command(&mut cargo_with(&clippy))?;
             }
             Self::Test => test::run(&[])?,
+            Self::Counts => counts::run(&counts::Options::default())?,
             Self::Faults => faults::run(&faults::Options::listing())?,
             Self::Seeds => seeds::run(&seeds::Options::default())?,
             Self::Simulate => simulate::all()?,
@@ -109,7 +112,7 @@ impl Step {
             Self::Demo => demo::run(&[])?,
             // What it measures has to be right; how fast it is says as much about who else
             // is on the machine, and fails nothing here. `cargo xtask bench --check` does.
-            Self::Bench => drop(bench::beside_bars(&["--rounds".to_owned(), "3".to_owned()])?),
+            Self::Bench => drop(bench::beside_bars(&bench::Which::rounds(3))?),
         }
         Ok(Ended::Passed)
     }
@@ -169,12 +172,13 @@ mod tests {
     #[test]
     fn steps_are_run_in_their_order() {
         let all = [
-            "fmt", "clippy", "test", "faults", "seeds", "simulate", "docs", "deny", "demo", "bench",
+            "fmt", "clippy", "test", "counts", "faults", "seeds", "simulate", "docs", "deny",
+            "demo", "bench",
         ];
         assert_eq!(names(&[], &[]), all);
         assert_eq!(
             names(&[Step::Test, Step::Bench], &[]),
-            ["fmt", "clippy", "faults", "seeds", "simulate", "docs", "deny", "demo"]
+            ["fmt", "clippy", "counts", "faults", "seeds", "simulate", "docs", "deny", "demo"]
         );
         assert_eq!(names(&[], &[Step::Demo, Step::Fmt]), ["fmt", "demo"]);
     }

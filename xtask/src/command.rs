@@ -5,8 +5,9 @@
 
 use anyhow::{Context, Result, bail};
 use std::ffi::OsString;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 
 /// The cargo that runs this tool.
@@ -68,6 +69,24 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// Runs a command to its end; gives each line that it prints as it comes. Bytes that are no
+/// UTF-8 are replaced.
+///
+/// # Errors
+/// It cannot be started, or its output cannot be read.
+pub(crate) fn each_line(command: &mut Command, mut take: impl FnMut(&str)) -> Result<ExitStatus> {
+    let shown = shown(command);
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+    let mut child = child.with_context(|| format!("`{shown}` cannot be started"))?;
+    let mut stdout = BufReader::new(child.stdout.take().context("it has no stdout")?);
+    let mut line = Vec::new();
+    while stdout.read_until(b'\n', &mut line).context("its output cannot be read")? > 0 {
+        take(String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']));
+        line.clear();
+    }
+    Ok(child.wait()?)
+}
+
 /// Whether a command runs and ends with success; nothing is shown.
 pub(crate) fn succeeds(command: &mut Command) -> bool {
     let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -94,6 +113,16 @@ mod tests {
         let mut command = Command::new("/usr/bin/cargo");
         command.args(["doc", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
         assert_eq!(shown(&command), "RUSTDOCFLAGS='-D warnings' cargo doc --no-deps");
+    }
+
+    #[test]
+    fn lines_are_given_as_they_are_printed() {
+        let mut lines = Vec::new();
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo one; printf 'tw\\377\\r\\nthree'; exit 3"]);
+        let status = each_line(&mut command, |line| lines.push(line.to_owned()));
+        assert_eq!(status.expect("it can be started").code(), Some(3));
+        assert_eq!(lines, ["one", "tw\u{fffd}", "three"]);
     }
 
     #[test]

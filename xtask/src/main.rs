@@ -1,5 +1,5 @@
 //! The project's own tool: `cargo xtask demo`, `test`, `faults`, `simulate`, `fuzz`, `soak`,
-//! `bench`, `guests`, `programs`, `ci`.
+//! `bench`, `counts`, `guests`, `programs`, `ci`.
 //!
 //! Owns: which programs are run, in which order, and what is said when one cannot be. Does
 //! not: depend on dpfw, so that it is there in seconds. Invariant: everything is run from
@@ -11,6 +11,7 @@ mod bars;
 mod bench;
 mod ci;
 mod command;
+mod counts;
 mod demo;
 mod faults;
 mod fuzz;
@@ -56,15 +57,11 @@ enum What {
     Seeds(seeds::Options),
     /// Looks for inputs that break what reads bytes of peers and guests, two minutes a target.
     Fuzz(fuzz::Options),
-    /// Measures dpfw beside the limits of the platform; one JSON object a line.
-    Bench {
-        /// Fails if a figure is beyond its bar, and again when it is measured once more.
-        #[arg(long)]
-        check: bool,
-        /// For the benchmark itself: `--rounds N`, `--only METRIC`, `--help`.
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        args: Vec<String>,
-    },
+    /// Measures dpfw beside the limits of the platform, one JSON object a line; or beside peers,
+    /// in one table.
+    Bench(bench::Options),
+    /// Counts the instructions of the hot paths, and holds them against those that are kept.
+    Counts(counts::Options),
     /// Runs tasks of all kinds while slaves are killed, stopped and terminated at random, and
     /// shows what grows meanwhile.
     Soak {
@@ -102,8 +99,8 @@ fn run(what: What) -> Result<()> {
         What::Fuzz(options) => fuzz::run(&options),
         What::Faults(options) => faults::run(&options),
         What::Seeds(options) => seeds::run(&options),
-        What::Bench { check: false, args } => bench::run(&args),
-        What::Bench { check: true, args } => bench::check(&args),
+        What::Bench(options) => bench::run(&options),
+        What::Counts(options) => counts::run(&options),
         What::Soak { args } => soak::run(&args),
         What::Guests => guests::ensure(),
         What::Ci(options) => ci::run(&options),
@@ -122,10 +119,6 @@ mod tests {
         Cli::command().debug_assert();
 
         let parse = |line: &str| Cli::try_parse_from(line.split(' ')).expect("well-formed").what;
-        let What::Bench { check, args } = parse("xtask bench --check --rounds 3") else {
-            panic!("another command");
-        };
-        assert_eq!((check, args), (true, ["--rounds", "3"].map(String::from).to_vec()));
         let What::Demo { args } = parse("xtask demo --dir --help") else {
             panic!("another command");
         };

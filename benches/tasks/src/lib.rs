@@ -5,6 +5,7 @@ use dpfw_guest::store::{self, StoreError};
 use dpfw_guest::{init, resident, task};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 dpfw_guest::module!();
 
@@ -14,6 +15,28 @@ static COUNT: AtomicU32 = AtomicU32::new(0);
 #[task]
 pub fn fresh_add(a: i64, b: i64) -> (u32, i64) {
     (COUNT.fetch_add(1, Ordering::Relaxed) + 1, a + b)
+}
+
+/// The integer after this one.
+#[task]
+pub fn successor(n: i64) -> i64 {
+    n.wrapping_add(1)
+}
+
+/// Holds its slot for so many microseconds by the clock; gives its number.
+#[task]
+pub fn hold(number: u64, micros: u64) -> u64 {
+    let (begun, length) = (Instant::now(), Duration::from_micros(micros));
+    while begun.elapsed() < length {
+        std::hint::spin_loop();
+    }
+    number
+}
+
+/// The same, declared to have no effect but its result.
+#[task(effect_free)]
+pub fn hold_freely(number: u64, micros: u64) -> u64 {
+    hold(number, micros)
 }
 
 static HEAP: OnceLock<Vec<u64>> = OnceLock::new();
