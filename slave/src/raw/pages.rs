@@ -1,10 +1,13 @@
 //! Asking the kernel which pages of a memory were written.
 
 use rustix::ioctl::{Ioctl, IoctlOutput, Opcode, ioctl, opcode};
+use rustix::mm::Advice;
 use std::ffi::c_void;
 use std::fs::File;
 use std::io;
+use std::mem::MaybeUninit;
 use std::sync::OnceLock;
+use std::thread::ThreadId;
 
 /// Ranges that are told at once.
 pub(crate) const MOST: usize = 64;
@@ -63,6 +66,10 @@ impl Pages {
         if merged.lines().any(|line| line.trim_start_matches("ksm_merge_any:").trim() == "yes") {
             return None;
         }
+        // Others than Linux that look like it may not count.
+        if !Faults::are_counted() {
+            return None;
+        }
         let this = Self(File::open("/proc/self/pagemap").ok()?);
         this.written(&[], &mut [Region::default(); MOST]).ok()?;
         Some(this)
@@ -106,6 +113,55 @@ impl Pages {
         let looked = scan.walk_end.clamp(scan.start, scan.end) - scan.start;
         Ok((count.min(MOST), looked as usize))
     }
+}
+
+/// How many page faults a thread has had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Faults {
+    thread: ThreadId,
+    count: i64,
+}
+
+impl Faults {
+    /// Those of this thread so far. As long as there is no other, it has written to no page that was
+    /// not its process's own before: one that is a file's, the page of zeros, or not there at all
+    /// takes a fault to be written.
+    pub(crate) fn so_far() -> Option<Self> {
+        let mut usage = MaybeUninit::<libc::rusage>::uninit();
+        // SAFETY: the kernel fills the whole struct if it gives 0, and touches nothing else.
+        let usage = unsafe {
+            match libc::getrusage(libc::RUSAGE_THREAD, usage.as_mut_ptr()) {
+                0 => usage.assume_init(),
+                _ => return None,
+            }
+        };
+        let count = usage.ru_minflt.wrapping_add(usage.ru_majflt);
+        Some(Self { thread: std::thread::current().id(), count })
+    }
+}
+
+impl Faults {
+    /// Whether a page that is written for the first time is seen to take a fault.
+    fn are_counted() -> bool {
+        let size = rustix::param::page_size();
+        let mut memory = vec![0u8; 2 * size];
+        let first = memory.as_ptr().addr().next_multiple_of(size) - memory.as_ptr().addr();
+        let page = &mut memory[first..first + size];
+        if !super::give_back(page) {
+            return false;
+        }
+        let before = Self::so_far();
+        std::hint::black_box(&mut *page)[0] = 1;
+        before.is_some() && before != std::hint::black_box(Self::so_far())
+    }
+}
+
+/// Has the kernel back a memory page by page: it would make pages writable without a fault where it
+/// puts small ones together to a large one. Whether it will.
+pub(crate) fn keep_small(memory: &mut [u8]) -> bool {
+    let start = memory.as_mut_ptr().cast();
+    // SAFETY: the advice leaves contents and protection of every page as they are.
+    unsafe { rustix::mm::madvise(start, memory.len(), Advice::LinuxNoHugepage) }.is_ok()
 }
 
 impl Region {

@@ -6,7 +6,7 @@
 //! of too much, nothing is put back and the memory is thrown away.
 
 use crate::raw::give_back;
-use crate::raw::pages::{MOST, Pages, Region};
+use crate::raw::pages::{Faults, MOST, Pages, Region};
 
 /// What is put back at most. More is dropped by the kernel at once more cheaply than page by page.
 const MOST_BYTES: usize = 8 << 20;
@@ -24,7 +24,13 @@ const ASKED: usize = 16;
 pub(crate) struct Pristine {
     pages: Vec<(usize, Page)>,
     kept: usize,
+    /// The faults of this thread when it was last back: until there is another one, no page was
+    /// written but those that are known.
+    back_at: Option<Faults>,
 }
+
+/// Pages that are put back together rather than asked which of them were written.
+const FEW: usize = 48;
 
 /// What a page was.
 #[derive(Debug)]
@@ -33,12 +39,43 @@ enum Page {
     Bytes(Box<[u8]>),
 }
 
+impl Page {
+    fn restore(&self, page: &mut [u8]) {
+        match self {
+            Self::Zero => page.fill(0),
+            Self::Bytes(bytes) => page.copy_from_slice(bytes),
+        }
+    }
+}
+
 /// Whether it was known what a page was.
 struct Known(bool);
 
 impl Pristine {
-    /// Puts a memory back; whether that was done.
+    /// Puts a memory back, which keeps small pages; whether that was done.
     pub(crate) fn reset(&mut self, pages: &Pages, memory: &mut [u8]) -> bool {
+        let back_at = self.back_at.take();
+        let is_known = back_at.is_some() && self.pages.len() <= FEW && back_at == Faults::so_far();
+        let is_back = match is_known {
+            true => self.put_all_back(memory),
+            false => self.put_written_back(pages, memory),
+        };
+        self.back_at = Faults::so_far().filter(|_| is_back);
+        is_back
+    }
+
+    /// Puts back all pages that were ever written.
+    fn put_all_back(&self, memory: &mut [u8]) -> bool {
+        let size = rustix::param::page_size();
+        for (at, was) in &self.pages {
+            let Some(page) = memory.get_mut(*at..*at + size) else { return false };
+            was.restore(page);
+        }
+        true
+    }
+
+    /// Puts back what the kernel tells of.
+    fn put_written_back(&mut self, pages: &Pages, memory: &mut [u8]) -> bool {
         let size = rustix::param::page_size();
         let (mut from, mut bytes, mut asked) = (0, 0, 0);
         while from < memory.len() {
@@ -77,8 +114,7 @@ impl Pristine {
     fn put_back(&mut self, at: usize, page: &mut [u8]) -> Option<Known> {
         let found = self.pages.binary_search_by_key(&at, |(at, _)| *at);
         match found.map(|index| &self.pages[index].1) {
-            Ok(Page::Zero) => page.fill(0),
-            Ok(Page::Bytes(bytes)) => page.copy_from_slice(bytes),
+            Ok(was) => was.restore(page),
             Err(index) => {
                 // Nothing is learnt of a page that the kernel did not take.
                 give_back(page).then_some(())?;
@@ -123,7 +159,7 @@ mod tests {
         let mut memory = vec![0u8; (count + 1) * size];
         let first = memory.as_ptr().addr().next_multiple_of(size) - memory.as_ptr().addr();
         let memory = &mut memory[first..first + count * size];
-        assert!(give_back(memory));
+        assert!(give_back(memory) && crate::raw::pages::keep_small(memory));
         test(&pages, memory);
     }
 
@@ -139,6 +175,25 @@ mod tests {
                 assert!(memory.iter().all(|byte| *byte == 0), "in round {round}");
             }
             assert_eq!((pristine.pages.len(), pristine.kept), (200, 0));
+        });
+    }
+
+    #[test]
+    fn a_page_that_is_written_for_the_first_time_is_put_back_as_well() {
+        with_pages(40, |pages, memory| {
+            let size = rustix::param::page_size();
+            let mut pristine = Pristine::default();
+            for last in 1..40 {
+                // The first ones are known and take no fault any more, the last one is new.
+                for page in 0..last {
+                    memory[page * size] = 1;
+                    if page % 7 == 0 {
+                        assert!(pristine.reset(pages, memory));
+                    }
+                }
+                assert!(pristine.reset(pages, memory));
+                assert!(memory.iter().all(|byte| *byte == 0), "with {last} pages");
+            }
         });
     }
 

@@ -8,6 +8,7 @@
 //! is what has trapped, or has grown. All that the host keeps of a sandbox is made anew.
 
 use super::Sandbox;
+use crate::raw::pages::keep_small;
 use crate::sandbox::host::Host;
 use crate::sandbox::prepared::Prepared;
 use crate::sandbox::reset::{Pristine, is_untouched};
@@ -30,6 +31,9 @@ impl Sandbox {
     pub(super) fn note_beginning(&mut self) {
         let Some(again) = &self.prepared.again else { return };
         let Some(memory) = self.memory else { return };
+        if !keep_small(memory.data_mut(&mut self.store)) {
+            return;
+        }
         // Memory that was not mapped but written, by its data or at its start, has no original.
         if !is_untouched(again.pages, memory.data(&self.store)) {
             return;
