@@ -31,7 +31,7 @@ pub(crate) const BARS: [Bar; 32] = [
     bar("fresh_tasks_per_s", "median", Bound::AtLeast(150_000.0)),
     bar("rtt_one_core_us_p50", "ratio", Bound::AtMost(3.0)),
     bar("rtt_cross_core_us_p50", "ratio", Bound::AtMost(1.25)),
-    bar("sandbox_scaling", "median", Bound::AtLeast(1.9)),
+    bar("sandbox_scaling", "median", Bound::AtLeast(1.8)),
     bar("payload_in_mb_per_s", "ratio", Bound::AtLeast(0.5)),
     bar("payload_out_mb_per_s", "ratio", Bound::AtLeast(0.5)),
     bar("first_result_ms", "median", Bound::AtMost(60.0)),
