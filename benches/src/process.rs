@@ -54,16 +54,16 @@ impl Process {
 
     /// The same, with more options.
     pub(crate) fn slave_with(cache: &Path, more: &[&str]) -> Result<Self> {
-        let cache = cache.display().to_string();
-        let args = ["slave", "--listen", "127.0.0.1:0", "--slots", "1", "--cache", &cache];
-        Self::start(&dpfw()?, &[&args[..], more].concat())
+        let slave = slave(cache, 1);
+        let args: Vec<&str> =
+            slave.iter().map(String::as_str).chain(more.iter().copied()).collect();
+        Self::start(&dpfw()?, &args)
     }
 
     /// A slave with so many slots.
     pub(crate) fn slave_of(cache: &Path, slots: u32) -> Result<Self> {
-        let (cache, slots) = (cache.display().to_string(), slots.to_string());
-        let args = ["slave", "--listen", "127.0.0.1:0", "--slots", &slots, "--cache", &cache];
-        Self::start(&dpfw()?, &args)
+        let slave = slave(cache, slots);
+        Self::start(&dpfw()?, &slave.each_ref().map(String::as_str))
     }
 
     /// The same, with its store in a directory.
@@ -75,11 +75,12 @@ impl Process {
 
     /// A slave with one slot and an empty cache, whose log is listened to.
     pub(crate) fn talking_slave(cache: &Path) -> Result<Self> {
-        let cache = cache.display().to_string();
-        let slave = ["slave", "--listen", "127.0.0.1:0", "--slots", "1", "--cache", &cache];
         let program = dpfw()?;
         let mut command = Command::new(&program);
-        command.args(slave).args(["--log", "warn,dpfw_slave=debug"]).stderr(Stdio::piped());
+        command
+            .args(slave(cache, 1))
+            .args(["--log", "warn,dpfw_slave=debug"])
+            .stderr(Stdio::piped());
         let mut slave = Self::begin(&program, &mut command)?;
         let log = slave.child.stderr.take().context("its log is a pipe")?;
         let (sender, lines) = channel();
@@ -179,6 +180,12 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// How a slave is started, on a port of the system's choice.
+fn slave(cache: &Path, slots: u32) -> [String; 7] {
+    let (cache, slots) = (cache.display().to_string(), slots.to_string());
+    ["slave", "--listen", "127.0.0.1:0", "--slots", &slots, "--cache", &cache].map(str::to_owned)
 }
 
 /// The program `dpfw`, built beside this one.

@@ -1,6 +1,7 @@
 //! A limit for every wait.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use dpfw_tests::wait::at_most;
 use std::time::Duration;
 
 /// Waits for what is to happen, so long at most.
@@ -12,6 +13,5 @@ pub(crate) async fn within<T>(
     what: &str,
     future: impl Future<Output = Result<T>>,
 ) -> Result<T> {
-    let waited = tokio::time::timeout(limit, future).await;
-    waited.with_context(|| format!("waited {limit:?} in vain for {what}"))?
+    at_most(limit, what, future).await?
 }

@@ -20,8 +20,8 @@ pub(crate) struct SlotOptions {
     /// unless told. Only a directory of mode 0700 is trusted
     #[arg(long, value_name = "DIR")]
     pub(crate) cache: Option<PathBuf>,
-    /// Sandboxes are reset without PAGEMAP_SCAN, which is slower; without it as well where the
-    /// kernel has none
+    /// Each task has a sandbox that is made for it, which is slower, as where the kernel has no
+    /// PAGEMAP_SCAN; otherwise sandboxes are put back to their beginning and used again
     #[arg(long)]
     pub(crate) no_pagemap_scan: bool,
     /// Compiled modules are not kept

@@ -9,7 +9,7 @@ use dpfw_protocol::resident::Class;
 use dpfw_slave::{Limits, Local};
 use std::hint::black_box;
 
-/// The sandbox is made, takes its arguments, runs, gives its result, and is cleared.
+/// The sandbox begins anew, takes its arguments, runs, gives its result, and is put back.
 pub(crate) fn fresh() -> Result<Ready> {
     let module = fresh_add::task().module().bytes().context("no module")?.clone();
     let mut local = Local::new(&module, Limits::default())?;

@@ -175,8 +175,9 @@ impl Builder {
         self
     }
 
-    /// Whether sandboxes are reset by `PAGEMAP_SCAN`, where the kernel has it: so it is unless
-    /// told otherwise. Without, resetting takes many times as long.
+    /// Whether sandboxes are put back to their beginning, by what `PAGEMAP_SCAN` says, and used
+    /// again, where the kernel has it: so it is unless told otherwise. Without, one is made for each
+    /// task, which takes several times as long.
     pub fn pagemap_scan(mut self, scan: bool) -> Self {
         self.scan = if scan { Scan::WherePossible } else { Scan::Never };
         self

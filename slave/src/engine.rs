@@ -14,8 +14,8 @@ use wasmtime::{
     ProfilingStrategy, Strategy, WasmBacktraceDetails, WasmFeatures,
 };
 
-/// Sandboxes that an engine's pool holds: the one that runs, the one that is being cleared
-/// up, those whose results are being sent, and room for those that will wait.
+/// Sandboxes that an engine's pool holds: the one that runs, those that wait to be used
+/// again, those whose results are being sent, and room for those that will wait.
 pub(crate) const POOLED: u32 = 16;
 
 /// Whether sandboxes are put back by what `PAGEMAP_SCAN` says of their pages.

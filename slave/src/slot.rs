@@ -38,7 +38,7 @@ pub(crate) const SHORT: Duration = Duration::from_micros(50);
 pub(crate) const TURN: Duration = Duration::from_micros(200);
 
 /// A result of this size is sent from the memory of its sandbox. Below it a copy costs less
-/// than a sandbox that is cleared up on another thread.
+/// than a sandbox that is thrown away on another thread.
 const LARGE: u64 = 1 << 20;
 
 /// Sandboxes of a slot that may wait for their results to be sent: half of its pool.
@@ -230,7 +230,7 @@ impl Slot {
         self.answers.flush();
     }
 
-    /// Runs an attempt and queues its answer. Gives the sandbox that is to be cleared up.
+    /// Runs an attempt and queues its answer. Gives the sandbox that is to be put back.
     fn run(&mut self, job: &Job, started: Instant) -> Spent {
         let mut timing = Timing {
             queued_us: micros(started.saturating_duration_since(job.arrived)),

@@ -18,8 +18,20 @@ const LOOK: Duration = Duration::from_millis(2);
 /// # Errors
 /// What was waited for, if it did not come.
 pub async fn within<T>(what: &str, future: impl IntoFuture<Output = T>) -> Result<T> {
-    let waited = tokio::time::timeout(PATIENCE, future).await;
-    waited.with_context(|| format!("waited {PATIENCE:?} in vain for {what}"))
+    at_most(PATIENCE, what, future).await
+}
+
+/// The same, so long at most.
+///
+/// # Errors
+/// What was waited for, if it did not come.
+pub async fn at_most<T>(
+    limit: Duration,
+    what: &str,
+    future: impl IntoFuture<Output = T>,
+) -> Result<T> {
+    let waited = tokio::time::timeout(limit, future).await;
+    waited.with_context(|| format!("waited {limit:?} in vain for {what}"))
 }
 
 /// Waits until a state is reached that announces itself by nothing: it is looked at again

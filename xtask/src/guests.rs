@@ -5,6 +5,7 @@
 //! not: build guests; the tests do. Invariant: nothing is written to the source tree, and what
 //! is installed is what the lock files say.
 
+use crate::apt::install;
 use crate::command::{run, shown, succeeds, target};
 use anyhow::{Context, Result, bail};
 use std::fs;
@@ -29,13 +30,13 @@ const INSTALLED: &str = "installed.json";
 /// Something is missing and cannot be had; the error says what to do.
 pub(crate) fn ensure() -> Result<()> {
     if !has_clang() {
-        apt("a C compiler for wasm (clang and wasm-ld)", &["clang", "lld"], WITHOUT_CLANG)?;
+        install("a C compiler for wasm (clang and wasm-ld)", &["clang", "lld"], WITHOUT_CLANG)?;
         if !has_clang() {
             bail!(WITHOUT_CLANG);
         }
     }
     if !succeeds(Command::new("npm").arg("--version")) {
-        apt("npm", &["nodejs", "npm"], WITHOUT_NPM)?;
+        install("npm", &["nodejs", "npm"], WITHOUT_NPM)?;
     }
     let guests = target()?.join("tmp/guests");
     PACKAGES.iter().try_for_each(|(from, to)| packages(Path::new(from), &guests.join(to)))
@@ -56,25 +57,6 @@ fn has_clang() -> bool {
     let targets = Command::new("clang").arg("--print-targets").stderr(Stdio::null()).output();
     let knows = targets.is_ok_and(|it| String::from_utf8_lossy(&it.stdout).contains("wasm32"));
     knows && succeeds(Command::new("wasm-ld").arg("--version"))
-}
-
-/// Installs Debian's packages, where there is a Debian and somebody who may.
-fn apt(what: &str, packages: &[&str], advice: &'static str) -> Result<()> {
-    if !succeeds(Command::new("apt-get").arg("--version")) || !is_root() {
-        bail!(advice);
-    }
-    eprintln!("{what} is missing; it is installed now");
-    let apt = |args: &[&str]| {
-        run(Command::new("apt-get").env("DEBIAN_FRONTEND", "noninteractive").arg("-qq").args(args))
-    };
-    let install = [&["install", "--yes", "--no-install-recommends"], packages].concat();
-    // A new machine's lists are empty; and what old ones name is not there any more.
-    apt(&["update"]).and_then(|()| apt(&install)).context(advice)
-}
-
-fn is_root() -> bool {
-    let id = Command::new("id").arg("--user").stderr(Stdio::null()).output();
-    id.is_ok_and(|id| id.stdout.trim_ascii() == b"0")
 }
 
 /// Installs what a lock file names, unless it is there.

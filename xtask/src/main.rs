@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+mod apt;
 mod bars;
 mod bench;
 mod ci;

@@ -67,8 +67,8 @@ pub struct Facts {
     /// Whether it has a warm-up of its own.
     pub warm: bool,
     /// How many globals are to be put back for a sandbox to begin anew; `None` if a guest can
-    /// change more than those and its memory.
-    #[serde(default)]
+    /// change more than those and its memory. What was kept before does not say, and is found out
+    /// again.
     pub resets: Option<u32>,
     /// The section that describes its tasks, as it stands there.
     pub section: String,

@@ -60,8 +60,8 @@ impl Globals {
     /// How many there are to be put back; `None` if that cannot be done.
     pub(super) fn count(&self) -> Option<u32> {
         let is_ours = self.named.is_empty() || self.is_exported();
-        let is_ours = is_ours && self.mutable.len() <= MOST;
-        (!self.imported && is_ours).then_some(self.mutable.len() as u32)
+        let can_be = !self.imported && is_ours && self.mutable.len() <= MOST;
+        can_be.then_some(self.mutable.len() as u32)
     }
 
     fn is_exported(&self) -> bool {
@@ -97,7 +97,7 @@ pub(crate) fn exported(wasm: &[u8]) -> Option<Vec<u8>> {
     let (start, content, end) = section(wasm, EXPORTS)?;
     let mut reader = BinaryReader::new(&wasm[content..end], content as u64);
     let count = reader.read_var_u32().ok()?;
-    let entries = content + (reader.original_position() as usize - content);
+    let entries = usize::try_from(reader.original_position()).ok()?;
     let mut body = leb(count.checked_add(missing.len() as u32)?);
     body.extend_from_slice(&wasm[entries..end]);
     for (number, index) in (0..).zip(missing) {

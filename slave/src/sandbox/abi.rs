@@ -1,6 +1,6 @@
 //! What a task's function gives back.
 
-use super::imports::{Abi, slice};
+use super::imports::{Abi, placed, slice};
 use dpfw_protocol::error::Cause;
 use std::ops::Range;
 
@@ -111,13 +111,7 @@ fn pieces<'a>(data: &'a [u8], list: &[u8]) -> Result<Vec<&'a [u8]>, Cause> {
         let message = format!("it returned a list of pieces of {} bytes", list.len());
         return Err(Cause::GuestAbi { message });
     }
-    pairs
-        .iter()
-        .map(|pair| {
-            let word = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| pair[at + i]));
-            slice(data, word(0), word(4)).map_err(broken)
-        })
-        .collect()
+    pairs.iter().map(|pair| placed(data, pair).map_err(broken)).collect()
 }
 
 pub(super) fn broken(error: wasmtime::Error) -> Cause {

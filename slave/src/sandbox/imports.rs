@@ -133,6 +133,12 @@ pub(super) fn slice(data: &[u8], ptr: u32, len: u32) -> Result<&[u8]> {
     data.get(range).ok_or_else(|| outside(ptr, len, data.len()))
 }
 
+/// A piece of memory, by its address and its length as they stand in memory.
+pub(super) fn placed<'a>(data: &'a [u8], place: &[u8; 8]) -> Result<&'a [u8]> {
+    let word = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| place[at + i]));
+    slice(data, word(0), word(4))
+}
+
 /// A piece of memory to write to.
 pub(super) fn slice_mut(data: &mut [u8], ptr: u32, len: u32) -> Result<&mut [u8]> {
     let size = data.len();

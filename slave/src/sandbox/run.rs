@@ -1,4 +1,4 @@
-//! One sandbox: made, called, thrown away.
+//! One sandbox: made, called, put back or thrown away.
 
 mod again;
 pub(crate) mod lasting;

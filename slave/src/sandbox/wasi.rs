@@ -7,7 +7,7 @@
 //! which the pacer can end.
 
 use super::host::Host;
-use super::imports::{PIECE, WASI, charge, go_on, memory, slice, slice_mut};
+use super::imports::{PIECE, WASI, charge, go_on, memory, placed, slice, slice_mut};
 use super::journal::Output;
 use crate::grants::{Used, used};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -380,8 +380,7 @@ fn fd_write(
     let (data, host) = memory.data_and_store_mut(&mut caller);
     let mut total = 0u32;
     for piece in slice(data, pieces, count * 8)?.as_chunks::<8>().0 {
-        let word = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| piece[at + i]));
-        let bytes = slice(data, word(0), word(4))?;
+        let bytes = placed(data, piece)?;
         for bytes in bytes.chunks(PIECE) {
             if !host.may_log() {
                 host.drop_line();

@@ -2,7 +2,8 @@
 //!
 //! Owns: whether it is there, getting it, running a program under it, and reading what it says.
 
-use crate::command::{run, shown, succeeds};
+use crate::apt::install;
+use crate::command::{shown, succeeds};
 use anyhow::{Context, Result, bail};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -24,18 +25,7 @@ pub(crate) fn ensure() -> Result<()> {
     if is_there() {
         return Ok(());
     }
-    if !succeeds(Command::new("apt-get").arg("--version")) {
-        bail!(MISSING);
-    }
-    eprintln!("valgrind is missing; it is installed now");
-    let apt = |args: &[&str]| {
-        run(Command::new("apt-get").env("DEBIAN_FRONTEND", "noninteractive").arg("-qq").args(args))
-    };
-    // A new machine's lists are empty; and what old ones name is not there any more. Who may not
-    // install anything is told so by apt-get itself.
-    let installed = apt(&["update"])
-        .and_then(|()| apt(&["install", "--yes", "--no-install-recommends", "valgrind"]));
-    installed.context(MISSING)?;
+    install("valgrind", &["valgrind"], MISSING)?;
     if !is_there() {
         bail!(MISSING);
     }

@@ -6,7 +6,7 @@
 
 use super::{Sandbox, typed};
 use crate::sandbox::abi::broken;
-use crate::sandbox::imports::slice;
+use crate::sandbox::imports::{placed, slice};
 use dpfw_protocol::error::Cause;
 use wasmtime::TypedFunc;
 
@@ -83,8 +83,7 @@ impl Sandbox {
     pub(crate) fn answered(&self, many: &Many) -> Result<(&[u8], &[u8]), Cause> {
         let (Some(at), Some(memory)) = (many.at, self.memory) else { return Ok((&[], &[])) };
         let data = memory.data(&self.store);
-        let words = slice(data, at, 8).map_err(broken)?;
-        let word = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| words[at + i]));
-        Ok((data, slice(data, word(0), word(4)).map_err(broken)?))
+        let replies = slice(data, at, 8).and_then(|place| placed(data, place.try_into()?));
+        Ok((data, replies.map_err(broken)?))
     }
 }
