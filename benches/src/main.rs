@@ -5,6 +5,7 @@
 //! the metric itself; the ratio is the metric's median by that.
 
 mod balance;
+mod beside;
 mod big_images;
 mod durable;
 mod encrypted;
@@ -20,6 +21,7 @@ mod queued;
 mod report;
 mod residents;
 mod scaling;
+mod source;
 mod standins;
 mod starts;
 mod tcp;

@@ -5,8 +5,8 @@ use crate::process::Process;
 use crate::report::print;
 use crate::tcp::{self, BULK};
 use crate::{
-    balance, big_images, durable, encrypted, images, many, mapped, pipeline, programs, queued,
-    residents, scaling, starts, trips,
+    balance, beside, big_images, durable, encrypted, images, many, mapped, pipeline, programs,
+    queued, residents, scaling, starts, trips,
 };
 use anyhow::{Context, Result, bail, ensure};
 use dpfw::{Limits, Master};
@@ -52,6 +52,9 @@ pub(crate) fn all(rounds: usize, only: Option<&str>) -> Result<()> {
         }
         if bench.wants("payload") {
             bench.payloads().await?;
+        }
+        if bench.wants("beside_1gib") {
+            beside::measure(&bench.cache(), bench.rounds).await?;
         }
         if bench.wants("sandbox_scaling") {
             scaling::measure(bench.rounds)?;

@@ -2,14 +2,13 @@
 
 use crate::process::{Process, own_peak_mib, reset_own_peak};
 use crate::report::print;
+use crate::source::Source;
 use crate::tcp::{self, BULK};
 use anyhow::{Context, Result, ensure};
 use dpfw::Master;
 use dpfw_tests::programs::{PROBE, probe};
-use std::pin::Pin;
-use std::task::{self, Poll};
 use std::time::Instant;
-use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
+use tokio::io::AsyncReadExt;
 use wasmtime::{Engine, Linker, Module, Store};
 use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::p1::{WasiP1Ctx, add_to_linker_sync};
@@ -81,25 +80,6 @@ fn alone() -> wasmtime::Result<f64> {
     Ok(start.elapsed().as_secs_f64() * 1e6 / PROGRAMS as f64)
 }
 
-/// So many bytes, made at once.
-struct Source(u64);
-
-impl AsyncRead for Source {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        _: &mut task::Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        static BYTES: [u8; 64 << 10] = [5; 64 << 10];
-        while self.0 > 0 && buffer.remaining() > 0 {
-            let n = buffer.remaining().min(BYTES.len()).min(self.0 as usize);
-            buffer.put_slice(&BYTES[..n]);
-            self.0 -= n as u64;
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
 /// 1 GiB through a program that counts it, beside bare TCP; then through one that copies it
 /// to its stdout, and how much memory both ends need for that.
 pub(crate) async fn stream(slave: &Process, rounds: usize) -> Result<()> {
@@ -110,7 +90,7 @@ pub(crate) async fn stream(slave: &Process, rounds: usize) -> Result<()> {
         let sent = tcp::send_bulk(&bare.address, 4).await?;
         let limit = sent.iter().map(|time| BULK as f64 / 1e6 / time.as_secs_f64());
         let start = Instant::now();
-        let output = master.output(probe(&["count"]).stdin(Source(THROUGH))).await?;
+        let output = master.output(probe(&["count"]).stdin(Source::of(THROUGH))).await?;
         let took = start.elapsed().as_secs_f64();
         ensure!(output.stdout == format!("{THROUGH}\n"), "not all of it arrived");
         if round > 0 {
@@ -122,7 +102,7 @@ pub(crate) async fn stream(slave: &Process, rounds: usize) -> Result<()> {
 
     let (before, own_before) = (slave.resident_mib()?, reset_own_peak()?);
     slave.reset_peak()?;
-    let mut handle = master.run(probe(&["cat"]).stdin(Source(THROUGH)));
+    let mut handle = master.run(probe(&["cat"]).stdin(Source::of(THROUGH)));
     let (mut stdout, mut buffer, mut total) = (handle.stdout(), vec![0; 64 << 10], 0);
     while let n @ 1.. = stdout.read(&mut buffer).await? {
         total += n as u64;

@@ -21,29 +21,55 @@ pub(crate) mod wait;
 
 pub(crate) use imports::{log, panic, progress};
 
-/// Room for arguments. Words, so that it is aligned to 8.
+/// Room for arguments.
 struct Room {
-    words: Box<[MaybeUninit<u64>]>,
+    place: Place,
     len: usize,
 }
 
+/// Where the room is.
+enum Place {
+    /// Words, so that it is aligned to 8.
+    Words(Box<[MaybeUninit<u64>]>),
+    Pages(Box<[MaybeUninit<Page>]>),
+}
+
+/// What begins with a page: the slave can have a guest's memory refer to its own pages then, and
+/// copies nothing.
+#[repr(align(4096))]
+struct Page(#[expect(dead_code, reason = "it stands for its bytes")] [u8; 4096]);
+
+/// Room of so many bytes begins with a page.
+const LARGE: usize = 1 << 20;
+
 impl Room {
     fn new(len: usize) -> Self {
-        Self { words: Box::new_uninit_slice(len.div_ceil(size_of::<u64>())), len }
+        let place = match len >= LARGE {
+            true => Place::Pages(Box::new_uninit_slice(len.div_ceil(size_of::<Page>()))),
+            false => Place::Words(Box::new_uninit_slice(len.div_ceil(size_of::<u64>()))),
+        };
+        Self { place, len }
+    }
+
+    fn begin(&self) -> *const u8 {
+        match &self.place {
+            Place::Words(words) => words.as_ptr().cast(),
+            Place::Pages(pages) => pages.as_ptr().cast(),
+        }
     }
 
     fn address(&self) -> usize {
-        self.words.as_ptr().addr()
+        self.begin().addr()
     }
 }
 
 impl AsRef<[u8]> for Room {
     fn as_ref(&self) -> &[u8] {
-        // SAFETY: `words` has at least `len` bytes, by `new`, and lives as long as `self`;
+        // SAFETY: the place has at least `len` bytes, by `new`, and lives as long as `self`;
         // bytes have no alignment. They are initialised: `as_ref` is called only through
         // `run`, which the slave calls after it wrote them, and linear memory that it did
         // not write to has a value as well.
-        unsafe { std::slice::from_raw_parts(self.words.as_ptr().cast(), self.len) }
+        unsafe { std::slice::from_raw_parts(self.begin(), self.len) }
     }
 }
 

@@ -345,6 +345,29 @@ impl Reader {
         self.arrived(conversation, step)
     }
 
+    /// A payload is there.
+    fn complete(&mut self, conversation: ConversationId, what: Arriving, bytes: Bytes) {
+        match what {
+            Arriving::Result(timing) => {
+                self.bytes += bytes.len();
+                self.said.push(FromSlave::Done(conversation.attempt(), timing, bytes));
+            }
+            Arriving::Called(timing) => {
+                self.linked.residents.answered(conversation, timing, Ok(bytes));
+            }
+            Arriving::Residents(reply) => {
+                self.linked.residents.replies.answer(conversation, (reply, bytes));
+            }
+            Arriving::Value(reply) => {
+                self.linked.replies.answer(conversation, (reply, bytes));
+            }
+            Arriving::Snapshot(snapshot) => {
+                let said = snapshot.failure.map_or(Ok(bytes), |failure| Err(failure.into()));
+                self.said.push(FromSlave::Snapshot(conversation, said));
+            }
+        }
+    }
+
     /// Goes on with what has arrived, or grants credit for what is arriving.
     fn arrived(
         &mut self,
@@ -352,22 +375,8 @@ impl Reader {
         step: Result<Step<Arriving>, ArrivalError<Arriving>>,
     ) -> Result<(), LinkError> {
         match step {
-            Ok(Step::Complete(Arriving::Result(timing), bytes)) => {
-                self.bytes += bytes.len();
-                self.said.push(FromSlave::Done(conversation.attempt(), timing, bytes));
-            }
-            Ok(Step::Complete(Arriving::Called(timing), bytes)) => {
-                self.linked.residents.answered(conversation, timing, Ok(bytes));
-            }
-            Ok(Step::Complete(Arriving::Residents(reply), bytes)) => {
-                self.linked.residents.replies.answer(conversation, (reply, bytes));
-            }
-            Ok(Step::Complete(Arriving::Value(reply), bytes)) => {
-                self.linked.replies.answer(conversation, (reply, bytes));
-            }
-            Ok(Step::Complete(Arriving::Snapshot(snapshot), bytes)) => {
-                let said = snapshot.failure.map_or(Ok(bytes), |failure| Err(failure.into()));
-                self.said.push(FromSlave::Snapshot(conversation, said));
+            Ok(Step::Complete(what, payload)) => {
+                self.complete(conversation, what, payload.into_bytes());
             }
             Ok(Step::More(Some(bytes))) => {
                 self.linked.outbox.grant(conversation, bytes)?;

@@ -6,7 +6,7 @@
 
 use crate::ids::ConversationId;
 use crate::limits::{GRANT, MAX_ARRIVING};
-use crate::recycle::Recycler;
+use crate::recycle::{Arrived, Buffer, Recycler};
 use bytes::Bytes;
 use std::collections::HashMap;
 
@@ -23,7 +23,7 @@ pub struct Arrivals<T> {
 
 #[derive(Debug)]
 struct Arriving<T> {
-    bytes: Vec<u8>,
+    bytes: Buffer,
     expected: usize,
     allowance: u64,
     consumed: u64,
@@ -34,7 +34,7 @@ struct Arriving<T> {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step<T> {
     /// The payload is complete.
-    Complete(T, Bytes),
+    Complete(T, Arrived),
     /// More is to come; grant this credit, if any.
     More(Option<u64>),
     /// The chunk belongs to nothing that is arriving: its payload was refused or
@@ -82,7 +82,7 @@ impl<T> Arrivals<T> {
         let broken = |what| ArrivalError::Broken { conversation, what };
         if last {
             return match inline.len() as u64 == expected {
-                true => Ok(Step::Complete(context, Bytes::copy_from_slice(inline))),
+                true => Ok(Step::Complete(context, Bytes::copy_from_slice(inline).into())),
                 false => Err(broken("a payload has another length than announced")),
             };
         }
@@ -149,7 +149,7 @@ impl<T> Arrivals<T> {
         if arriving.bytes.len() + len > arriving.expected {
             return Err(broken("more bytes than were announced"));
         }
-        Ok(Some(&mut arriving.bytes))
+        Ok(Some(arriving.bytes.bytes()))
     }
 
     /// `len` bytes were appended to what [`room`](Self::room) gave; `last` if they end the
@@ -176,7 +176,7 @@ impl<T> Arrivals<T> {
             return Ok(Step::More(arriving.grant(len)));
         }
         match self.remove(conversation) {
-            Some(done) => Ok(Step::Complete(done.context, self.buffers.share(done.bytes))),
+            Some(done) => Ok(Step::Complete(done.context, self.buffers.finish(done.bytes))),
             None => Ok(Step::Stray),
         }
     }

@@ -108,7 +108,7 @@ impl Fiber {
     /// The job and the [`Cause`] that it fails with.
     fn new(
         core: &Arc<Core>,
-        job: Job,
+        mut job: Job,
         target: &Target,
         ready: Ready,
         started: Instant,
@@ -116,7 +116,9 @@ impl Fiber {
         let control = Arc::new(Control::default());
         let engine = ready.engine().clone();
         let (running, ports) = match ready {
-            Ready::Task(prepared) => (task::begin(core, &job, target, prepared, &control), None),
+            Ready::Task(prepared) => {
+                (task::begin(core, &mut job, target, prepared, &control), None)
+            }
             Ready::Program(prepared) => {
                 match program::begin(core, &job, target, prepared, &control) {
                     Ok((running, ports)) => (running, Some(ports)),

@@ -7,10 +7,10 @@ use crate::module::facts::Kind;
 use crate::module::load::Loaded;
 use crate::residents::Spawning;
 use crate::session::{Held, Session};
-use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::{AttemptId, ModuleHash};
 use dpfw_protocol::message::{Bind, BindImage, BindResident, TaskFlags};
+use dpfw_protocol::recycle::Arrived;
 use dpfw_protocol::resident::class_of;
 use dpfw_protocol::signature::Signature;
 use dpfw_protocol::store::Key;
@@ -26,7 +26,7 @@ pub(crate) struct Job {
     pub(crate) _held: Held,
     pub(crate) attempt: AttemptId,
     pub(crate) bound: Arc<Bound>,
-    pub(crate) args: Bytes,
+    pub(crate) args: Arrived,
     pub(crate) flags: TaskFlags,
     /// What its caller allows, where that is less than the operator does.
     pub(crate) limits: Option<Box<TaskLimits>>,

@@ -12,6 +12,7 @@ use crate::module::load::Loaded;
 use crate::module::loader::build;
 use crate::sandbox::host::{Allowance, Holder, Host, Lent};
 use crate::sandbox::prepared::{Prepared, SlotEngines};
+use crate::sandbox::run::put::Args;
 use crate::sandbox::run::{Ended, Sandbox};
 use crate::session::Session;
 use crate::watch::Watch;
@@ -113,7 +114,7 @@ impl Local {
         let (engine, time) = (&task.prepared.engine, lent.core.limits.time);
         watch.enter(session, AttemptId(1), engine, Instant::now(), None, time);
         let mut sandbox = self.sandbox(&task.prepared)?;
-        let result = match sandbox.call(task.target.function, args) {
+        let result = match sandbox.call(task.target.function, Args::Part(args)) {
             Ended::Returned(returned) => {
                 let mut out = Vec::new();
                 sandbox.result(&returned)?.append_to(&mut out);

@@ -1,13 +1,13 @@
-//! The one place of the slave with `unsafe`: mapping compiled code, and advising the
-//! kernel on a guest's memory, or giving it back.
+//! The one place of the slave with `unsafe`: mapping compiled code, and what the kernel does with
+//! the pages of a guest's memory.
 
 #![expect(unsafe_code, reason = "what cannot be said otherwise is said only here")]
 
+pub(crate) mod moving;
 pub(crate) mod pages;
 
 use crate::module::cache::Artifact;
 use rustix::mm::Advice;
-use std::ffi::c_void;
 use wasmtime::{Engine, Module};
 
 /// Maps a compiled module into an engine. Its pages are shared with the file, and so with
@@ -40,48 +40,6 @@ pub(crate) fn give_back(memory: &mut [u8]) -> bool {
         rustix::mm::madvise(memory.as_mut_ptr().cast(), memory.len(), Advice::LinuxDontNeed)
     };
     given.is_ok()
-}
-
-/// Pages that a guest's memory gets at once.
-const HUGE: usize = 2 << 20;
-
-/// A range of a guest's memory that is to be backed by huge pages until it is dropped: a
-/// large payload then costs 32 page faults, not 16,384. Advice only; where the kernel has
-/// no huge page, it takes small ones.
-#[derive(Debug)]
-pub(crate) struct Huge {
-    start: usize,
-    len: usize,
-}
-
-impl Huge {
-    /// Takes the whole huge pages within a range that memory is about to grow by. `base`
-    /// is where the memory begins; `None` if there are none in it.
-    pub(crate) fn within(base: usize, current: usize, desired: usize) -> Option<Self> {
-        let start = base.checked_add(current)?.next_multiple_of(HUGE);
-        let end = base.checked_add(desired)? / HUGE * HUGE;
-        let len = end.checked_sub(start).filter(|len| *len > 0)?;
-        let this = Self { start, len };
-        this.advise(Advice::LinuxHugepage).then_some(this)
-    }
-
-    fn advise(&self, advice: Advice) -> bool {
-        let start = std::ptr::with_exposed_provenance_mut::<c_void>(self.start);
-        // SAFETY: both advices used here leave the contents and the protection of every
-        // page as they are, wherever they point; at worst they change how the kernel backs
-        // a mapping. They point into a guest's own memory: it never moves, for 4 GiB of
-        // addresses are reserved for it (`engine.rs`), and it is still reserved when this
-        // value is dropped, for that is part of a sandbox's host state, and wasmtime's
-        // `Store` drops that before it gives its instances' memories back.
-        unsafe { rustix::mm::madvise(start, self.len, advice) }.is_ok()
-    }
-}
-
-impl Drop for Huge {
-    fn drop(&mut self) {
-        // Small tasks that use this memory later must not be given 2 MiB for a byte.
-        self.advise(Advice::LinuxNoHugepage);
-    }
 }
 
 #[cfg(test)]

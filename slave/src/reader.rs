@@ -16,7 +16,6 @@ use crate::residents::{self, Method, Resident, Spawning};
 use crate::session::{MOST_HELD, Session, tell_reserved, too_many, too_many_bytes};
 use arriving::{Arriving, Coming};
 use dpfw_link::{Inbox, LinkError};
-use dpfw_protocol::Bytes;
 use dpfw_protocol::changes::{Unwatch, Watch};
 use dpfw_protocol::error::{Cause, Limit};
 use dpfw_protocol::frame::{END, Frame};
@@ -29,6 +28,7 @@ use dpfw_protocol::message::{
     TaskFlags, Withdraw, decode, kind,
 };
 use dpfw_protocol::receive::Arrivals;
+use dpfw_protocol::recycle::Arrived;
 use dpfw_protocol::store::Key;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -317,7 +317,7 @@ impl Reader {
             _held: held,
             attempt,
             bound: Arc::clone(bound),
-            args: Bytes::new(),
+            args: Arrived::default(),
             flags: dispatch.flags,
             limits: limits.map(Box::new),
             spawn: spawn.map(|terms| Box::new(Spawning::new(*terms))),

@@ -14,6 +14,7 @@ pub(crate) mod plain;
 pub(crate) mod prepared;
 mod reset;
 pub(crate) mod run;
+mod shelf;
 pub(crate) mod trap;
 mod wasi;
 

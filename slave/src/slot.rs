@@ -16,6 +16,7 @@ use crate::sandbox::abi::Given;
 use crate::sandbox::host::{Allowance, Holder, Host, Lent};
 use crate::sandbox::journal::tell_dropped;
 use crate::sandbox::prepared::{Prepared, SlotEngines};
+use crate::sandbox::run::put::Args;
 use crate::sandbox::run::{Ended, Returned, Sandbox};
 use crate::session::{Session, tell_of};
 use crate::watch::Watch;
@@ -112,9 +113,9 @@ impl Slot {
                     residents::spawn(&mut self.hands(), job, started);
                     self.after(session);
                 }
-                Next::Run(job, Admitted::Plainly) => {
+                Next::Run(mut job, Admitted::Plainly) => {
                     self.before(&job);
-                    let spent = self.run(&job, started);
+                    let spent = self.run(&mut job, started);
                     self.after(job.session);
                     // Nobody waits for it to be put back.
                     if let Some(sandbox) = spent {
@@ -231,7 +232,7 @@ impl Slot {
     }
 
     /// Runs an attempt and queues its answer. Gives the sandbox that is to be put back.
-    fn run(&mut self, job: &Job, started: Instant) -> Spent {
+    fn run(&mut self, job: &mut Job, started: Instant) -> Spent {
         let mut timing = Timing {
             queued_us: micros(started.saturating_duration_since(job.arrived)),
             ..Timing::default()
@@ -253,7 +254,7 @@ impl Slot {
     /// the attempt that met it.
     fn contained(
         &mut self,
-        job: &Job,
+        job: &mut Job,
         started: Instant,
         timing: &mut Timing,
     ) -> Result<Spent, Cause> {
@@ -264,7 +265,7 @@ impl Slot {
     /// Runs the guest and queues its result.
     fn attempt(
         &mut self,
-        job: &Job,
+        job: &mut Job,
         started: Instant,
         timing: &mut Timing,
     ) -> Result<Spent, Cause> {
@@ -325,7 +326,7 @@ impl Slot {
 
     fn single(
         &self,
-        job: &Job,
+        job: &mut Job,
         target: &Target,
         prepared: &Arc<Prepared>,
         started: Instant,
@@ -335,11 +336,12 @@ impl Slot {
             self.sandbox(job, target, prepared, Allowance::of(&self.granted_on(job, target)))?;
         let entered = Instant::now();
         timing.init_us = micros(entered - started);
-        let ended = sandbox.call(target.function, &job.args);
-        let run = entered.elapsed();
-        timing.run_us = micros(run);
+        let args = Args::Whole(std::mem::take(&mut job.args));
+        let ended = sandbox.call(target.function, args);
+        let left = Instant::now();
+        timing.run_us = micros(left - entered);
         timing.memory = sandbox.memory_bytes();
-        job.bound.learn(started.elapsed());
+        job.bound.learn(left - started);
         tell_dropped(&job.session, job.attempt, sandbox.finish().dropped());
         match ended {
             Ended::Returned(returned) => self.send(job, *timing, sandbox, &returned),

@@ -59,7 +59,7 @@ fn begin(
     let inline = bytes(data, inline);
     match arrivals.begin(ConversationId(id), expected, inline, last, id) {
         Ok(Step::Complete(context, payload)) => {
-            assert!(last && context == id && payload == inline);
+            assert!(last && context == id && *payload == *inline);
             assert_eq!(payload.len() as u64, expected);
         }
         Ok(Step::More(None)) => {
@@ -94,7 +94,10 @@ fn chunk(
         }
         (Ok(Step::Complete(context, payload)), Some(model)) => {
             model.bytes.extend_from_slice(body);
-            assert!(last && context == id && payload == model.bytes, "other bytes than were sent");
+            assert!(
+                last && context == id && *payload == *model.bytes,
+                "other bytes than were sent"
+            );
             assert_eq!(payload.len() as u64, model.expected);
             models.remove(&id);
         }

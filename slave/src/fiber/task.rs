@@ -14,14 +14,15 @@ use crate::limits::Granted;
 use crate::sandbox::batch::Batch;
 use crate::sandbox::host::{Allowance, Holder, Host, Lent};
 use crate::sandbox::prepared::Prepared;
+use crate::sandbox::run::put::Args;
 use crate::sandbox::run::{Ended as Returns, Sandbox};
 use crate::session::Session;
 use crate::slot::{micros, within};
-use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::AttemptId;
 use dpfw_protocol::message::{TaskFlags, Timing};
 use dpfw_protocol::payload::Payload;
+use dpfw_protocol::recycle::Arrived;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -34,7 +35,7 @@ struct Attempt {
     control: Arc<Control>,
     session: Arc<Session>,
     id: AttemptId,
-    args: Bytes,
+    args: Arrived,
     flags: TaskFlags,
     /// Whether its result stays here.
     keeps: bool,
@@ -42,10 +43,10 @@ struct Attempt {
     deadline: Option<Instant>,
 }
 
-/// Makes the future of an attempt.
+/// Makes the future of an attempt, which takes the job's arguments.
 pub(super) fn begin(
     core: &Arc<Core>,
-    job: &Job,
+    job: &mut Job,
     target: &Target,
     prepared: Arc<Prepared>,
     control: &Arc<Control>,
@@ -61,7 +62,7 @@ pub(super) fn begin(
         control: Arc::clone(control),
         session: Arc::clone(&job.session),
         id: job.attempt,
-        args: job.args.clone(),
+        args: std::mem::take(&mut job.args),
         flags: job.flags,
         keeps: job.keep().is_some(),
         granted,
@@ -71,15 +72,15 @@ pub(super) fn begin(
 }
 
 impl Attempt {
-    async fn run(self) -> Ended {
-        let (mut timing, mut calls) = (Timing::default(), 1);
+    async fn run(mut self) -> Ended {
+        let (mut timing, mut calls, deadline) = (Timing::default(), 1, self.deadline);
         let whole = async {
             match self.flags.has(TaskFlags::BATCH) {
                 true => self.batch(&mut timing, &mut calls).await,
                 false => self.single(&mut timing).await,
             }
         };
-        let outcome = match self.deadline {
+        let outcome = match deadline {
             None => whole.await,
             Some(deadline) => match tokio::time::timeout_at(deadline.into(), whole).await {
                 Ok(outcome) => outcome,
@@ -109,11 +110,12 @@ impl Attempt {
         }
     }
 
-    async fn single(&self, timing: &mut Timing) -> Result<Payload, Cause> {
+    async fn single(&mut self, timing: &mut Timing) -> Result<Payload, Cause> {
         let started = Instant::now();
         let mut sandbox = self.sandbox(Allowance::of(&self.granted)).await?;
         timing.init_us = micros(started.elapsed());
-        let ended = sandbox.call_waiting(self.function, &self.args).await;
+        let args = Args::Whole(std::mem::take(&mut self.args));
+        let ended = sandbox.call_waiting(self.function, args).await;
         timing.memory = sandbox.memory_bytes();
         sandbox.finish();
         match ended {
@@ -143,7 +145,7 @@ impl Attempt {
                 let many = sandbox.call_batch_waiting(self.function, next.all).await;
                 all.end_all(sandbox, many, stop)?;
             } else {
-                let ended = sandbox.call_waiting(self.function, next.args).await;
+                let ended = sandbox.call_waiting(self.function, Args::Part(next.args)).await;
                 // It has one place, and so is gone before the next is made.
                 drop(all.end(sandbox, ended, stop)?);
             }

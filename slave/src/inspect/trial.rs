@@ -8,6 +8,7 @@ use crate::local::Local;
 use crate::module::facts::Kind;
 use crate::module::warm::Bell;
 use crate::sandbox::prepared::Prepared;
+use crate::sandbox::run::put::Args;
 use crate::sandbox::run::{Ended, Sandbox};
 use dpfw_protocol::error::Cause;
 use std::sync::Arc;
@@ -48,7 +49,7 @@ pub(super) fn of(wasm: &[u8], limits: Limits, kind: Kind) -> Vec<Problem> {
 fn room(local: &Local, prepared: &Arc<Prepared>) -> Option<Problem> {
     // The larger ones would fail as well.
     LENGTHS.into_iter().find_map(|len| {
-        let room = |sandbox: &mut Sandbox| match sandbox.put(&vec![0; len]) {
+        let room = |sandbox: &mut Sandbox| match sandbox.put(Args::Part(&vec![0; len])) {
             Ok(_) => Ok(()),
             Err(error) => Err(sandbox.cause(&error, None)),
         };
@@ -63,7 +64,7 @@ fn room(local: &Local, prepared: &Arc<Prepared>) -> Option<Problem> {
 /// Calls the tasks with what is no arguments: all that a task may do with them is refuse them.
 fn tasks(local: &Local, prepared: &Arc<Prepared>) -> Vec<Problem> {
     let call = |index: usize| {
-        move |sandbox: &mut Sandbox| match sandbox.call(index, &NO_ARGUMENTS) {
+        move |sandbox: &mut Sandbox| match sandbox.call(index, Args::Part(&NO_ARGUMENTS)) {
             Ended::Returned(returned) => sandbox.result(&returned).map(drop),
             Ended::Broken(error) => Err(sandbox.cause(&error, None)),
             Ended::Refused(cause) => Err(cause),

@@ -2,9 +2,9 @@ use super::*;
 use crate::job::Bound;
 use crate::shares::Supply;
 use dpfw_link::{Outbox, identity};
-use dpfw_protocol::Bytes;
 use dpfw_protocol::ids::{BindId, ModuleHash};
 use dpfw_protocol::message::{Bind, TaskFlags};
+use dpfw_protocol::recycle::Arrived;
 use std::time::Instant;
 
 mod principals;
@@ -21,7 +21,7 @@ fn job(session: &Arc<Session>, attempt: u64) -> Job {
         _held: session.hold(&Supply::new(u64::MAX)).expect("one of few"),
         attempt: AttemptId(attempt),
         bound: Arc::new(Bound::new(bind)),
-        args: Bytes::new(),
+        args: Arrived::default(),
         flags: TaskFlags::default(),
         limits: None,
         spawn: None,

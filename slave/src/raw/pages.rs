@@ -1,11 +1,13 @@
 //! Asking the kernel which pages of a memory were written.
 
+use super::moving::Place;
 use rustix::ioctl::{Ioctl, IoctlOutput, Opcode, ioctl, opcode};
 use rustix::mm::Advice;
 use std::ffi::c_void;
 use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 use std::sync::OnceLock;
 use std::thread::ThreadId;
 
@@ -90,13 +92,31 @@ impl Pages {
         // What has no bytes is nowhere; to ask for nothing is allowed.
         let start = match memory.is_empty() {
             true => 0,
-            false => memory.as_ptr().expose_provenance() as u64,
+            false => memory.as_ptr().expose_provenance(),
         };
+        self.look(start..start + memory.len(), found)
+    }
+
+    /// How many bytes of a place are in pages that are no longer what was mapped.
+    pub(crate) fn count_written(&self, place: &Place) -> Option<usize> {
+        let (mut range, mut count) = (place.addresses(), 0);
+        while !range.is_empty() {
+            let mut found = [Region::default(); MOST];
+            let (told, looked) = self.look(range.clone(), &mut found).ok()?;
+            let lengths =
+                found[..told].iter().map(|region| region.end.saturating_sub(region.start));
+            count += lengths.sum::<u64>() as usize;
+            range.start += Some(looked).filter(|looked| *looked > 0)?;
+        }
+        Some(count)
+    }
+
+    fn look(&self, range: Range<usize>, found: &mut [Region; MOST]) -> io::Result<(usize, usize)> {
         let mut scan = Scan {
             size: size_of::<Scan>() as u64,
             flags: 0,
-            start,
-            end: start + memory.len() as u64,
+            start: range.start as u64,
+            end: range.end as u64,
             walk_end: 0,
             vec: found.as_mut_ptr().expose_provenance() as u64,
             vec_len: MOST as u64,
@@ -166,7 +186,7 @@ pub(crate) fn keep_small(memory: &mut [u8]) -> bool {
 
 impl Region {
     /// Where it is within this memory, which it was found in.
-    pub(crate) fn within(&self, memory: &[u8]) -> std::ops::Range<usize> {
+    pub(crate) fn within(&self, memory: &[u8]) -> Range<usize> {
         let base = memory.as_ptr().addr() as u64;
         let at = |address: u64| (address.saturating_sub(base) as usize).min(memory.len());
         at(self.start)..at(self.end)

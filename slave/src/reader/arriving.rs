@@ -20,6 +20,7 @@ use dpfw_protocol::message::{
     CallResident, ImageBytes, ModuleBytes, Offer, StoreReply, StoreRequest,
 };
 use dpfw_protocol::receive::{ArrivalError, Step};
+use dpfw_protocol::recycle::Arrived;
 use dpfw_protocol::store::StoreOp;
 use std::sync::Arc;
 use std::time::Instant;
@@ -72,10 +73,10 @@ impl Reader {
         step: Result<Step<Coming>, ArrivalError<Coming>>,
     ) -> Result<(), LinkError> {
         match step {
-            Ok(Step::Complete(Coming { what, room }, bytes)) => {
+            Ok(Step::Complete(Coming { what, room }, payload)) => {
                 // What is made of it counts it anew.
                 drop(room);
-                self.complete(conversation, what, bytes)?;
+                self.complete(conversation, what, payload)?;
             }
             Ok(Step::More(Some(bytes))) => {
                 self.session.outbox.grant(conversation, bytes)?;
@@ -95,13 +96,19 @@ impl Reader {
         &mut self,
         conversation: ConversationId,
         what: Arriving,
-        bytes: Bytes,
+        payload: Arrived,
     ) -> Result<(), LinkError> {
-        match what {
+        let bytes = match what {
             Arriving::Args(mut job) => {
-                job.args = bytes;
+                job.args = payload;
                 self.batch.push(job);
+                return Ok(());
             }
+            _ => payload.into_bytes(),
+        };
+        match what {
+            // Seen to above.
+            Arriving::Args(_) => {}
             Arriving::Module(offer) => {
                 let source = Source::module(offer.module, bytes);
                 self.core.offered(&self.session, CodeId::Module(offer.module), source);

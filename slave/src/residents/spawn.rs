@@ -175,7 +175,8 @@ fn make(core: &Arc<Core>, job: &mut Job, turn: Turn) -> Result<Arc<Resident>, Ca
         module.facts().residents.binary_search(&name).ok()
     };
     let roles = Roles { constructor: function, save: role(SAVE), load: role(LOAD) };
-    let (args, sent) = split(&spawning.terms, &job.args)?;
+    let args = std::mem::take(&mut job.args).into_bytes();
+    let (args, sent) = split(&spawning.terms, &args)?;
     let last = saved::of_last(core, &key, &class)?;
     spawning.is_back = last.is_some();
     let state = sent.or(last);

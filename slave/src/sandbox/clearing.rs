@@ -7,7 +7,7 @@
 //! only where the scan has become slower than that.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Below it a scan is quick, whatever is mapped: it takes some 15 ns a page.
 const LARGE: u64 = 8 << 20;
@@ -27,9 +27,24 @@ impl Clearing {
         memory >= LARGE && self.was_slow.load(Ordering::Relaxed)
     }
 
-    /// What it took, and whether it was.
-    pub(crate) fn took(&self, time: Duration, thrown_away: bool) {
-        self.was_slow.store(!thrown_away && time > SLOW, Ordering::Relaxed);
+    /// Puts one with so many bytes of memory back, and looks how long that takes if it matters.
+    pub(crate) fn time<T>(&self, memory: u64, put_back: impl FnOnce() -> T) -> T {
+        if memory < LARGE {
+            return put_back();
+        }
+        let begun = Instant::now();
+        let done = put_back();
+        self.took(begun.elapsed());
+        done
+    }
+
+    /// One was thrown away: the next is looked at again.
+    pub(crate) fn threw_away(&self) {
+        self.was_slow.store(false, Ordering::Relaxed);
+    }
+
+    fn took(&self, time: Duration) {
+        self.was_slow.store(time > SLOW, Ordering::Relaxed);
     }
 }
 
@@ -40,12 +55,17 @@ mod tests {
     #[test]
     fn they_are_thrown_away_once_it_was_slow_and_not_with_small_memories() {
         let clearing = Clearing::default();
-        clearing.took(SLOW, false);
+        clearing.took(SLOW);
         assert!(!clearing.is_due(LARGE));
-        clearing.took(SLOW * 2, false);
+        clearing.took(SLOW * 2);
         assert!(clearing.is_due(LARGE) && !clearing.is_due(LARGE - 1));
-        // It takes its time then, too.
-        clearing.took(SLOW * 2, true);
+        // A small one is not looked at.
+        assert_eq!(clearing.time(LARGE - 1, || 7), 7);
+        assert!(clearing.is_due(LARGE));
+        clearing.threw_away();
         assert!(!clearing.is_due(LARGE));
+        clearing.took(SLOW * 2);
+        clearing.time(LARGE, || ());
+        assert!(!clearing.is_due(LARGE), "it was quick this time");
     }
 }

@@ -1,7 +1,9 @@
 //! How much memory and how large tables a sandbox may have.
 
-use crate::raw::Huge;
+use super::shelf::{Growth, LARGE};
+use crate::raw::moving::Loan;
 use dpfw_protocol::error::{Cause, Limit};
+use std::ops::Range;
 use wasmtime::ResourceLimiter;
 
 /// Refuses growth beyond the limits, and remembers that it did: a guest that fails after
@@ -20,7 +22,22 @@ pub(crate) struct Limiter {
     /// Where the memory begins, once it is known and the only one.
     base: Option<usize>,
     /// Bounded by the growths of [`LARGE`] bytes that the limit on memory allows.
-    huge: Vec<Huge>,
+    grown: Vec<Growth>,
+    /// What stands in memory that has grown. Bounded likewise.
+    loans: Vec<Loan>,
+    growing: Growing,
+    /// Whether the last of `grown` is of the growth that was allowed last.
+    is_backed: bool,
+}
+
+/// What becomes of large growths.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum Growing {
+    /// They are given pages that are there already.
+    #[default]
+    Backed,
+    /// They are waited with, and here is where the memory grew to.
+    Noted(Range<usize>),
 }
 
 /// How much there is of what is limited, and how much there may be.
@@ -46,17 +63,39 @@ impl Total {
     }
 }
 
-/// Memory that grows by so much at once is about to hold a large payload.
-const LARGE: usize = 4 << 20;
-
 /// What a memory of 32 bits can have at most.
 const MOST: usize = 4 << 30;
 
 impl Limiter {
     /// Allows this much.
     pub(crate) fn new(memory: u64, table: usize) -> Self {
-        let (memory, table) = (Total::of(memory), Total::of(table as u64));
-        Self { memory, table, refused: None, begun: 0, base: None, huge: Vec::new() }
+        Self {
+            memory: Total::of(memory),
+            table: Total::of(table as u64),
+            refused: None,
+            begun: 0,
+            base: None,
+            grown: Vec::new(),
+            loans: Vec::new(),
+            growing: Growing::Backed,
+            is_backed: false,
+        }
+    }
+
+    /// Memory that grows from now on may be for what is lent to it.
+    pub(crate) fn wait_with_pages(&mut self) {
+        self.growing = Growing::Noted(0..0);
+    }
+
+    /// Holds what was lent to where memory has grown since; if nothing was, that memory is given
+    /// pages of its own.
+    pub(crate) fn decide(&mut self, loan: Option<Loan>) {
+        let growing = std::mem::take(&mut self.growing);
+        match (loan, growing) {
+            (Some(loan), _) => self.loans.push(loan),
+            (None, Growing::Noted(range)) => self.grown.extend(Growth::to(range)),
+            (None, Growing::Backed) => {}
+        }
     }
 
     /// Says where the memory begins. Of a sandbox with several it is not told which one
@@ -104,15 +143,38 @@ impl ResourceLimiter for Limiter {
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         self.begun = self.begun.saturating_add(u32::from(current == 0));
+        self.is_backed = false;
         // What wasmtime would refuse in any case is not counted.
         let allowed = desired <= maximum.unwrap_or(MOST) && self.memory.take(current, desired);
         if !allowed {
             self.refused = Some(Limit::Memory);
-        } else if desired - current >= LARGE {
-            let huge = self.base.and_then(|base| Huge::within(base, current, desired));
-            self.huge.extend(huge);
+        } else if desired - current >= LARGE
+            && let Some(base) = self.base
+        {
+            let range = base.saturating_add(current)..base.saturating_add(desired);
+            match &mut self.growing {
+                Growing::Backed => {
+                    let growth = Growth::to(range);
+                    self.is_backed = growth.is_some();
+                    self.grown.extend(growth);
+                }
+                Growing::Noted(noted) => *noted = range,
+            }
         }
         Ok(allowed)
+    }
+
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        tracing::debug!(%error, "a guest's memory did not grow");
+        if std::mem::take(&mut self.is_backed)
+            && let Some(growth) = self.grown.pop()
+        {
+            growth.undo();
+        }
+        if let Growing::Noted(noted) = &mut self.growing {
+            *noted = 0..0;
+        }
+        Ok(())
     }
 
     fn table_growing(

@@ -3,6 +3,7 @@
 mod again;
 pub(crate) mod lasting;
 pub(crate) mod many;
+pub(crate) mod put;
 mod waiting;
 
 use super::abi::{Given, read};
@@ -19,6 +20,7 @@ use again::Beginning;
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::payload::Payload;
+use put::Args;
 use std::sync::Arc;
 use wasmtime::{Instance, Memory, ModuleExport, Store, TypedFunc, WasmParams, WasmResults};
 
@@ -30,6 +32,15 @@ pub(crate) struct Sandbox {
     prepared: Arc<Prepared>,
     /// What it was, if it can be put back to that.
     beginning: Option<Beginning>,
+    found: Found,
+}
+
+/// Functions of the guest that were looked up, to be called again.
+#[derive(Default)]
+struct Found {
+    alloc: Option<TypedFunc<u32, u32>>,
+    /// The task that was called last, by its number.
+    task: Option<(usize, TypedFunc<(u32, u32), i64>)>,
 }
 
 /// A sandbox that has run, and whose memory holds a result that is being sent.
@@ -154,7 +165,8 @@ impl Sandbox {
         match made {
             Ok((instance, memory)) => {
                 let prepared = Arc::clone(prepared);
-                Ok(Self { store, instance, memory, prepared, beginning: None })
+                let found = Found::default();
+                Ok(Self { store, instance, memory, prepared, beginning: None, found })
             }
             Err(error) => Err(trap::cause(&error, store.data_mut(), stop())),
         }
@@ -175,19 +187,26 @@ impl Sandbox {
     }
 
     /// Calls a function.
-    pub(crate) fn call(&mut self, function: usize, args: &[u8]) -> Ended {
+    pub(crate) fn call(&mut self, function: usize, args: Args<'_>) -> Ended {
         match self.prepared.kind {
             Kind::Task => match self.call_task(function, args) {
                 Ok(packed) => Ended::Returned(Returned::Packed(packed)),
                 Err(error) => Ended::Broken(error),
             },
-            Kind::Plain | Kind::Program => self.call_plain(function, args),
+            Kind::Plain | Kind::Program => self.call_plain(function, &args),
         }
     }
 
-    fn call_task(&mut self, function: usize, args: &[u8]) -> wasmtime::Result<i64> {
+    fn call_task(&mut self, function: usize, args: Args<'_>) -> wasmtime::Result<i64> {
         let place = self.put(args)?;
-        self.task(function)?.call(&mut self.store, place)
+        let known = self.found.task.take().filter(|(known, _)| *known == function);
+        let task = match known {
+            Some((_, task)) => task,
+            None => self.task(function)?,
+        };
+        let called = task.call(&mut self.store, place);
+        self.found.task = Some((function, task));
+        called
     }
 
     fn task(&mut self, function: usize) -> wasmtime::Result<TypedFunc<(u32, u32), i64>> {
@@ -199,21 +218,17 @@ impl Sandbox {
         typed(&mut self.store, self.instance, self.prepared.alloc.as_ref())
     }
 
-    /// Writes arguments to where the guest has said that it has room for them.
-    fn write(&mut self, ptr: u32, args: &[u8]) -> wasmtime::Result<()> {
-        let memory = self.memory.ok_or_else(missing)?;
-        memory.write(&mut self.store, ptr as usize, args).map_err(|_| {
-            let len = args.len();
-            Abi(format!("`dpfw_alloc({len})` gave {ptr}, where its memory has no such room")).into()
-        })
-    }
-
     /// Writes arguments where the guest has room for them; gives their address and length.
-    pub(crate) fn put(&mut self, args: &[u8]) -> wasmtime::Result<(u32, u32)> {
-        let len = length(args)?;
-        let ptr = self.alloc()?.call(&mut self.store, len)?;
-        self.write(ptr, args)?;
-        Ok((ptr, len))
+    pub(crate) fn put(&mut self, args: Args<'_>) -> wasmtime::Result<(u32, u32)> {
+        let len = length(&args)?;
+        let alloc = match self.found.alloc.take() {
+            Some(alloc) => alloc,
+            None => self.alloc()?,
+        };
+        let putting = self.begin_put(args);
+        let ptr = alloc.call(&mut self.store, len);
+        self.found.alloc = Some(alloc);
+        self.end_put(putting, ptr)
     }
 
     fn call_plain(&mut self, function: usize, args: &[u8]) -> Ended {

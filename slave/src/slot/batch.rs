@@ -5,6 +5,7 @@ use crate::job::{Job, Target};
 use crate::sandbox::batch::Batch;
 use crate::sandbox::journal::tell_dropped;
 use crate::sandbox::prepared::Prepared;
+use crate::sandbox::run::put::Args;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::message::Timing;
 use std::sync::Arc;
@@ -33,7 +34,7 @@ impl Slot {
                 let many = sandbox.call_batch(target.function, next.all);
                 all.end_all(sandbox, many, stop)?;
             } else {
-                let ended = sandbox.call(target.function, next.args);
+                let ended = sandbox.call(target.function, Args::Part(next.args));
                 if let Some(spent) = all.end(sandbox, ended, stop)? {
                     self.keep(spent);
                 }

@@ -42,12 +42,12 @@ impl Alone {
         bound.find(Arc::clone(module), None).as_ref().map_err(Clone::clone)?;
         let (attempt, started) = (AttemptId(self.attempts), Instant::now());
         let held = self.session.hold(&Supply::new(u64::MAX)).ok_or("too many")?;
-        let job = Job {
+        let mut job = Job {
             session: Arc::clone(&self.session),
             _held: held,
             attempt,
             bound: Arc::new(bound),
-            args: Bytes::from_static(&[0x90]),
+            args: Bytes::from_static(&[0x90]).into(),
             flags: TaskFlags::default(),
             limits: None,
             spawn: None,
@@ -57,7 +57,7 @@ impl Alone {
             deadline: None,
         };
         self.slot.enter(Entering::Job(&job), started);
-        let outcome = self.slot.contained(&job, started, &mut Timing::default());
+        let outcome = self.slot.contained(&mut job, started, &mut Timing::default());
         self.slot.watch.leave();
         Ok(outcome)
     }

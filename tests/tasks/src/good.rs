@@ -107,6 +107,15 @@ pub fn big(len: u64) -> Bytes {
     (0..len).map(|i| (i % 251) as u8).collect()
 }
 
+/// Takes so many zeros, writes something else over them, and gives how many were none.
+#[task(effect_free)]
+pub fn soil(len: u64) -> u64 {
+    let mut bytes = vec![0u8; len as usize];
+    let soiled = bytes.iter().filter(|byte| **byte != 0).count() as u64;
+    bytes.fill(0xa5);
+    soiled + std::hint::black_box(&bytes).iter().filter(|byte| **byte != 0xa5).count() as u64
+}
+
 /// Why a task fails that is told to.
 #[derive(Debug)]
 pub struct Refusal(String);

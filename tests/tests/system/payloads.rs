@@ -1,7 +1,7 @@
 //! Large payloads arrive as they were sent, and hold up nobody.
 
 use anyhow::Result;
-use dpfw_test_tasks::{Bytes, add, big, echo};
+use dpfw_test_tasks::{Bytes, add, big, echo, soil};
 use dpfw_tests::fleet::{Pair, slave};
 use dpfw_tests::wait::within;
 
@@ -30,6 +30,24 @@ async fn sixty_four_mebibytes_go_in_and_out_intact() -> Result<()> {
         let back = within("the echo", pair.master.dispatch(echo::call(sent.clone()))).await??;
         assert_eq!(back.len(), LARGE);
         assert_eq!(blake3::hash(&back), hash);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_task_has_of_large_memory_is_nobody_elses() -> Result<()> {
+    let pair = Pair::start(slave("s1", 2)?).await?;
+    // Odd lengths, so that pages are shared with nothing, and in no order.
+    let lengths = (1..40u64).map(|n| (n * 7_919_993) % (24 << 20) + (1 << 20));
+    for len in lengths {
+        let sent = noise(len as usize);
+        let back = pair.master.dispatch(echo::call(sent.clone()));
+        let (soiled, given) =
+            (pair.master.dispatch(soil::call(len)), pair.master.dispatch(big::call(len / 4)));
+        assert_eq!(within("the zeros", soiled).await??, 0, "bytes of somebody else's");
+        assert!(within("the echo", back).await?? == sent, "{len} bytes have changed");
+        let given = within("the result", given).await??;
+        assert!(given.iter().enumerate().all(|(at, byte)| *byte == (at % 251) as u8));
     }
     Ok(())
 }

@@ -21,6 +21,7 @@ use crate::module::warm::Bell;
 use crate::sandbox::host::{Allowance, Holder, Host, Lent};
 use crate::sandbox::imports;
 use crate::sandbox::prepared::{Prepared, with_linker};
+use crate::sandbox::run::put::Args;
 use crate::sandbox::run::{Ended, Sandbox};
 use crate::session::Session;
 use crate::slot::micros;
@@ -216,7 +217,7 @@ impl Builder<'_> {
         let host = host.granted(grant, &prepared.engine);
         let stop = || watch.stop_of();
         let mut sandbox = Sandbox::new(prepared, host, stop)?;
-        let ended = sandbox.call(0, args);
+        let ended = sandbox.call(0, Args::Part(args));
         sandbox.finish();
         match ended {
             Ended::Returned(returned) => {

@@ -15,7 +15,6 @@ use crate::sandbox::reset::{Pristine, is_untouched};
 use crate::watch::Stop;
 use dpfw_protocol::error::Cause;
 use std::sync::Arc;
-use std::time::Instant;
 use wasmtime::{Global, Val};
 
 /// What a sandbox was in the beginning.
@@ -55,16 +54,16 @@ impl Sandbox {
         let prepared = Arc::clone(&self.prepared);
         let again = prepared.again.as_ref()?;
         *self.store.data_mut() = nobody;
-        let (bytes, begun) = (memory.data_size(&self.store) as u64, Instant::now());
+        let bytes = memory.data_size(&self.store) as u64;
         if bytes != beginning.used.0 {
             return None;
         }
         if again.clearing.is_due(bytes) {
-            again.clearing.took(begun.elapsed(), true);
+            again.clearing.threw_away();
             return None;
         }
-        let is_back = beginning.pristine.reset(again.pages, memory.data_mut(&mut self.store));
-        again.clearing.took(begun.elapsed(), false);
+        let data = memory.data_mut(&mut self.store);
+        let is_back = again.clearing.time(bytes, || beginning.pristine.reset(again.pages, data));
         for (global, value) in &beginning.globals {
             global.set(&mut self.store, *value).ok()?;
         }

@@ -7,6 +7,7 @@
 use super::{Sandbox, typed};
 use crate::sandbox::abi::broken;
 use crate::sandbox::imports::{placed, slice};
+use crate::sandbox::run::put::Args;
 use dpfw_protocol::error::Cause;
 use wasmtime::TypedFunc;
 
@@ -43,7 +44,7 @@ impl Sandbox {
         calls: &[u8],
         at: &mut Option<u32>,
     ) -> wasmtime::Result<()> {
-        let place = self.put(calls)?;
+        let place = self.put(Args::Part(calls))?;
         *at = Some(self.replies()?.call(&mut self.store, ())?);
         self.batch(function)?.call(&mut self.store, place)
     }
@@ -61,7 +62,7 @@ impl Sandbox {
         calls: &[u8],
         at: &mut Option<u32>,
     ) -> wasmtime::Result<()> {
-        let place = self.put_waiting(calls).await?;
+        let place = self.put_waiting(Args::Part(calls)).await?;
         *at = Some(self.replies()?.call_async(&mut self.store, ()).await?);
         self.batch(function)?.call_async(&mut self.store, place).await
     }

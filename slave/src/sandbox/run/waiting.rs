@@ -2,6 +2,7 @@
 //!
 //! Invariant: what is suspended can be dropped at any point, and nothing of it is left then.
 
+use super::put::Args;
 use super::{Ended, Returned, Sandbox, before, length, memory_of};
 use crate::fiber::control::Control;
 use crate::sandbox::host::Host;
@@ -41,23 +42,24 @@ impl Sandbox {
     }
 
     /// Calls a task.
-    pub(crate) async fn call_waiting(&mut self, function: usize, args: &[u8]) -> Ended {
+    pub(crate) async fn call_waiting(&mut self, function: usize, args: Args<'_>) -> Ended {
         match self.task_waiting(function, args).await {
             Ok(packed) => Ended::Returned(Returned::Packed(packed)),
             Err(error) => Ended::Broken(error),
         }
     }
 
-    async fn task_waiting(&mut self, function: usize, args: &[u8]) -> wasmtime::Result<i64> {
+    async fn task_waiting(&mut self, function: usize, args: Args<'_>) -> wasmtime::Result<i64> {
         let place = self.put_waiting(args).await?;
         self.task(function)?.call_async(&mut self.store, place).await
     }
 
     /// Writes arguments where the guest has room for them; gives their address and length.
-    pub(super) async fn put_waiting(&mut self, args: &[u8]) -> wasmtime::Result<(u32, u32)> {
-        let len = length(args)?;
-        let ptr = self.alloc()?.call_async(&mut self.store, len).await?;
-        self.write(ptr, args)?;
-        Ok((ptr, len))
+    pub(super) async fn put_waiting(&mut self, args: Args<'_>) -> wasmtime::Result<(u32, u32)> {
+        let len = length(&args)?;
+        let alloc = self.alloc()?;
+        let putting = self.begin_put(args);
+        let ptr = alloc.call_async(&mut self.store, len).await;
+        self.end_put(putting, ptr)
     }
 }
