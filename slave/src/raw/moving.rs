@@ -94,17 +94,21 @@ pub(crate) struct Loan {
 
 impl Loan {
     /// Lends a guest a payload instead of copying it, and takes it: `room` is where it is to be in
-    /// its memory, beyond what was mapped with contents. `None` if it has to be copied.
+    /// its memory. What comes before the place `from` in it is copied all the same, for there may
+    /// be what was mapped with contents. `None` if all has to be copied.
     ///
     /// The caller drops the loan before the sandbox.
-    pub(crate) fn of(payload: &mut Arrived, room: &mut [u8]) -> Option<Self> {
+    pub(crate) fn of(payload: &mut Arrived, room: &mut [u8], from: usize) -> Option<Self> {
+        let page = rustix::param::page_size();
+        let from = from.checked_next_multiple_of(page).filter(|from| *from < room.len())?;
         if payload.len() != room.len() || !payload.has_pages() {
             return None;
         }
-        let (start, to) = (payload.as_ptr().expose_provenance(), room.as_mut_ptr());
-        let home = Place::within(start..start + payload.len())?;
-        let at = Place::within(to.expose_provenance()..to.expose_provenance() + room.len())?;
-        if home.start != start || at.start != to.addr() || home.len != at.len {
+        let lent = payload.get(from..)?.as_ptr().expose_provenance();
+        let to = room.get_mut(from..)?.as_mut_ptr().expose_provenance();
+        let home = Place::within(lent..lent + room.len() - from)?;
+        let at = Place::within(to..to + room.len() - from)?;
+        if home.start != lent || at.start != to || home.len != at.len {
             return None;
         }
         // SAFETY: the payload is an allocation of its own, which nobody else has: nobody reads it
@@ -114,8 +118,10 @@ impl Loan {
         if !unsafe { move_pages(&home, &at) } {
             return None;
         }
-        // The last page may have had more in it than bytes of this payload.
-        room[home.len..].copy_from_slice(&payload[home.len..]);
+        room[..from].copy_from_slice(&payload[..from]);
+        // The last page may have more in it than bytes of this payload.
+        let rest = from + home.len;
+        room[rest..].copy_from_slice(&payload[rest..]);
         Some(Self { _payload: std::mem::take(payload), home, at })
     }
 }

@@ -37,14 +37,17 @@ fn a_payload_is_lent_and_its_buffer_comes_back_however_often_and_however_long() 
         assert_eq!(payload.as_ptr(), buffer, "round {round}: it is not the one that came back");
         let at = usize::from(round % 7) * 3 * page;
         let room = &mut memory.data_mut(&mut store)[at..at + len];
-        let loan = Loan::of(&mut payload, room).expect("they lie alike");
+        let copied = usize::from(round % 3) * 5_000;
+        let loan = Loan::of(&mut payload, room, copied).expect("they lie alike");
         assert!(payload.is_empty() && all(room, round), "round {round}: the guest has not got it");
         room.fill(0xff);
         drop(loan);
-        // The last page was copied, and is the guest's own.
-        let whole = len / page * page;
-        assert!(all(&memory.data(&store)[..at + whole], 0), "round {round}: the guest keeps some");
-        memory.data_mut(&mut store)[at + whole..at + len].fill(0);
+        // What was copied is the guest's own.
+        let (first, last) = (copied.next_multiple_of(page), len / page * page);
+        let data = memory.data_mut(&mut store);
+        assert!(all(&data[at..at + first], 0xff) && all(&data[at + last..at + len], 0xff));
+        assert!(all(&data[at + first..at + last], 0), "round {round}: the guest keeps some");
+        data.fill(0);
     }
 }
 
@@ -55,7 +58,7 @@ fn what_else_is_in_the_last_page_is_not_lent() {
     drop(arrived(&buffers, 9, 2 * MIB - 1));
     let mut payload = arrived(&buffers, 1, MIB + 10);
     let room = &mut memory.data_mut(&mut store)[..MIB + 10];
-    let loan = Loan::of(&mut payload, room);
+    let loan = Loan::of(&mut payload, room, 0);
     assert!(loan.is_some() && all(room, 1));
     assert!(all(&memory.data(&store)[MIB + 10..], 0), "bytes of the payload before it");
 }
@@ -66,9 +69,13 @@ fn what_lies_otherwise_is_not_lent() {
     let mut payload = arrived(&Recycler::default(), 3, MIB);
     let mut copy = Arrived::from(Bytes::copy_from_slice(&payload));
     let room = &mut memory.data_mut(&mut store)[..2 * MIB];
-    assert!(Loan::of(&mut payload, &mut room[8..8 + MIB]).is_none(), "the pages begin elsewhere");
-    assert!(Loan::of(&mut payload, &mut room[..MIB + 1]).is_none(), "another length");
-    assert!(Loan::of(&mut copy, &mut room[..MIB]).is_none(), "it may be shared");
+    assert!(
+        Loan::of(&mut payload, &mut room[8..8 + MIB], 0).is_none(),
+        "the pages begin elsewhere"
+    );
+    assert!(Loan::of(&mut payload, &mut room[..MIB + 1], 0).is_none(), "another length");
+    assert!(Loan::of(&mut copy, &mut room[..MIB], 0).is_none(), "it may be shared");
+    assert!(Loan::of(&mut payload, &mut room[..MIB], MIB).is_none(), "nothing is left of it");
     assert!(all(&payload, 3) && all(room, 0));
 }
 

@@ -74,12 +74,9 @@ impl Sandbox {
     fn lend(&mut self, ptr: u32, payload: &mut Arrived, had: usize) -> Option<Loan> {
         let (memory, start) = (self.memory?, ptr as usize);
         let end = start.checked_add(payload.len())?;
-        // What was there before may be more than zeros.
-        if start < had {
-            return None;
-        }
         let room = memory.data_mut(&mut self.store).get_mut(start..end)?;
-        Loan::of(payload, room)
+        // What was there before may be more than zeros.
+        Loan::of(payload, room, had.saturating_sub(start))
     }
 
     /// Writes arguments to where the guest has said that it has room for them.
