@@ -44,6 +44,8 @@ struct Session {
     last: AttemptId,
     /// Attempts whose arguments are arriving.
     announced: BTreeSet<AttemptId>,
+    /// Those of them that were cancelled: the last of their arguments may have been read already.
+    dropped: BTreeSet<AttemptId>,
     lane: VecDeque<Attempt>,
     binds: u32,
     heard: u64,
@@ -150,6 +152,7 @@ impl Slave {
             master,
             last: AttemptId(0),
             announced: BTreeSet::new(),
+            dropped: BTreeSet::new(),
             lane: VecDeque::new(),
             binds: 0,
             heard: w.now,
@@ -267,6 +270,9 @@ impl Slave {
         args: Bytes,
     ) {
         let Some(session) = self.sessions.get_mut(&link) else { return };
+        if session.dropped.contains(&id) {
+            return;
+        }
         if !session.announced.remove(&id) {
             session.take_in(id);
         }

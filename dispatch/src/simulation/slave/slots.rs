@@ -130,6 +130,7 @@ impl Slave {
         let Some(session) = self.sessions.get_mut(&link) else { return };
         let arriving = session.announced.remove(&id);
         if arriving {
+            session.dropped.insert(id);
             w.net.unwanted(link, End::Slave, id.conversation());
         }
         let waiting = session.lane.len();
