@@ -16,7 +16,7 @@ pub struct TaskFlags(u8);
 impl TaskFlags {
     /// Never tried again once it may have run.
     pub const ONCE: Self = Self(1);
-    /// May be tried twice at once: it has no effect but its result.
+    /// May be tried twice at once, on two slaves: it has no effect but its result.
     pub const EFFECT_FREE: Self = Self(2);
     /// Many calls of one task: the payload is a batch, and so is the result.
     pub const BATCH: Self = Self(4);
@@ -34,6 +34,12 @@ impl TaskFlags {
     #[must_use]
     pub fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    /// These flags but for the others.
+    #[must_use]
+    pub fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
     }
 }
 
