@@ -24,6 +24,8 @@ pub(crate) enum Alarm {
     Lane(LaneId),
     /// Whether something is to be recalled may look different now.
     Recall,
+    /// Whether something is to be tried a second time may.
+    Hedge,
 }
 
 /// All alarms. Bounded by the tasks with a deadline and a few for each slave.

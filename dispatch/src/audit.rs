@@ -8,7 +8,7 @@
 mod life;
 mod seat;
 
-use crate::audit::life::Life;
+use crate::audit::life::{Life, Out};
 use crate::audit::seat::{Closed, Seat, Why};
 use crate::{
     Again, Config, Effect, End, Event, KeyId, Loss, Outcome, Placement, ReservationId, SlaveId,
@@ -54,9 +54,15 @@ impl Audit {
         for effect in effects {
             self.after(now, event, effect);
         }
-        for task in self.closed.keys() {
-            let gone = self.lives.get(task).is_none_or(|life| life.end.is_some());
+        for (task, closed) in &self.closed {
+            let gone = self.lives.get(task).is_none_or(|life| life.end.is_some()) || closed.beside;
             assert!(gone, "task {task} is neither tried again nor resolved");
+        }
+        for (slave, attempt) in &self.cancelled {
+            let open = self.seats.get(slave).and_then(|seat| seat.open.get(attempt));
+            let life = open.and_then(|open| self.lives.get(&open.task));
+            let is_wanted = life.is_some_and(|life| life.waits_for(*slave, *attempt));
+            assert!(!is_wanted, "cancelled what is wanted");
         }
         let told = self.orphans.is_subset(&self.cancelled);
         assert!(told, "an attempt is not wanted any more and not cancelled");
@@ -76,7 +82,7 @@ impl Audit {
         }
         for (deadline, task) in self.due.iter().take_while(|(deadline, _)| *deadline <= now) {
             let life = &lives[task];
-            let in_grace = life.out.is_some() && now < *deadline + grace;
+            let in_grace = !life.out.is_empty() && now < *deadline + grace;
             assert!(life.end.is_some() || in_grace, "task {task} is overdue");
         }
     }
@@ -113,10 +119,7 @@ impl Audit {
             Event::Submit { task, spec } if !self.lives.contains_key(task) => {
                 self.counts.submitted += 1;
                 self.due.extend(spec.deadline.map(|deadline| (deadline, *task)));
-                let (spec, out, end) = (spec.clone(), None, None);
-                let (suspect, tries, deaths, near, busy) = (false, 0, 0, 0, 0);
-                let life = Life { spec, out, suspect, tries, deaths, near, busy, end };
-                self.lives.insert(*task, life);
+                self.lives.insert(*task, Life::new(spec.clone()));
             }
             Event::SlaveJoined { slave, slots, attempts } => {
                 self.seats.entry(*slave).or_insert_with(|| Seat::new(*slots, *attempts));
@@ -196,7 +199,7 @@ impl Audit {
         let lives = &self.lives;
         let is_wanted = |attempt: AttemptId| {
             let task = tasks.get(&attempt);
-            task.is_some_and(|task| lives[task].out == Some((slave, attempt)))
+            task.is_some_and(|task| lives[task].waits_for(slave, attempt))
         };
         let twice = seat.linger(upto, held, is_wanted);
         self.lingering.extend(twice.into_iter().map(|attempt| (slave, attempt)));
@@ -221,10 +224,10 @@ impl Audit {
         let Some(seat) = self.seats.get_mut(&slave) else { return };
         let Some(open) = seat.end(attempt) else { return };
         let Some(life) = self.lives.get_mut(&open.task) else { return };
-        if life.out == Some((slave, attempt)) {
-            life.out = None;
-            self.out -= 1;
-            self.closed.insert(open.task, Closed { slave, attempt, why });
+        if life.waits_for(slave, attempt) {
+            let (beside, counted) = life.close(slave, attempt, why);
+            self.out -= usize::from(!beside);
+            self.closed.insert(open.task, Closed { slave, attempt, why, beside, counted });
         }
     }
 
@@ -232,7 +235,7 @@ impl Audit {
         match effect {
             Effect::Send { slave, task, attempt, budget } => {
                 self.counts.sent += 1;
-                self.send(*slave, *task, *attempt);
+                self.send(now, *slave, *task, *attempt);
                 let deadline = self.lives[task].spec.deadline;
                 assert_eq!(*budget, deadline.map(|deadline| deadline.since(now)));
                 assert!(deadline.is_none_or(|deadline| deadline > now), "sent too late");
@@ -241,7 +244,7 @@ impl Audit {
                 self.cancelled.insert((*slave, *attempt));
                 let seat = &self.seats[slave];
                 let open = seat.open.get(attempt).and_then(|open| self.lives.get(&open.task));
-                let wanted = open.filter(|life| life.out == Some((*slave, *attempt)));
+                let wanted = open.filter(|life| life.waits_for(*slave, *attempt));
                 // One whose time is over may be held at that moment, as any other.
                 let is_late = |life: &Life| life.spec.deadline.is_some_and(|at| at <= now);
                 let is_late = wanted.is_some_and(is_late);
@@ -257,11 +260,15 @@ impl Audit {
                 let Some(seat) = self.seats.get_mut(slave) else { panic!("recall from {slave}") };
                 assert!(!attempts.is_empty() && !seat.draining);
                 for attempt in attempts {
-                    assert!(seat.open.contains_key(attempt), "recalled what is not out");
+                    let open = seat.open.get(attempt);
+                    let Some(open) = open else { panic!("recalled what is not out") };
+                    assert!(self.lives[&open.task].out.len() < 2, "recalled one of two");
                     assert!(seat.recalled.insert(*attempt), "recalled twice");
                 }
             }
-            Effect::Resolve { task, outcome, .. } => self.resolve(event, *task, outcome),
+            Effect::Resolve { task, outcome, attempts } => {
+                self.resolve(event, *task, outcome, *attempts);
+            }
             Effect::AskReserve { slave, reservation, .. } => {
                 let Some(seat) = self.seats.get_mut(slave) else { panic!("asked {slave}") };
                 assert!(!seat.draining && seat.asked.is_none() && seat.held.is_none());
@@ -291,10 +298,17 @@ impl Audit {
     /// A task waits again: for a reason that this event has given, and as often as it may.
     fn retried(&mut self, task: TaskId, why: Again) {
         self.counts.retried += 1;
-        let closed = self.closed.remove(&task).map(|closed| closed.why);
+        let closed = self.closed.remove(&task);
         let Some(life) = self.lives.get_mut(&task) else { panic!("retried {task}") };
         assert!(life.end.is_none(), "task {task} is over and tried again");
-        let began = match (why, closed) {
+        assert!(life.out.is_empty(), "task {task} is out, and waits again");
+        let counted = closed.is_some_and(|closed| closed.counted);
+        let began = match (why, closed.map(|closed| closed.why)) {
+            (Again::Lost(_), Some(Why::Lost { began, loss })) if counted => {
+                life.counts(began, loss);
+                false
+            }
+            (Again::Forgotten, Some(Why::Forgotten)) if counted => false,
             (Again::Lost(_), Some(Why::Lost { began, loss })) => {
                 assert!(life.counts(began, loss), "what had not begun is counted as a try");
                 life.suspect |= loss == Loss::Died;
@@ -320,13 +334,20 @@ impl Audit {
         assert!(!(life.spec.flags.has(TaskFlags::ONCE) && lost), "a once task is tried again");
     }
 
-    fn send(&mut self, slave: SlaveId, task: TaskId, attempt: AttemptId) {
+    fn send(&mut self, now: Time, slave: SlaveId, task: TaskId, attempt: AttemptId) {
         let Some(seat) = self.seats.get_mut(&slave) else { panic!("sent to {slave}") };
         for open in seat.open.values() {
             assert!(!self.lives[&open.task].suspect, "sent beside a suspect");
         }
         let Some(life) = self.lives.get_mut(&task) else { panic!("sent {task}") };
-        assert!(life.end.is_none() && life.out.is_none(), "task {task} is elsewhere or over");
+        assert!(life.end.is_none(), "task {task} is over");
+        match life.is_second(now, slave) {
+            true => {
+                assert!(seat.has_free_slot(), "tried a second time where there is no slot");
+                self.counts.hedged += 1;
+            }
+            false => self.out += 1,
+        }
         assert!(!life.suspect || seat.open.is_empty(), "a suspect sent in company");
         if let Placement::At(keys) = &life.spec.placement {
             assert!(seat.has_all(keys), "sent where its keys are not");
@@ -337,11 +358,10 @@ impl Audit {
             _ => assert!(seat.asked.is_none() && seat.held.is_none(), "sent to a kept slave"),
         }
         seat.send(attempt, task);
-        life.out = Some((slave, attempt));
-        self.out += 1;
+        life.out.push(Out { slave, attempt, sent: now });
     }
 
-    fn resolve(&mut self, event: &Event, task: TaskId, outcome: &Outcome) {
+    fn resolve(&mut self, event: &Event, task: TaskId, outcome: &Outcome, attempts: u32) {
         let closed = self.closed.remove(&task);
         let Some(life) = self.lives.get_mut(&task) else { panic!("resolved {task}") };
         assert!(life.end.is_none(), "task {task} resolved twice");
@@ -350,6 +370,8 @@ impl Audit {
                 self.counts.accepted += 1;
                 let from = closed.map(|closed| (closed.slave, closed.attempt));
                 assert_eq!(from, Some((*slave, *attempt)), "not this task's result");
+                let started = life.tries + 1 + life.out.len() as u32;
+                assert_eq!(attempts, started, "how often task {task} was started");
                 assert!(matches!(event, Event::Finished { end: End::Done { .. }, .. }));
             }
             Outcome::Failed { cause, .. } => {
@@ -357,7 +379,7 @@ impl Audit {
                 let wanted = *cause == Cause::Cancelled;
                 let is_asked = matches!(event, Event::Cancel { task: asked } if *asked == task);
                 assert!(!wanted || is_asked, "task {task} is cancelled and nobody asked for it");
-                life.check_cause(cause, closed.map(|closed| closed.why));
+                life.check_cause(cause, closed);
             }
             Outcome::KeyGone { .. } => {
                 self.counts.failed += 1;
@@ -379,9 +401,7 @@ impl Audit {
         }
         life.end = Some(outcome.clone());
         self.over += 1;
-        if let Some(out) = life.out.take() {
-            self.out -= 1;
-            self.orphans.insert(out);
-        }
+        self.out -= usize::from(!life.out.is_empty());
+        self.orphans.extend(life.out.drain(..).map(|out| (out.slave, out.attempt)));
     }
 }

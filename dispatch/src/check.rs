@@ -20,6 +20,7 @@ impl Core {
         self.slaves.check(&self.config);
         self.check_queues();
         self.check_attempts();
+        self.check_pairs();
         self.check_deadlines();
         self.check_holds();
         self.check_reservations();
@@ -37,6 +38,7 @@ impl Core {
         let left = [
             (self.tasks.len(), "tasks"),
             (self.out, "tasks that are out"),
+            (self.pairs.len() + self.hedgeable, "attempts beside others"),
             (attempts, "attempts"),
             (self.reservations.len(), "reservations"),
             (self.unassigned.len() + self.wanting.len(), "wishes for a slave"),
@@ -90,17 +92,19 @@ impl Core {
         assert_eq!(self.tasks.iter().filter(|(task, _)| free(*task)).count(), self.out);
     }
 
-    /// Every task that is out is so in one attempt, and the attempt agrees.
+    /// Every task that is out is so in one attempt, or in a second one too that is noted; and the
+    /// attempts agree.
     fn check_attempts(&self) {
         let mut out = 0;
         for (id, slave) in self.slaves.iter() {
             for (attempt, sent) in &slave.outs {
                 let Some(task) = sent.task else { continue };
                 out += 1;
-                assert_eq!(self.tasks[task].at, At::Out { slave: id, attempt: *attempt });
+                let own = self.attempts_of(task).filter(|own| *own == (id, *attempt)).count();
+                assert_eq!(own, 1, "attempt {attempt} at slave {id} is not its task's");
             }
         }
-        assert_eq!(out, self.out, "tasks that are out");
+        assert_eq!(out, self.out + self.pairs.len(), "tasks that are out");
     }
 
     fn check_deadlines(&self) {

@@ -37,7 +37,8 @@ pub struct Config {
     /// them.
     pub pinned_patience: Duration,
     /// The expected work at a slave, and the time without progress there, that are worth
-    /// a recall. 5 ms: less is done before the round trip is over.
+    /// a recall, and the least time for which a task is out before it is tried a second time.
+    /// 5 ms: less is done before the round trip is over.
     pub recall_worth: Duration,
 }
 

@@ -1,8 +1,8 @@
 //! The policy's state and its one entrance.
 //!
 //! Owns: which handler an event goes to, how a task is sent and how it resolves. Does
-//! not: decide where tasks go (`place`), what happens when a slave goes (`lost`) or when
-//! an attempt ends (`ends`). Invariant: effects are appended in the order in which they
+//! not: decide where tasks go (`place`), what happens when a slave goes (`lost`), when an
+//! attempt ends (`ends`) or when a task is out twice (`hedge`, `pair`). Invariant: effects are appended in the order in which they
 //! must be carried out.
 
 use crate::alarm::{Alarm, Alarms};
@@ -15,7 +15,7 @@ use crate::keys::Keys;
 use crate::lanes::Lanes;
 use crate::loading::Waits;
 use crate::reserve::Reservation;
-use crate::slave::{Hold, Moves, Sent, Sight, Slave, Stage, Standing};
+use crate::slave::{Company, Hold, Moves, Sent, Slave, Stage, Standing};
 use crate::slaves::Slaves;
 use crate::stats::Stats;
 use crate::task::{At, List, Ref, Tasks};
@@ -44,6 +44,11 @@ pub struct Core {
     pub(crate) suspects: List,
     /// How many tasks are out.
     pub(crate) out: usize,
+    /// The second attempts of those that are out in two. No more than there are slots.
+    pub(crate) pairs: BTreeMap<Ref, (SlaveId, AttemptId)>,
+    /// How many attempts are out beside which a second one may be sent.
+    pub(crate) hedgeable: usize,
+    pub(crate) hedge_at: Option<Time>,
     pub(crate) slaves: Slaves,
     pub(crate) keys: Keys,
     /// Tasks that wait for slaves that have their keys.
@@ -160,7 +165,12 @@ impl Core {
         sent.task.map(|task| self.tasks[task].id)
     }
 
-    /// The slave that has a task now, if any has.
+    /// When an attempt was sent, while its slave has not said that it ended.
+    pub fn sent_at(&self, slave: SlaveId, attempt: AttemptId) -> Option<Time> {
+        self.slaves.find(slave)?.outs.get(&attempt).map(|sent| sent.at)
+    }
+
+    /// The slave that has a task now, if any has; of two the first.
     pub fn slave_of(&self, task: TaskId) -> Option<SlaveId> {
         match self.tasks[self.tasks.find(task)?].at {
             At::Out { slave, .. } => Some(slave),
@@ -247,41 +257,16 @@ impl Core {
         }
     }
 
-    /// Ends a task wherever it is. An attempt that is out stays in its slave's account.
-    fn withdraw(&mut self, turn: &mut Turn<'_>, task: Ref, cause: Cause) {
+    /// Ends a task wherever it is.
+    pub(crate) fn withdraw(&mut self, turn: &mut Turn<'_>, task: Ref, cause: Cause) {
         match self.tasks[task].at {
-            At::Out { slave, attempt } => {
-                if !mutated!(CancelLost) {
-                    turn.out.push(Effect::Cancel { slave, attempt });
-                }
-                if let Some(there) = self.slaves.find_mut(slave) {
-                    there.change(attempt, &self.config, |sent| {
-                        sent.moves = Moves::No;
-                        sent.task.take_if(|_| !mutated!(LateResultAccepted));
-                    });
-                }
-                if mutated!(SlotFreedEarly)
-                    && let Some(there) = self.slaves.find_mut(slave)
-                {
-                    there.end(attempt, &self.config);
-                }
-                self.touched.push(slave);
-                self.out -= 1;
-                self.fail(turn, task, cause, Some(slave));
-            }
+            At::Out { slave, .. } => self.fail(turn, task, cause, Some(slave)),
             At::Queued { .. } => {
                 self.dequeue(task);
                 self.fail(turn, task, cause, None);
             }
             At::Free { .. } => {}
         }
-    }
-
-    /// Whether a task is out and is known to have been started.
-    pub(crate) fn has_started(&self, task: Ref) -> bool {
-        let At::Out { slave, attempt } = self.tasks[task].at else { return false };
-        let sent = self.slaves.find(slave).and_then(|slave| slave.outs.get(&attempt));
-        sent.is_some_and(|sent| sent.stage.has_started())
     }
 
     fn handle_alarm(&mut self, turn: &mut Turn<'_>, at: Time, alarm: Alarm) {
@@ -313,6 +298,7 @@ impl Core {
             Alarm::Patience(id) => self.touched.push(id),
             Alarm::Lane(lane) => self.release_lane(lane),
             Alarm::Recall => self.recall_at = None,
+            Alarm::Hedge => self.hedge_at = None,
         }
     }
 
@@ -323,24 +309,40 @@ impl Core {
         id: SlaveId,
         task: Ref,
     ) -> Option<AttemptId> {
-        let cost = self.cost_at(id, task);
         let moves = if self.may_move(task) { Moves::Yes } else { Moves::No };
+        let company = self.company_for(task);
+        let attempt = self.begin(turn, id, task, moves, company)?;
+        self.tasks[task].at = At::Out { slave: id, attempt };
+        self.out += 1;
+        self.hedgeable += usize::from(company == Company::May);
+        Some(attempt)
+    }
+
+    /// Makes an attempt of a task, and tells it to the driver. Within `send` it is on the way of
+    /// every task, where a call of its own would be felt.
+    #[inline(always)]
+    pub(crate) fn begin(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: SlaveId,
+        task: Ref,
+        moves: Moves,
+        company: Company,
+    ) -> Option<AttemptId> {
+        let cost = self.cost_at(id, task);
         let slave = self.slaves.find_mut(id)?;
-        let it = &mut self.tasks[task];
-        let (stage, sight) = (Stage::Sent, Sight::default());
-        let sent = Sent { task: Some(task), kind: it.kind, cost, stage, moves, sight };
-        let attempt = slave.begin(sent, &self.config, turn.now);
-        it.at = At::Out { slave: id, attempt };
-        let budget = (it.deadline != Time::NEVER).then(|| it.deadline.since(turn.now));
+        let (it, now) = (&self.tasks[task], turn.now);
+        let sent = Sent { moves, company, ..Sent::new(task, it.kind, cost, now) };
+        let attempt = slave.begin(sent, &self.config, now);
+        let budget = (it.deadline != Time::NEVER).then(|| it.deadline.since(now));
         turn.out.push(Effect::Send { slave: id, task: it.id, attempt, budget });
         self.counted.sent += 1;
-        self.out += 1;
         self.slaves.choose(id);
         self.slaves.settle(id, &self.config);
         Some(attempt)
     }
 
-    /// Ends a task, which is in no queue and no attempt, without a result.
+    /// Ends a task, which is in no queue, without a result.
     pub(crate) fn fail(
         &mut self,
         turn: &mut Turn<'_>,
@@ -352,9 +354,10 @@ impl Core {
         self.resolve(turn, task, Outcome::Failed { cause, slave }, 0);
     }
 
-    /// Ends a task, which is in no queue and no attempt; `more` attempts were started
-    /// besides those that were lost.
+    /// Ends a task, which is in no queue; `more` attempts were started besides those that were
+    /// lost. What is out of it is cancelled.
     pub(crate) fn resolve(&mut self, turn: &mut Turn<'_>, task: Ref, outcome: Outcome, more: u32) {
+        self.call_off(turn, task);
         let it = &self.tasks[task];
         if it.deadline != Time::NEVER {
             let grace = it.deadline + self.config.deadline_grace;

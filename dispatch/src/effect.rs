@@ -9,7 +9,7 @@ use std::time::Duration;
 /// What is to be done, in the order given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Dispatch a task to a slave.
+    /// Dispatch a task to a slave; perhaps while it is out at another one.
     Send {
         /// The slave.
         slave: SlaveId,

@@ -11,7 +11,8 @@ use crate::cost::{Mean, per_call};
 use crate::effect::{Again, Effect, Outcome};
 use crate::event::{End, KeyId, KindId, SlaveId};
 use crate::lost::is_bound;
-use crate::slave::{Hold, Moves, Sent, Stage, Standing};
+use crate::pair::is_of_slave;
+use crate::slave::{Company, Hold, Moves, Sent, Stage, Standing};
 use crate::task::{Home, Ref};
 use crate::time::Time;
 use dpfw_protocol::error::Cause;
@@ -43,9 +44,7 @@ impl Core {
             _ => self.slaves.settle(id, &self.config),
         }
         self.touched.push(id);
-        if sent.task.is_some() {
-            self.out -= 1;
-        }
+        self.part((id, attempt), &sent);
         Some(sent)
     }
 
@@ -68,7 +67,8 @@ impl Core {
                 let it = &self.tasks[task];
                 self.learn(id, it.kind, per_call(run, it.calls));
                 self.counted.accepted += 1;
-                self.resolve(turn, task, Outcome::Accepted { slave: id, attempt }, 1);
+                let outcome = Outcome::Accepted { slave: id, attempt };
+                self.resolve(turn, task, outcome, sent.company.started());
             }
             End::Failed { cause: cause @ Cause::Busy { .. } }
                 if !self.has_begun_once(&sent, task) =>
@@ -81,9 +81,13 @@ impl Core {
                 self.handle_draining(turn, id);
                 self.interrupted(turn, id, task);
             }
+            End::Failed { cause } if self.is_out(task) && is_of_slave(&cause) => {
+                self.go_on(turn, task, Company::Never);
+            }
             End::Failed { cause } => {
                 self.counted.failed += 1;
-                self.resolve(turn, task, Outcome::Failed { cause, slave: Some(id) }, 1);
+                let outcome = Outcome::Failed { cause, slave: Some(id) };
+                self.resolve(turn, task, outcome, sent.company.started());
             }
         }
     }
@@ -113,6 +117,9 @@ impl Core {
     }
 
     fn retry_busy(&mut self, turn: &mut Turn<'_>, id: SlaveId, task: Ref, cause: Cause) {
+        if self.is_out(task) {
+            return self.go_on(turn, task, self.company_for(task));
+        }
         let record = &mut self.tasks[task].record;
         record.busy = record.busy.saturating_add(u8::from(!mutated!(BusyForEver)));
         match u32::from(record.busy) > self.config.busy_retries.min(u32::from(u8::MAX) - 1) {
@@ -133,6 +140,9 @@ impl Core {
     ) {
         if !mutated!(KeyGoneNotLearned) {
             self.handle_key_gone(id, key);
+        }
+        if self.is_out(task) {
+            return self.go_on(turn, task, self.company_for(task));
         }
         let may_move = matches!(self.tasks[task].home, Home::At(_));
         let record = &mut self.tasks[task].record;
@@ -162,8 +172,12 @@ impl Core {
         self.again(turn, task, id, Again::Returned);
     }
 
-    /// Puts a task that was out back in front of its queue, or ends it if it cannot wait.
+    /// Puts a task that was out back in front of its queue, or ends it if it cannot wait. One
+    /// that is out in another attempt goes on there.
     pub(crate) fn again(&mut self, turn: &mut Turn<'_>, task: Ref, slave: SlaveId, why: Again) {
+        if self.is_out(task) && !mutated!(DropoutQueued) {
+            return self.go_on(turn, task, self.company_for(task));
+        }
         let refusal = match self.tasks[task].home {
             _ if self.tasks[task].deadline <= turn.now => Some(Cause::DeadlineExceeded),
             Home::On(slave) => self.refusal_of_slave(slave),
@@ -213,6 +227,9 @@ impl Core {
         let Some(slave) = self.slaves.find_mut(id) else { return };
         for attempt in attempts {
             slave.change(*attempt, &self.config, |sent| {
+                if stage == Stage::Started && sent.stage != stage {
+                    sent.begin(self.now);
+                }
                 (sent.stage, sent.moves) = (stage, Moves::No);
             });
         }

@@ -7,8 +7,9 @@
 //! [`Effect`]s for the driver to carry out, in order.
 //!
 //! Invariants, which [`Core::check_invariants`] checks: an unresolved task is in exactly
-//! one queue or in one attempt at one slave; every task resolves once; at most one result
-//! is accepted for it; nothing is sent to a slave that drains, is taken, or runs a suspect.
+//! one queue or in one attempt at one slave, or, if it is free of effects, in two at two
+//! slaves; every task resolves once; at most one result is accepted for it; nothing is sent
+//! to a slave that drains, is taken, or runs a suspect.
 //!
 //! A slave is a session here: one that reconnects has a new [`SlaveId`], so that what
 //! belongs to the old session is recognised as stale.
@@ -30,10 +31,12 @@ mod effect;
 mod ends;
 mod event;
 pub mod hash;
+mod hedge;
 mod keys;
 mod lanes;
 mod loading;
 mod lost;
+mod pair;
 mod place;
 mod recall;
 mod reconcile;

@@ -34,6 +34,7 @@ impl Core {
             slave.change(*attempt, &self.config, |sent| {
                 if sent.stage == from {
                     sent.stage = to;
+                    sent.begin(self.now);
                 }
             });
         }

@@ -7,10 +7,11 @@
 use crate::core::{Core, Turn};
 use crate::effect::Again;
 use crate::event::{Loss, SlaveId};
-use crate::slave::{Hold, Sent, Slave, Stage};
+use crate::slave::{Company, Hold, Sent, Slave, Stage};
 use crate::suspect::Began;
 use crate::task::{Ref, Tasks};
 use dpfw_protocol::error::Cause;
+use dpfw_protocol::ids::AttemptId;
 use dpfw_protocol::message::TaskFlags;
 
 impl Core {
@@ -52,17 +53,17 @@ impl Core {
             _ => Began::Unstarted,
         };
         let mut ahead = 0;
-        let mut lost: Vec<(Ref, Began)> = Vec::new();
-        for sent in slave.outs.values() {
-            lost.extend(sent.task.map(|task| (task, begun(ahead, sent))));
+        let mut lost: Vec<(Ref, Began, AttemptId, Sent)> = Vec::new();
+        for (attempt, sent) in &slave.outs {
+            lost.extend(sent.task.map(|task| (task, begun(ahead, sent), *attempt, *sent)));
             // Those that waited had no slot.
             ahead += usize::from(!sent.stage.is_idle());
         }
         if mutated!(LostTaskForgotten) {
             lost.pop();
         }
-        for (task, began) in lost.into_iter().rev() {
-            self.out -= 1;
+        for (task, began, attempt, sent) in lost.into_iter().rev() {
+            self.part((id, attempt), &sent);
             if is_bound(&self.tasks, task) {
                 if began == Began::Started {
                     let record = &mut self.tasks[task].record;
@@ -71,9 +72,18 @@ impl Core {
                 self.fail(turn, task, Cause::SlaveLost { may_have_run: true }, Some(id));
                 continue;
             }
+            let (is_out, is_bereft) = (self.is_out(task), sent.company == Company::Bereft);
             let record = &mut self.tasks[task].record;
             match record.began(began, loss) {
+                // The two of them count once, and have been counted.
+                _ if is_bereft => self.again(turn, task, id, Again::Lost(loss)),
                 Began::Unstarted => self.again(turn, task, id, Again::LostUnstarted(loss)),
+                Began::Started if is_out && mutated!(DeathOfOneFailsTask) => {
+                    self.fail(turn, task, Cause::SlaveLost { may_have_run: true }, Some(id));
+                }
+                Began::Started if is_out && loss == Loss::Died => {
+                    self.go_on(turn, task, Company::Bereft);
+                }
                 Began::Started => match record.lose(&self.config, loss, alone) {
                     Some(cause) => self.fail(turn, task, cause, Some(id)),
                     None => self.again(turn, task, id, Again::Lost(loss)),

@@ -97,6 +97,20 @@ mod switch {
         LostKeysKept,
         /// What a slave has not got is sent there again.
         KeyGoneNotLearned,
+        /// The slower of two attempts is not cancelled.
+        LoserKept,
+        /// A second attempt is sent where the first one is.
+        HedgedAtSameSlave,
+        /// One is sent of a task that has effects.
+        HedgedWithEffects,
+        /// One is sent of a task that slaves may die of.
+        SuspectHedged,
+        /// A death of one of two slaves ends their task.
+        DeathOfOneFailsTask,
+        /// It does not count when the other attempt is over as well.
+        DeathOfOneForgotten,
+        /// What one of two slaves gives back is queued, though the task is out at the other one.
+        DropoutQueued,
         /// A simulated slave goes on with what a lost master has started.
         LostMasterRunsOn,
         /// A simulated slave keeps what a lost master has reserved.

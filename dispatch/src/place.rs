@@ -119,6 +119,9 @@ impl Core {
             }
         }
         self.recall(turn);
+        if self.hedgeable > 0 {
+            self.hedge(turn);
+        }
         if self.outlook == Outlook::NoMore && self.slaves.is_empty() {
             self.give_up(turn);
         }

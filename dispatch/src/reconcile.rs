@@ -12,7 +12,7 @@ use crate::core::{Core, Turn};
 use crate::effect::{Again, Effect};
 use crate::event::{Loss, SlaveId};
 use crate::lost::is_bound;
-use crate::slave::{Sight, Slave};
+use crate::slave::{Company, Sight, Slave};
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::AttemptId;
 
@@ -58,8 +58,12 @@ impl Core {
         self.counted.forgotten += 1;
         let Some(task) = sent.task else { return };
         let bound = is_bound(&self.tasks, task);
-        // Nobody died of it, so nobody is suspect.
-        let over = self.tasks[task].record.lose(&self.config, Loss::Unreachable, false);
+        let over = match sent.company {
+            // It was one of two, which count once, and have been counted.
+            Company::Bereft => None,
+            // Nobody died of it, so nobody is suspect.
+            _ => self.tasks[task].record.lose(&self.config, Loss::Unreachable, false),
+        };
         let over = over.filter(|_| !mutated!(ForgottenIsNoTry));
         let cause = match bound {
             true => Some(Cause::SlaveLost { may_have_run: true }),

@@ -53,6 +53,7 @@ const EXPECTED: &[&str] = &[
     "Retried LostUnstarted(Died)",
     "Retried LostUnstarted(Unreachable)",
     "Retried Returned",
+    "Send, a second time",
     "Stale",
 ];
 
@@ -108,6 +109,23 @@ fn lies(seed: u64) {
     }
 }
 
+/// Runs a world in which one slave is slow.
+fn slow(seed: u64) {
+    let world = World::run(seed, Plan::slow(seed));
+    let plan = &world.shared.plan;
+    for (task, job) in &plan.tasks {
+        assert_eq!(world.masters[job.master].failure(*task), None, "task {task}");
+        let runs = world.shared.runs.get(task).copied().unwrap_or(0);
+        assert!((1..=2).contains(&runs), "task {task} ran {runs} times");
+    }
+    // What all of them together would take, and of a straggler: until it is one, and once more;
+    // besides that a few round trips, and what was sent before the costs were known.
+    let ideal = plan.ideal_of_unequal();
+    let bound = ideal + plan.longest() * 3 + 8 * Duration::from_nanos(plan.latency);
+    let bound = bound + Duration::from_millis(20);
+    assert!(world.makespan() <= bound, "{:?} for an ideal {ideal:?}", world.makespan());
+}
+
 /// Runs a world in which slaves have no room for long.
 fn busy(seed: u64) {
     let world = World::run(seed, Plan::busy(seed));
@@ -153,6 +171,11 @@ fn poison_is_found_and_bystanders_are_done() {
 #[test]
 fn without_faults_all_is_done_once_and_the_work_is_balanced() {
     each_seed("without_faults", 20, calm);
+}
+
+#[test]
+fn a_slow_slave_costs_no_more_than_its_share() {
+    each_seed("a_slow_slave", 5, slow);
 }
 
 #[test]

@@ -28,6 +28,52 @@ pub(crate) struct Sent {
     /// Whether it may be recalled: not pinned, not a suspect.
     pub(crate) moves: Moves,
     pub(crate) sight: Sight,
+    pub(crate) company: Company,
+    /// When it was sent.
+    pub(crate) at: Time,
+    /// How many milliseconds later it was last said to begin, or to go on. Small: of each attempt
+    /// a slave's account is changed a few times.
+    pub(crate) begun_ms: u32,
+}
+
+impl Sent {
+    /// An attempt that is sent now.
+    pub(crate) fn new(task: Ref, kind: KindId, cost: u64, now: Time) -> Self {
+        Self {
+            task: Some(task),
+            kind,
+            cost,
+            stage: Stage::Sent,
+            moves: Moves::No,
+            sight: Sight::default(),
+            company: Company::Never,
+            at: now,
+            begun_ms: 0,
+        }
+    }
+
+    /// Since when it has had a slot, or ought to have one.
+    pub(crate) fn since(&self) -> Time {
+        self.at + Duration::from_millis(self.begun_ms.into())
+    }
+
+    /// It has a slot now, or ought to have one before long.
+    pub(crate) fn begin(&mut self, now: Time) {
+        self.begun_ms = u32::try_from(now.since(self.at).as_millis()).unwrap_or(u32::MAX);
+    }
+}
+
+/// Whether an attempt's task is out in another one as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Company {
+    /// It is not, and must not be.
+    Never,
+    /// It is not, and may be.
+    May,
+    /// It is.
+    Has,
+    /// It was, and the other one's slave died of it perhaps. It is in no other again.
+    Bereft,
 }
 
 /// What the slave's last word on all that it holds was of this attempt.

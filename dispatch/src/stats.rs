@@ -21,6 +21,8 @@ pub struct Stats {
     pub retried: u64,
     /// Attempts asked back.
     pub recalled: u64,
+    /// Of those sent, second attempts of tasks that were out already.
+    pub hedged: u64,
     /// Attempts that slaves no longer held without having said how they ended.
     pub forgotten: u64,
     /// Attempts cancelled again, because slaves still held them though nobody wanted them.

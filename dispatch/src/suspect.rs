@@ -42,6 +42,13 @@ const NEAR_DEATHS: u8 = 8;
 pub(crate) const CANDIDATES: usize = 32;
 
 impl Record {
+    /// The last of two attempts is over, and a slave has died at which the other one was: together
+    /// they count as one try and one death. Which of them was to blame would be found out alone.
+    pub(crate) fn mourn(&mut self) {
+        self.tries = self.tries.saturating_add(1);
+        self.deaths = self.deaths.saturating_add(1);
+    }
+
     /// Whether slaves may have died of it.
     pub(crate) fn is_suspect(&self) -> bool {
         self.deaths > 0 && !mutated!(NobodySuspect)

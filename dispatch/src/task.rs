@@ -1,9 +1,9 @@
 //! Tasks that have not resolved, and the queues they wait in.
 //!
 //! Owns: the table of tasks, the links of the queues. Does not: decide which queue a task
-//! belongs to. Invariant: a task is free, in one list, or out in one attempt. Lists run
-//! through the table itself, so that a task leaves from the middle of one at no cost and
-//! leaves nothing behind.
+//! belongs to. Invariant: a task is free, in one list, or out in one attempt (in a second one
+//! too if it is in a pair, which is noted beside: `pair`). Lists run through the table itself,
+//! so that a task leaves from the middle of one at no cost and leaves nothing behind.
 
 use crate::event::{KeyId, KindId, Placement, ReservationId, SlaveId, TaskId, TaskSpec};
 use crate::hash::IdMap;
@@ -11,14 +11,21 @@ use crate::suspect::Record;
 use crate::time::Time;
 use dpfw_protocol::ids::AttemptId;
 use dpfw_protocol::message::TaskFlags;
+use std::num::NonZeroU32;
 use std::ops::{Index, IndexMut};
 
-/// A place in the table; valid until the task resolves.
+/// A place in the table, counted from 1; valid until the task resolves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Ref(u32);
+pub(crate) struct Ref(NonZeroU32);
 
 /// The end of a list.
-const NONE: Ref = Ref(u32::MAX);
+const NONE: Ref = Ref(NonZeroU32::MAX);
+
+impl Ref {
+    fn index(self) -> usize {
+        self.0.get() as usize - 1
+    }
+}
 
 /// A [`Placement`] in two words: millions of tasks wait at once.
 #[derive(Debug)]
@@ -121,13 +128,13 @@ impl Default for Tasks {
 impl Index<Ref> for Tasks {
     type Output = Task;
     fn index(&self, task: Ref) -> &Task {
-        &self.places[task.0 as usize]
+        &self.places[task.index()]
     }
 }
 
 impl IndexMut<Ref> for Tasks {
     fn index_mut(&mut self, task: Ref) -> &mut Task {
-        &mut self.places[task.0 as usize]
+        &mut self.places[task.index()]
     }
 }
 
@@ -147,9 +154,10 @@ impl Tasks {
         };
         let place = match self.free {
             NONE => {
-                let place = u32::try_from(self.places.len()).ok().filter(|n| *n < NONE.0)?;
+                let place = u32::try_from(self.places.len() + 1).ok().and_then(NonZeroU32::new)?;
+                let place = Some(Ref(place)).filter(|place| *place < NONE)?;
                 self.places.push(task);
-                Ref(place)
+                place
             }
             free => {
                 if let At::Free { next } = self[free].at {
@@ -161,6 +169,11 @@ impl Tasks {
         };
         self.by_id.insert(id, place);
         Some(place)
+    }
+
+    /// A task is in no attempt any more, and in no list yet.
+    pub(crate) fn rest(&mut self, task: Ref) {
+        self.link(task, NONE, NONE);
     }
 
     /// Forgets a task, which is in no list.
@@ -182,7 +195,8 @@ impl Tasks {
 
     /// All tasks, in no useful order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Ref, &Task)> {
-        let places = self.places.iter().zip(0..).map(|(task, n)| (Ref(n), task));
+        let places = self.places.iter().zip(1..);
+        let places = places.filter_map(|(task, n)| Some((Ref(NonZeroU32::new(n)?), task)));
         places.filter(|(_, task)| !matches!(task.at, At::Free { .. }))
     }
 

@@ -27,6 +27,11 @@ pub(crate) fn placed(placement: Placement) -> TaskSpec {
     TaskSpec { placement, ..spec() }
 }
 
+/// A task of kind 0 for any slave that may be tried twice at once.
+pub(crate) fn free() -> TaskSpec {
+    TaskSpec { flags: TaskFlags::EFFECT_FREE, ..spec() }
+}
+
 /// A policy on a bench: every event is followed by a check of the invariants.
 pub(crate) struct Bench {
     pub(crate) core: Core,
@@ -54,6 +59,17 @@ impl Bench {
     pub(crate) fn wait(&mut self, time: Duration) -> Vec<Effect> {
         self.now += time;
         self.handle(Event::Tick)
+    }
+
+    /// Lets so much time pass, waking the policy whenever it wants to be woken.
+    pub(crate) fn pass(&mut self, time: Duration) -> Vec<Effect> {
+        let (end, mut effects) = (self.now + time, Vec::new());
+        while let Some(wake) = self.core.next_wake().filter(|wake| *wake <= end) {
+            self.now = wake;
+            effects.extend(self.handle(Event::Tick));
+        }
+        self.now = end;
+        effects
     }
 
     pub(crate) fn join(&mut self, id: u64, slots: u32) -> Vec<Effect> {
@@ -150,6 +166,26 @@ pub(crate) fn sent(effects: &[Effect]) -> Vec<(u64, u64, u64)> {
         _ => None,
     };
     effects.iter().filter_map(send).collect()
+}
+
+/// What was cancelled: slave, attempt.
+pub(crate) fn cancelled(effects: &[Effect]) -> Vec<(u64, u64)> {
+    let cancel = |effect: &Effect| match effect {
+        Effect::Cancel { slave, attempt } => Some((slave.0, attempt.0)),
+        _ => None,
+    };
+    effects.iter().filter_map(cancel).collect()
+}
+
+/// Which tasks resolved with a result, and how often each was started.
+pub(crate) fn started(effects: &[Effect]) -> Vec<(u64, u32)> {
+    let accept = |effect: &Effect| match effect {
+        Effect::Resolve { task, outcome: Outcome::Accepted { .. }, attempts } => {
+            Some((task.0, *attempts))
+        }
+        _ => None,
+    };
+    effects.iter().filter_map(accept).collect()
 }
 
 /// Which tasks resolved without a result, and why.

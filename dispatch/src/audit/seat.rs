@@ -20,6 +20,10 @@ pub(super) struct Closed {
     pub(super) slave: SlaveId,
     pub(super) attempt: AttemptId,
     pub(super) why: Why,
+    /// The task is out in another one.
+    pub(super) beside: bool,
+    /// That it was lost has been counted.
+    pub(super) counted: bool,
 }
 
 /// How an attempt ended.
@@ -103,6 +107,12 @@ impl Seat {
         assert!(attempt.0 > self.last, "attempt ids must grow");
         self.last = attempt.0;
         self.open.insert(attempt, Open { task, started: false, waiting: false, loading: false });
+    }
+
+    /// Whether a slot is free, as far as is known.
+    pub(super) fn has_free_slot(&self) -> bool {
+        let in_slots = self.open.values().filter(|open| !open.waiting && !open.loading);
+        in_slots.count() < self.slots as usize
     }
 
     /// An attempt has ended. That it was held says nothing of whether it still is.

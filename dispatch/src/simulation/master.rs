@@ -17,7 +17,7 @@ use crate::{
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::{AttemptId, BindId, ConversationId};
-use dpfw_protocol::message::{Heartbeat, TaskFlags, Timing, close};
+use dpfw_protocol::message::{Heartbeat, Timing, close};
 use dpfw_protocol::store::Key;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -244,7 +244,7 @@ impl Master {
 
     pub(crate) fn submit(&mut self, w: &mut Shared, task: TaskId, placement: Placement) {
         let job = &w.plan.tasks[&task];
-        let flags = if job.once { TaskFlags::ONCE } else { TaskFlags::default() };
+        let flags = job.flags();
         let deadline = job.deadline.map(Time::from_nanos);
         let spec = TaskSpec { kind: KindId(job.kind), flags, deadline, placement, calls: 1 };
         self.tell(w, Event::Submit { task, spec });
@@ -257,7 +257,12 @@ impl Master {
 
     pub(crate) fn tell(&mut self, w: &mut Shared, event: Event) {
         let (now, mut out) = (Time::from_nanos(w.now), Vec::new());
+        let hedged = self.core.stats().hedged;
         self.core.handle(now, event.clone(), &mut out);
+        let hedged = self.core.stats().hedged - hedged;
+        if hedged > 0 {
+            *w.seen.entry("Send, a second time".into()).or_default() += hedged;
+        }
         if w.trace {
             eprintln!("{now:?} master {}: {event:?} -> {out:?}", self.number);
         }

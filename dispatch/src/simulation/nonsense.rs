@@ -41,9 +41,14 @@ fn placement() -> impl Strategy<Value = Placement> {
 fn submit() -> impl Strategy<Value = Event> {
     let deadline =
         prop::option::weighted(0.2, (0..400u64).prop_map(|ms| Time::from_nanos(ms * 1_000_000)));
-    let parts = (0..200u64, 0..3u32, any::<bool>(), deadline, placement(), 0..20u32);
-    parts.prop_map(|(task, kind, once, deadline, placement, calls)| {
-        let flags = if once { TaskFlags::ONCE } else { TaskFlags::default() };
+    let flags = prop_oneof![
+        1 => Just(TaskFlags::default()),
+        2 => Just(TaskFlags::ONCE),
+        3 => Just(TaskFlags::EFFECT_FREE),
+        1 => Just(TaskFlags::ONCE.with(TaskFlags::EFFECT_FREE)),
+    ];
+    let parts = (0..200u64, 0..3u32, flags, deadline, placement(), 0..20u32);
+    parts.prop_map(|(task, kind, flags, deadline, placement, calls)| {
         let spec = TaskSpec { kind: KindId(kind), flags, deadline, placement, calls };
         Event::Submit { task: TaskId(task), spec }
     })

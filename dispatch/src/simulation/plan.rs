@@ -2,6 +2,7 @@
 
 use crate::TaskId;
 use crate::simulation::random::Random;
+use dpfw_protocol::message::TaskFlags;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ pub(crate) struct Job {
     pub(crate) cost: u64,
     pub(crate) kind: u32,
     pub(crate) once: bool,
+    /// It may be tried twice at once.
+    pub(crate) free: bool,
     pub(crate) poison: bool,
     pub(crate) deadline: Option<u64>,
     pub(crate) cancel: Option<u64>,
@@ -123,6 +126,11 @@ impl Plan {
     pub(crate) fn poison(seed: u64) -> Self {
         let random = &mut Random::new(seed);
         let mut plan = Self::new(random, 100, &[100 * US, 3 * MS, 30 * MS]);
+        // Half of the worlds have slaves that are so unequal that tasks are tried twice at once.
+        if random.one_in(2) {
+            plan.slaves.iter_mut().for_each(|host| host.speed = random.within(10..200));
+            plan.tasks.values_mut().for_each(|job| job.free = true);
+        }
         let poisoned = random.within(1..4);
         for _ in 0..poisoned {
             let task = TaskId(random.within(1..101));
@@ -148,10 +156,30 @@ impl Plan {
         for job in plan.tasks.values_mut() {
             job.master = random.within(0..plan.masters as u64) as usize;
             job.once = random.one_in(5);
+            // Those of the others are begun once, whatever the liars say.
+            job.free = job.master == 0 && random.one_in(2);
         }
         plan.slaves.iter_mut().for_each(|host| host.lies = random.one_in(2));
         plan.slaves[0].lies = true;
         plan.faults.until_ms = 300;
+        plan
+    }
+
+    /// One slave is ten times slower than the others, and nothing else goes wrong.
+    pub(crate) fn slow(seed: u64) -> Self {
+        let random = &mut Random::new(seed);
+        let cost = random.within(2 * MS..40 * MS);
+        let count = random.within(30..200);
+        let mut plan = Self::new(random, count, &[cost]);
+        for job in plan.tasks.values_mut() {
+            (job.at, job.cost, job.free) = (0, cost, true);
+        }
+        plan.slaves.truncate(4);
+        let like = plan.slaves[0];
+        plan.slaves.resize(random.within(2..5) as usize, like);
+        plan.slaves.iter_mut().for_each(|host| host.slots = 1);
+        plan.slaves[0].speed = 10;
+        plan.latency /= 4;
         plan
     }
 
@@ -221,14 +249,37 @@ impl Plan {
         Duration::from_nanos(work / slots + 4 * self.latency)
     }
 
+    /// The least time in which slaves of one slot each, of unequal speed, have ended so many tasks
+    /// of one length; each comes a round trip after the one before it.
+    pub(crate) fn ideal_of_unequal(&self) -> Duration {
+        let (cost, trip) = (self.longest().as_nanos() as u64, 2 * self.latency);
+        let pace = |host: &Host| cost * 100 / host.speed + trip;
+        let mut ends: Vec<_> = self.slaves.iter().map(|host| (pace(host), pace(host))).collect();
+        let mut last = 0;
+        for _ in &self.tasks {
+            if let Some((end, pace)) = ends.iter_mut().min() {
+                last = *end;
+                *end += *pace;
+            }
+        }
+        Duration::from_nanos(last + 4 * self.latency)
+    }
+
     pub(crate) fn longest(&self) -> Duration {
         Duration::from_nanos(self.tasks.values().map(|job| job.cost).max().unwrap_or(0))
     }
 }
 
 impl Job {
+    /// How it may be tried.
+    pub(crate) fn flags(&self) -> TaskFlags {
+        let flag = |is: bool, flag| if is { flag } else { TaskFlags::default() };
+        flag(self.once, TaskFlags::ONCE).with(flag(self.free, TaskFlags::EFFECT_FREE))
+    }
+
     fn vary(&mut self, random: &mut Random) {
         self.once = random.one_in(5);
+        self.free = random.one_in(2);
         self.poison = random.one_in(100);
         self.pinned = random.one_in(8);
         self.needs = random.one_in(6).then(|| random.within(1..KEYS + 1));

@@ -2,18 +2,24 @@ use super::*;
 
 const US: u64 = 1000;
 
+fn sent(cost: u64) -> Sent {
+    Sent {
+        kind: KindId(0),
+        task: None,
+        cost,
+        stage: Stage::Sent,
+        moves: Moves::Yes,
+        sight: Sight::Agreed,
+        company: Company::Never,
+        at: Time::ZERO,
+        begun_ms: 0,
+    }
+}
+
 fn slave(slots: u32, costs: &[u64]) -> (Slave, Config) {
     let (mut slave, config) = (Slave::new(slots, 8192, Time::ZERO), Config::default());
     for cost in costs {
-        let sent = Sent {
-            kind: KindId(0),
-            task: None,
-            cost: *cost,
-            stage: Stage::Sent,
-            moves: Moves::Yes,
-            sight: Sight::Agreed,
-        };
-        slave.begin(sent, &config, Time::ZERO);
+        slave.begin(sent(*cost), &config, Time::ZERO);
     }
     slave.check(SlaveId(0), &config);
     (slave, config)
@@ -28,15 +34,7 @@ fn depth(slots: u32, cost: u64) -> usize {
             Room::Ahead if !is_long(cost, &config) => {}
             _ => return slave.outs.len(),
         }
-        let sent = Sent {
-            task: None,
-            kind: KindId(0),
-            cost,
-            stage: Stage::Sent,
-            moves: Moves::Yes,
-            sight: Sight::Agreed,
-        };
-        slave.begin(sent, &config, Time::ZERO);
+        slave.begin(sent(cost), &config, Time::ZERO);
     }
 }
 

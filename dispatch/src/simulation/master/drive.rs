@@ -6,9 +6,7 @@ use crate::simulation::net::End;
 use crate::simulation::world::Shared;
 use crate::{Effect, KeyId, KindId, Outcome, SlaveId, TaskId, Wait};
 use dpfw_protocol::ids::{AttemptId, BindId, ConversationId, ModuleHash};
-use dpfw_protocol::message::{
-    Bind, Cancel, Dispatch, Extras, Locate, Recall, Release, Reserve, TaskFlags,
-};
+use dpfw_protocol::message::{Bind, Cancel, Dispatch, Extras, Locate, Recall, Release, Reserve};
 use std::time::Duration;
 
 /// Conversations of wishes, beyond those of all attempts.
@@ -94,7 +92,7 @@ impl Master {
         let job = &w.plan.tasks[&task];
         let (next, kind) = (BindId(session.binds.len() as u32), KindId(job.kind));
         let bind = *session.binds.entry(kind).or_insert(next);
-        let flags = if job.once { TaskFlags::ONCE } else { TaskFlags::default() };
+        let flags = job.flags();
         let mut args = task.0.to_le_bytes().to_vec();
         args.resize(args.len() + job.bytes, 0);
         let budget_us = budget.map(|budget| budget.as_micros() as u64);
