@@ -60,7 +60,6 @@ struct Entry {
     /// Whether it may run elsewhere than on one slave.
     may_move: bool,
     room: Room,
-    sent: Option<Instant>,
 }
 
 impl Entry {
@@ -74,9 +73,21 @@ fn spawns(extras: Option<&Extras>) -> bool {
     extras.is_some_and(|extras| extras.spawn.is_some())
 }
 
+/// How the policy may try a task: not twice at once where its result stays at a slave, it spawns a
+/// resident, or something flows to or from it, whatever it declares.
+fn tried(flags: TaskFlags, extras: Option<&Extras>, ports: Option<&Arc<Ports>>) -> TaskFlags {
+    let keeps = extras.is_some_and(|extras| extras.keep.is_some());
+    match keeps || spawns(extras) || ports.is_some() {
+        true => flags.without(TaskFlags::EFFECT_FREE),
+        false => flags,
+    }
+}
+
 /// What the event being handled says of an attempt's end.
 struct Carried {
     task: TaskId,
+    /// When that attempt was sent.
+    sent: Instant,
     timing: Timing,
     result: Bytes,
     /// What the result is, if it stays at its slave.
@@ -292,12 +303,12 @@ impl Driver {
         };
         let kind = self.kinds.take(Kind { module, name, expects, of });
         let may_move = !matches!(placement, Placement::On(_) | Placement::Reserved(_));
-        let sent = None;
-        let entry = Entry { ticket, kind, flags, args, extras, ports, image, may_move, room, sent };
+        let as_tried = tried(flags, extras.as_deref(), ports.as_ref());
+        let entry = Entry { ticket, kind, flags, args, extras, ports, image, may_move, room };
         self.tasks.insert(task, entry);
         let since = |deadline: Instant| deadline.saturating_duration_since(self.start);
         let deadline = deadline.map(|deadline| Time::from(since(deadline)));
-        let spec = TaskSpec { kind, flags, deadline, placement, calls };
+        let spec = TaskSpec { kind, flags: as_tried, deadline, placement, calls };
         self.handle(Event::Submit { task, spec });
     }
 
@@ -361,7 +372,10 @@ impl Driver {
             }
             FromSlave::Log(attempt, log) => self.log(slave, attempt, &log),
             FromSlave::Progress(attempt, progress) => {
-                if let Some(entry) = self.entry_of(slave, attempt) {
+                let task = self.core.task_of(slave, attempt);
+                // Of two attempts the first tells: what is done does not become less.
+                let task = task.filter(|task| self.core.slave_of(*task) == Some(slave));
+                if let Some(entry) = task.and_then(|task| self.tasks.get(&task)) {
                     entry.ticket.set_progress(progress);
                 }
             }
@@ -381,9 +395,26 @@ impl Driver {
         if matches!(end, End::Failed { .. }) {
             self.not_built(slave, task);
         }
-        self.carried = task.map(|task| Carried { task, timing, result, kept: None });
+        self.carry(slave, attempt, timing, result, None);
         self.handle(Event::Finished { slave, attempt, end });
         self.carried = None;
+    }
+
+    /// Holds what an attempt's end brings while the policy decides what becomes of it.
+    fn carry(
+        &mut self,
+        slave: SlaveId,
+        attempt: AttemptId,
+        timing: Timing,
+        result: Bytes,
+        kept: Option<KeptAs>,
+    ) {
+        let task = self.core.task_of(slave, attempt);
+        let sent = self.core.sent_at(slave, attempt);
+        self.carried = task.zip(sent).map(|(task, sent)| {
+            let sent = self.start + sent.since(Time::ZERO);
+            Carried { task, sent, timing, result, kept }
+        });
     }
 
     fn entry_of(&self, slave: SlaveId, attempt: AttemptId) -> Option<&Entry> {
@@ -459,11 +490,9 @@ impl Driver {
     }
 
     fn send(&mut self, slave: SlaveId, task: TaskId, attempt: AttemptId, budget: Option<Duration>) {
-        let (Some(told), Some(entry)) = (self.slaves.get_mut(&slave), self.tasks.get_mut(&task))
-        else {
+        let (Some(told), Some(entry)) = (self.slaves.get_mut(&slave), self.tasks.get(&task)) else {
             return;
         };
-        entry.sent = Some(Instant::now());
         let budget_us = budget.map(|b| u64::try_from(b.as_micros()).unwrap_or(u64::MAX));
         let payload = entry.args.len() as u64;
         let sent = told.bind(entry.kind, &self.kinds).and_then(|bind| {
@@ -519,13 +548,13 @@ impl Driver {
             Outcome::Accepted { slave, .. } => Some(*slave),
             Outcome::Failed { slave, .. } | Outcome::KeyGone { slave, .. } => *slave,
         };
-        let image = at.and_then(|at| self.image_use(&entry, at));
+        let sent = carried.as_ref().map(|carried| carried.sent);
+        let image = at.zip(sent).and_then(|(at, sent)| self.image_use(&entry, at, sent));
         let spawned_at = entry.spawns().then(|| self.slaves.get(&at?)).flatten();
         let spawned_at = spawned_at.map(|told| Slave(Arc::clone(&told.linked)));
         let receipt = carried.as_ref().zip(slave).map(|(carried, slave)| {
             let dispatched = entry.ticket.dispatched;
-            let sent = entry.sent.unwrap_or(dispatched);
-            let times = (dispatched, sent, Instant::now());
+            let times = (dispatched, carried.sent, Instant::now());
             let mut receipt = Receipt::new(slave, attempts.max(1), times, &carried.timing);
             (receipt.image, receipt.kept, receipt.at) = (image, kept, spawned_at);
             Box::new(receipt)

@@ -107,8 +107,9 @@ impl Master {
     ///
     /// # Promises
     /// A task whose slave is lost is dispatched to another one (at least once), unless the
-    /// task or the call is declared `once` (at most once). Either way at most one result
-    /// is accepted.
+    /// task or the call is declared `once` (at most once). One that is declared `effect_free`
+    /// may be tried on a second slave while the first is slow with it. In any case at most one
+    /// result is accepted.
     pub fn dispatch<T>(&self, call: impl Into<Placed<T>>) -> TaskHandle<T> {
         let Placed { call, placement, timeout, once, extras, refused, image } = call.into();
         let (task, args) = call.into_parts();

@@ -15,14 +15,16 @@ use std::time::{Duration, Instant};
 pub struct Receipt {
     /// The slave that gave the result, or the error.
     pub slave: PeerId,
-    /// How often the task was started.
+    /// How often the task was started, as far as is known; with an attempt beside the one that
+    /// ended it.
     pub attempts: u32,
     /// The calls that were made: one, or those of a [`map`](crate::Master::map)'s chunk, whose
     /// number is chosen by what they were seen to cost unless it was told.
     pub calls: u32,
     /// When it was dispatched.
     pub dispatched: Instant,
-    /// From `dispatch` to the last sending: waiting in the master, and lost attempts.
+    /// From `dispatch` to the sending of the attempt that ended it: waiting in the master, and
+    /// attempts that were lost or slower.
     pub queued_here: Duration,
     /// On the way to the slave and back.
     pub travelled: Duration,

@@ -15,7 +15,7 @@ use dpfw_protocol::message::{
 };
 use dpfw_protocol::payload::Payload;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 impl Driver {
     /// A slave lacks an image that it was told of.
@@ -163,12 +163,17 @@ impl Driver {
         let _ = self.inbox.submit(Box::new(submission));
     }
 
-    /// How the image of a task came to its slave.
-    pub(super) fn image_use(&self, entry: &Entry, slave: SlaveId) -> Option<ImageUse> {
+    /// How the image of a task came to its slave, where it was sent at that time.
+    pub(super) fn image_use(
+        &self,
+        entry: &Entry,
+        slave: SlaveId,
+        sent: Instant,
+    ) -> Option<ImageUse> {
         let image = entry.image.as_ref()?.id;
         let standing = self.images.standing(slave, image)?;
         // It was there if its slave had said so before the task was sent.
-        match entry.sent.is_some_and(|sent| sent > standing.heard) {
+        match sent > standing.heard {
             true => Some(ImageUse { origin: Origin::There, took: Duration::ZERO }),
             false => {
                 let took = Duration::from_micros(standing.ready.took_us);

@@ -137,10 +137,7 @@ impl Driver {
             self.handle(Event::KeyAt { slave, key });
         }
         let run = Duration::from_micros(timing.init_us.saturating_add(timing.run_us));
-        let task = self.core.task_of(slave, attempt);
-        let result = dpfw_protocol::Bytes::new();
-        let kept = Some(kept);
-        self.carried = task.map(|task| Carried { task, timing, result, kept });
+        self.carry(slave, attempt, timing, dpfw_protocol::Bytes::new(), Some(kept));
         self.handle(Event::Finished { slave, attempt, end: End::Done { run } });
         self.carried = None;
     }
