@@ -57,7 +57,9 @@ use proc_macro::TokenStream;
 /// # Options
 /// - `once`: when its slave is lost after it may have run, the task is not tried again.
 ///   For tasks that change something outside.
-/// - `effect_free`: the task may be tried twice at once.
+/// - `effect_free`: the task may be tried twice at once, since it has no effect but its result (and
+///   what it logs). When it takes much longer than it should and another slave has nothing to do,
+///   it is tried there as well; the first result counts, and the other attempt is cancelled.
 /// - `image = build`: the task runs on an image of the `#[init]` of that name, and is refused
 ///   without one before anything runs.
 /// - `name = "..."`: its name in the module. Names are unique in a module, wherever the
