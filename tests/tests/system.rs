@@ -79,6 +79,7 @@ mod system {
     mod store_terms;
     mod store_watches;
     mod storms;
+    mod stragglers;
     mod supersede;
     mod task_limits;
     mod unruly_masters;

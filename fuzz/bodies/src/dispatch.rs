@@ -103,7 +103,8 @@ fn spec(u: &mut Unstructured<'_>) -> Result<TaskSpec> {
         true => Some(Time::from_nanos(u.int_in_range(0..=399u64)? * 1_000_000)),
         false => None,
     };
-    let flags = if u.arbitrary()? { TaskFlags::ONCE } else { TaskFlags::default() };
+    let (once, free) = (TaskFlags::ONCE, TaskFlags::EFFECT_FREE);
+    let flags = *u.choose(&[TaskFlags::default(), once, free, free, once.with(free)])?;
     Ok(TaskSpec {
         kind: KindId(u.int_in_range(0..=2)?),
         flags,

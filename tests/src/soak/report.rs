@@ -54,7 +54,7 @@ pub struct Report {
 impl Report {
     /// For programs.
     pub fn to_json(&self) -> Value {
-        let Stats { accepted, failed, sent, retried, recalled, stale, .. } = self.stats;
+        let Stats { accepted, failed, sent, retried, recalled, hedged, stale, .. } = self.stats;
         json!({
             "seed": self.seed,
             "seconds": self.took.as_secs_f64(),
@@ -62,7 +62,7 @@ impl Report {
             "told": self.told,
             "master": {
                 "accepted": accepted, "failed": failed, "sent": sent, "retried": retried,
-                "recalled": recalled, "stale": stale,
+                "recalled": recalled, "hedged": hedged, "stale": stale,
             },
             "wall_clock_spread_s": self.spread,
             "before": self.before,
@@ -81,8 +81,8 @@ impl fmt::Display for Report {
         writeln!(f, "seed {seed}: {} tasks in {seconds:.1} s, all results exact", done.tasks)?;
         writeln!(
             f,
-            "attempts {}, tried again {}, late answers dropped {}",
-            stats.sent, stats.retried, stats.stale
+            "attempts {}, tried again {}, twice at once {}, late answers dropped {}",
+            stats.sent, stats.retried, stats.hedged, stats.stale
         )?;
         for (index, told) in self.told.iter().enumerate() {
             let Told { killed, terminated, stopped, lost } = told;

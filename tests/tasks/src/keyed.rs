@@ -162,6 +162,28 @@ pub fn spin(arrived: String) -> Result<(), StoreError> {
     super::hostile::endless()
 }
 
+/// Keeps its slot busy while there is an entry `stuck`, then gives `value`: at a slave without one,
+/// at once.
+///
+/// # Errors
+/// [`StoreError`].
+#[task(effect_free)]
+pub fn unless_stuck(value: u64) -> Result<u64, StoreError> {
+    while store::list("stuck").next().is_some() {
+        (0..100_000).for_each(|n| _ = std::hint::black_box(n));
+    }
+    Ok(value)
+}
+
+/// The same, not declared to be free of effects.
+///
+/// # Errors
+/// [`StoreError`].
+#[task]
+pub fn unless_stuck_and_alone(value: u64) -> Result<u64, StoreError> {
+    unless_stuck(value)
+}
+
 /// Writes `arrived` and sleeps for a day, in one call of the host.
 ///
 /// # Errors
