@@ -9,10 +9,11 @@
 #![expect(unsafe_code, reason = "the slave and the guest exchange addresses")]
 
 use crate::export::{Arguments, BadArguments, PIECES, Reply};
+use crate::wire::guest::borrowing;
 use bytes::Bytes;
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, compiler_fence};
 
 mod imports;
 pub(crate) mod net;
@@ -153,12 +154,28 @@ extern "C" fn dpfw_batch() -> i32 {
     REPLIES.as_ptr().addr() as i32
 }
 
+/// Writes down where the replies are, as many as were written down before. Whoever looks does it when
+/// this instance has stopped, wherever that was: nothing of what is done before or after may be put
+/// off or brought forward beyond it.
+fn replies_are_at(bytes: &[u8]) {
+    compiler_fence(Ordering::SeqCst);
+    REPLIES[0].store(bytes.as_ptr().addr() as u32, Ordering::Relaxed);
+    compiler_fence(Ordering::SeqCst);
+}
+
+/// Writes down how long the replies are.
+fn replies_have(len: usize) {
+    compiler_fence(Ordering::SeqCst);
+    REPLIES[1].store(len as u32, Ordering::Relaxed);
+    compiler_fence(Ordering::SeqCst);
+}
+
 /// Replies of a batch that have so many bytes are given before the next call is made, which the
 /// slave asks for then.
 const MOST_REPLIES: usize = 1 << 20;
 
 /// The body of every export `dpfw-batch:NAME`: the task is called for each record of the
-/// arguments, and where the replies are is written down after each call.
+/// arguments, and how long the replies are is written down after each call.
 ///
 /// # Panics
 /// As [`run`], or if there is a record that is not whole.
@@ -169,28 +186,29 @@ pub fn run_batch<A>(
     task: impl Fn(A, &mut Reply),
 ) {
     crate::warm::up();
-    let mut calls = Bytes::from_owner(take(at, len));
+    let calls = Bytes::from_owner(take(at, len));
     release();
-    // A reply that is being written is not among them: where they are stays true meanwhile.
-    let (mut reply, mut replies) =
-        (Reply::whole(), Vec::with_capacity(calls.len().min(MOST_REPLIES)));
-    REPLIES[1].store(0, Ordering::Relaxed);
-    while !calls.is_empty() && replies.len() < MOST_REPLIES {
-        let Some(arguments) = record(&mut calls) else { panic!("a batch that is cut short") };
-        reply.to(arguments, &decode, &task);
-        reply.append_to(&mut replies);
-        REPLIES[0].store(replies.as_ptr().addr() as u32, Ordering::Relaxed);
-        REPLIES[1].store(replies.len() as u32, Ordering::Relaxed);
-    }
-    KEPT.set(Kept { region: replies.into(), pieces: Vec::new() });
+    replies_have(0);
+    let mut replies = Reply::records(calls.len().min(MOST_REPLIES), replies_are_at);
+    borrowing(&calls, || {
+        let mut rest = &calls[..];
+        while !rest.is_empty() && replies.len() < MOST_REPLIES {
+            let Some((arguments, behind)) = record(rest) else {
+                panic!("a batch that is cut short")
+            };
+            replies.record_to(arguments, &decode, &task);
+            replies_have(replies.len());
+            rest = behind;
+        }
+    });
+    KEPT.set(Kept { region: Bytes::new(), pieces: replies.into_pieces() });
 }
 
-/// The arguments of the next call: a length, little endian, and so many bytes.
-fn record(calls: &mut Bytes) -> Option<Bytes> {
-    let len = u32::from_le_bytes(*calls.first_chunk()?) as usize;
-    let end = len.checked_add(4).filter(|end| *end <= calls.len())?;
-    let mut record = calls.split_to(end);
-    Some(record.split_off(4))
+/// The arguments of the next call, a length, little endian, and so many bytes; and what is behind
+/// them.
+fn record(calls: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (len, rest) = calls.split_first_chunk()?;
+    rest.split_at_checked(u32::from_le_bytes(*len) as usize)
 }
 
 /// The room that was given out for these arguments.

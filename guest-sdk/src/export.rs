@@ -5,11 +5,16 @@
 
 #[cfg(any(target_family = "wasm", test))]
 #[cfg_attr(not(target_family = "wasm"), expect(unreachable_pub, reason = "macros use it on wasm"))]
+mod arguments;
+#[cfg(any(target_family = "wasm", test))]
+#[cfg_attr(not(target_family = "wasm"), expect(unreachable_pub, reason = "macros use it on wasm"))]
 mod reply;
+#[cfg(target_family = "wasm")]
+pub use arguments::{Arguments, BadArguments};
 #[cfg(target_family = "wasm")]
 pub(crate) use reply::PIECES;
 #[cfg(target_family = "wasm")]
-pub use reply::{Arguments, BadArguments, fallible};
+pub use reply::fallible;
 #[cfg(any(target_family = "wasm", test))]
 #[cfg_attr(
     not(target_family = "wasm"),

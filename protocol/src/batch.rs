@@ -71,6 +71,14 @@ fn take<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], BadBatch> {
     Ok(bytes)
 }
 
+/// What is behind an outcome, if it is a result and whole.
+pub fn behind_result(outcomes: &[u8]) -> Option<&[u8]> {
+    match outcomes.split_first() {
+        Some((&RESULT, mut rest)) => take(&mut rest).ok().map(|_| rest),
+        _ => None,
+    }
+}
+
 /// Appends a call's result; `write` appends its bytes.
 pub fn push_result(outcomes: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     push(outcomes, RESULT, write);
@@ -141,6 +149,9 @@ mod tests {
         let mut payload = Vec::new();
         push_result(&mut payload, |out| out.extend_from_slice(b"xyz"));
         push_failure(&mut payload, Cause::Failed { message: "why".into() });
+        let behind = behind_result(&payload).expect("a result");
+        assert_eq!(outcomes(behind).count(), 1);
+        assert_eq!((behind_result(behind), behind_result(&payload[..7])), (None, None));
         let back: Vec<_> = outcomes(&payload).collect();
         assert_eq!(back[0], Ok(Ok(&b"xyz"[..])));
         assert_eq!(back[1], Ok(Err(Cause::Failed { message: "why".into() })));

@@ -1,13 +1,14 @@
-//! Arguments in, reply out.
+//! The reply to a call, or the replies to many.
 //!
-//! Owns: the tags of the ABI. Invariant: arguments are decoded one by one, so that what
-//! is wrong names the argument.
+//! Owns: the tags of the ABI, and how replies stand one behind the other.
 
 use super::Fallible;
-use crate::wire::guest::{self, Decoder, Rope};
+use super::arguments::{Arguments, BadArguments};
+#[cfg(any(target_family = "wasm", test))]
+use crate::wire::guest::Moved;
+use crate::wire::guest::{Rope, borrowing};
 use bytes::Bytes;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use std::fmt::Display;
 
 /// What the first byte of a reply says of the rest.
@@ -28,101 +29,39 @@ mod tag {
 #[cfg(target_family = "wasm")]
 pub(crate) use tag::PIECES;
 
-/// Why arguments do not decode.
+/// Where a reply is written: a tag and what it announces. Behind a tag in a record there is the
+/// length of the rest.
 #[derive(Debug)]
-pub struct BadArguments(String);
-
-/// The arguments of a call, to be taken in order.
-#[derive(Debug)]
-pub struct Arguments<'a> {
-    decoder: Decoder<'a>,
-    given: usize,
+pub struct Reply {
+    rope: Rope,
+    /// Where this one begins, behind those to other calls.
+    begin: usize,
+    head: Head,
 }
 
-impl<'a> Arguments<'a> {
-    fn read(bytes: &'a [u8]) -> Result<Self, BadArguments> {
-        let (given, rest) =
-            array(bytes).ok_or_else(|| BadArguments("they are no MessagePack array".to_owned()))?;
-        Ok(Self { decoder: guest::decoder(rest), given })
-    }
-
-    /// Refuses all but `count` arguments.
-    pub fn expect(&self, count: usize) -> Result<(), BadArguments> {
-        if self.given == count {
-            return Ok(());
-        }
-        let plural = if count == 1 { "" } else { "s" };
-        let given = self.given;
-        Err(BadArguments(format!("the task takes {count} argument{plural}, {given} were given")))
-    }
-
-    /// The next argument, which the source has as `name: type`.
-    pub fn take<T: DeserializeOwned>(&mut self, written: &str) -> Result<T, BadArguments> {
-        T::deserialize(&mut self.decoder).map_err(|error| bad_argument(written, &error))
-    }
+/// What stands before what a tag announces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Head {
+    Tag,
+    /// A tag, and a length.
+    Record,
 }
 
-fn bad_argument(written: &str, error: &rmp_serde::decode::Error) -> BadArguments {
-    use rmp_serde::decode::Error;
-    BadArguments(match error {
-        Error::TypeMismatch(marker) => {
-            format!("argument `{written}`: {} does not fit", kind(&format!("{marker:?}")))
-        }
-        error => format!("argument `{written}`: {error}"),
-    })
-}
-
-/// What a MessagePack marker stands for, in words.
-fn kind(marker: &str) -> &'static str {
-    let marker = marker.strip_prefix("Fix").unwrap_or(marker);
-    let kinds = [
-        ("Str", "a string"),
-        ("Bin", "a byte string"),
-        ("Array", "an array"),
-        ("Map", "a map"),
-        ("Ext", "an extension"),
-        ("Null", "null"),
-        ("True", "a boolean"),
-        ("False", "a boolean"),
-        ("F32", "a float"),
-        ("F64", "a float"),
-    ];
-    let known = kinds.iter().find(|(prefix, _)| marker.starts_with(prefix));
-    known.map_or("an integer", |(_, kind)| kind)
-}
-
-/// The length of an array, and what follows its header.
-fn array(bytes: &[u8]) -> Option<(usize, &[u8])> {
-    let (&first, rest) = bytes.split_first()?;
-    match first {
-        0x90..=0x9f => Some((usize::from(first & 0x0f), rest)),
-        0xdc => {
-            let (len, rest) = rest.split_first_chunk()?;
-            Some((usize::from(u16::from_be_bytes(*len)), rest))
-        }
-        0xdd => {
-            let (len, rest) = rest.split_first_chunk()?;
-            Some((u32::from_be_bytes(*len) as usize, rest))
-        }
-        _ => None,
-    }
-}
-
-/// Where a reply is written: a tag and what it announces. What was there before is gone.
-#[derive(Debug)]
-pub struct Reply(Rope);
+/// The tag and the length of a record.
+const RECORD: usize = 5;
 
 impl Reply {
     /// One whose large parts stay where they are: in pieces, the first of which begins with the
     /// tag.
     pub(crate) fn in_pieces() -> Self {
-        Self(Rope::new(true))
+        Self { rope: Rope::in_pieces(), begin: 0, head: Head::Tag }
     }
 
-    /// One of a single piece, to be used again and again.
+    /// One after the other, as records, with room for so many bytes; where they are is told when
+    /// it changes, before what was told last ceases to be true.
     #[cfg(any(target_family = "wasm", test))]
-    pub(crate) fn whole() -> Self {
-        Self(Rope::new(false))
+    pub(crate) fn records(room: usize, moved: Moved) -> Self {
+        Self { rope: Rope::whole(room, moved), begin: 0, head: Head::Record }
     }
 
     /// Writes the reply to these arguments: `decode` takes them apart, `run` is the task. The
@@ -133,31 +72,58 @@ impl Reply {
         decode: impl FnOnce(&mut Arguments<'_>) -> Result<A, BadArguments>,
         run: impl FnOnce(A, &mut Self),
     ) {
-        let decoded = guest::borrowing(&arguments, || {
-            let mut open = Arguments::read(&arguments)?;
-            let values = decode(&mut open)?;
-            match guest::finished(&mut open.decoder) {
-                true => Ok(values),
-                false => Err(BadArguments("bytes are left over behind them".to_owned())),
-            }
-        });
+        let decoded = borrowing(&arguments, || Arguments::all(&arguments, decode));
         drop(arguments);
+        self.to_decoded(decoded, run);
+    }
+
+    /// Appends a record, the reply to these arguments. They may be a part of what is
+    /// [borrowed from](borrowing).
+    #[cfg(any(target_family = "wasm", test))]
+    #[inline]
+    pub(crate) fn record_to<A>(
+        &mut self,
+        arguments: &[u8],
+        decode: impl FnOnce(&mut Arguments<'_>) -> Result<A, BadArguments>,
+        run: impl FnOnce(A, &mut Self),
+    ) {
+        self.to_decoded(Arguments::all(arguments, decode), run);
+        let len = self.rope.tail().len() - self.begin - RECORD;
+        // Linear memory has no more.
+        self.rope.put_at(self.begin + 1, (len as u32).to_le_bytes());
+        self.begin = self.rope.tail().len();
+    }
+
+    #[inline]
+    fn to_decoded<A>(&mut self, decoded: Result<A, BadArguments>, run: impl FnOnce(A, &mut Self)) {
         match decoded {
             Ok(values) => run(values, self),
             Err(BadArguments(why)) => self.text(tag::BAD_ARGUMENTS, &why),
         }
     }
 
+    /// Begins anew.
+    #[inline]
+    fn begin(&mut self, tag: u8) {
+        self.rope.keep(self.begin);
+        match self.head {
+            Head::Tag => self.rope.put(&[tag]),
+            Head::Record => self.rope.put(&[tag, 0, 0, 0, 0]),
+        }
+    }
+
+    #[inline]
     fn result<T: Serialize>(&mut self, value: &T) {
-        self.0.begin(tag::RESULT);
-        if let Err(error) = self.0.encode(value) {
+        self.begin(tag::RESULT);
+        if let Err(error) = self.rope.encode(value) {
             self.text(tag::BAD_RESULT, &error.to_string());
         }
     }
 
+    #[cold]
     fn text(&mut self, tag: u8, text: &str) {
-        self.0.begin(tag);
-        self.0.text(text);
+        self.begin(tag);
+        self.rope.put(text.as_bytes());
     }
 
     /// A task, or a constructor, has failed.
@@ -167,18 +133,13 @@ impl Reply {
 
     /// The pieces; there is at least one.
     pub(crate) fn into_pieces(self) -> Vec<Bytes> {
-        self.0.finish()
+        self.rope.finish()
     }
 
-    /// The tag and the rest of one in a single piece, as a record of a batch's replies.
-    #[cfg(any(target_family = "wasm", test))]
-    pub(crate) fn append_to(&self, replies: &mut Vec<u8>) {
-        let Some((tag, rest)) = self.0.tail().split_first() else { return };
-        replies.reserve(rest.len() + 5);
-        replies.push(*tag);
-        // Linear memory has no more.
-        replies.extend_from_slice(&(rest.len() as u32).to_le_bytes());
-        replies.extend_from_slice(rest);
+    /// How long the records are, all of them together.
+    #[cfg(target_family = "wasm")]
+    pub(crate) fn len(&self) -> usize {
+        self.begin
     }
 }
 
@@ -198,7 +159,15 @@ pub fn fallible<R: Fallible<Value: Serialize>>(outcome: R, reply: &mut Reply) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
+    use std::cell::Cell;
+
+    struct Never;
+
+    impl Serialize for Never {
+        fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+            Err(serde::ser::Error::custom("not today"))
+        }
+    }
 
     fn divide(arguments: &[u8]) -> Vec<u8> {
         let mut reply = Reply::in_pieces();
@@ -248,20 +217,50 @@ mod tests {
 
     #[test]
     fn a_result_that_cannot_be_encoded_is_told() {
-        struct Never;
-        impl Serialize for Never {
-            fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
-                Err(serde::ser::Error::custom("not today"))
-            }
-        }
-        let mut reply = Reply::whole();
+        let mut reply = Reply::in_pieces();
         infallible((1, Never), &mut reply);
-        assert_eq!(reply.0.tail(), told(tag::BAD_RESULT, "not today"));
-        let mut replies = Vec::new();
-        reply.append_to(&mut replies);
-        infallible(BTreeMap::from([("a", 1)]), &mut reply);
-        reply.append_to(&mut replies);
-        let first = [&[tag::BAD_RESULT, 9, 0, 0, 0], &b"not today"[..]].concat();
-        assert_eq!(replies, [&first[..], &[tag::RESULT, 4, 0, 0, 0, 0x81, 0xa1, b'a', 1]].concat());
+        assert_eq!(reply.into_pieces().concat(), told(tag::BAD_RESULT, "not today"));
+    }
+
+    #[test]
+    fn records_stand_one_behind_the_other_and_where_they_are_is_told() {
+        thread_local! {
+            static AT: Cell<*const u8> = const { Cell::new(std::ptr::null()) };
+        }
+        let mut replies = Reply::records(12, |tail| AT.set(tail.as_ptr()));
+        let mut expected = Vec::new();
+        for n in 0..9u8 {
+            replies.record_to(
+                &[0x91, n],
+                |open| open.take::<u8>("n: u8"),
+                |n, reply| fallible((n != 3).then(|| "x".repeat(n.into())).ok_or("three"), reply),
+            );
+            let rest = match n {
+                3 => b"three".to_vec(),
+                n => [&[0xa0 | n][..], &vec![b'x'; n.into()]].concat(),
+            };
+            expected.extend([u8::from(n == 3), rest.len() as u8, 0, 0, 0]);
+            expected.extend(rest);
+            assert_eq!((AT.get(), replies.begin), (replies.rope.tail().as_ptr(), expected.len()));
+        }
+        assert_eq!(replies.rope.tail(), expected);
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_encoded_leaves_those_before_it() {
+        let mut replies = Reply::records(0, |_| ());
+        replies.record_to(&[0x90], |_| Ok(()), |(), reply| infallible(7, reply));
+        replies.record_to(&[0x90], |_| Ok(()), |(), reply| infallible((1, Never), reply));
+        replies.record_to(&[0xc0], |_| Ok(()), |(), reply| infallible(7, reply));
+        let mut all = replies.rope.tail();
+        for (tag, rest) in [
+            (tag::RESULT, &[7][..]),
+            (tag::BAD_RESULT, b"not today"),
+            (tag::BAD_ARGUMENTS, b"they are no MessagePack array"),
+        ] {
+            let record = [&[tag, rest.len() as u8, 0, 0, 0], rest].concat();
+            all = all.strip_prefix(&record[..]).expect("the record");
+        }
+        assert_eq!(all, []);
     }
 }

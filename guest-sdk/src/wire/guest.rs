@@ -4,17 +4,18 @@
 //! not: know the ABI. Invariant: a byte string is shared only if it is the very memory
 //! that was announced or decoded; anything else is copied.
 
+mod decoder;
+
+pub(crate) use decoder::Decoder;
+
 use bytes::Bytes;
-use serde::de::{DeserializeOwned, IgnoredAny};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::cell::RefCell;
 use std::io::Write;
 
 /// Byte strings of at least this size are shared: below, a copy costs less than a piece.
 pub(crate) const SHARE: usize = 16 * 1024;
-
-/// Values nest no deeper than this; the same bound as on the host.
-const MAX_DEPTH: usize = 256;
 
 thread_local! {
     /// The buffer that is being decoded.
@@ -24,9 +25,6 @@ thread_local! {
     static SHARED: RefCell<Option<Vec<Bytes>>> = const { RefCell::new(None) };
 }
 
-/// The decoder of one buffer.
-pub(crate) type Decoder<'a> = rmp_serde::Deserializer<rmp_serde::decode::ReadRefReader<'a, [u8]>>;
-
 /// Decodes with `decode`, within which [`borrow`] shares the buffer.
 pub(crate) fn borrowing<R>(buffer: &Bytes, decode: impl FnOnce() -> R) -> R {
     let outer = SOURCE.replace(Some(buffer.clone()));
@@ -35,26 +33,13 @@ pub(crate) fn borrowing<R>(buffer: &Bytes, decode: impl FnOnce() -> R) -> R {
     value
 }
 
-/// A decoder of these bytes.
-pub(crate) fn decoder(bytes: &[u8]) -> Decoder<'_> {
-    let mut decoder = rmp_serde::Deserializer::from_read_ref(bytes);
-    decoder.set_max_depth(MAX_DEPTH);
-    decoder
-}
-
 /// A value from all bytes of a buffer.
 pub(crate) fn decode<T: DeserializeOwned>(buffer: &Bytes) -> Result<T, String> {
     borrowing(buffer, || {
-        let mut decoder = decoder(buffer);
+        let mut decoder = Decoder::new(buffer);
         let value = T::deserialize(&mut decoder).map_err(|error| error.to_string())?;
-        finished(&mut decoder).then_some(value).ok_or_else(|| "bytes are left over".to_owned())
+        decoder.is_finished().then_some(value).ok_or_else(|| "bytes are left over".to_owned())
     })
-}
-
-/// Whether nothing is left to decode.
-pub(crate) fn finished(decoder: &mut Decoder<'_>) -> bool {
-    let next = IgnoredAny::deserialize(decoder);
-    matches!(next, Err(rmp_serde::decode::Error::InvalidMarkerRead(_)))
 }
 
 /// A part of the buffer that is being decoded, shared; a copy of anything else.
@@ -77,24 +62,36 @@ pub(crate) fn share(piece: &Bytes) {
 /// Room for a small result, so that it is allocated once.
 const FIRST: usize = 64;
 
-/// What a value is encoded into: pieces, of which the large ones are shared, or one piece.
+/// What values are encoded into: pieces, of which the large ones are shared, or one piece, whose
+/// owner is told where it is.
 #[derive(Debug)]
 pub(crate) struct Rope {
     pieces: Vec<Bytes>,
     tail: Vec<u8>,
-    shares: bool,
+    moved: Option<Moved>,
 }
 
+/// Is told where the bytes of a rope are, before they cease to be where they were.
+pub(crate) type Moved = fn(&[u8]);
+
 impl Rope {
-    pub(crate) fn new(shares: bool) -> Self {
-        Self { pieces: Vec::new(), tail: Vec::with_capacity(FIRST), shares }
+    /// In pieces.
+    pub(crate) fn in_pieces() -> Self {
+        Self { pieces: Vec::new(), tail: Vec::with_capacity(FIRST), moved: None }
     }
 
-    /// Begins anew, with one byte.
-    pub(crate) fn begin(&mut self, head: u8) {
+    /// In one piece, with room for so many bytes.
+    #[cfg(any(target_family = "wasm", test))]
+    pub(crate) fn whole(room: usize, moved: Moved) -> Self {
+        let tail = Vec::with_capacity(room);
+        moved(&tail);
+        Self { pieces: Vec::new(), tail, moved: Some(moved) }
+    }
+
+    /// Forgets all but the first bytes of the last piece, which is the only one then.
+    pub(crate) fn keep(&mut self, first: usize) {
         self.pieces.clear();
-        self.tail.clear();
-        self.tail.push(head);
+        self.tail.truncate(first);
     }
 
     /// Encodes a value behind what is there; a part of it, if that fails.
@@ -102,15 +99,41 @@ impl Rope {
         &mut self,
         value: &T,
     ) -> Result<(), rmp_serde::encode::Error> {
-        let outer = SHARED.replace(self.shares.then(Vec::new));
+        // Nothing is shared in one piece, and nothing announced.
+        let outer = self.moved.is_none().then(|| SHARED.replace(Some(Vec::new())));
         let outcome =
             value.serialize(&mut rmp_serde::Serializer::new(&mut *self).with_struct_map());
-        SHARED.set(outer);
+        if let Some(outer) = outer {
+            SHARED.set(outer);
+        }
         outcome
     }
 
-    pub(crate) fn text(&mut self, text: &str) {
-        self.tail.extend_from_slice(text.as_bytes());
+    /// Appends bytes. How many they are the compiler knows mostly, so that they are stored, and not
+    /// copied by a call.
+    #[inline(always)]
+    pub(crate) fn put(&mut self, bytes: &[u8]) {
+        if self.tail.capacity() - self.tail.len() < bytes.len() {
+            self.grow(bytes.len());
+        }
+        self.tail.extend_from_slice(bytes);
+    }
+
+    /// Writes over what was put at a place.
+    pub(crate) fn put_at<const N: usize>(&mut self, at: usize, bytes: [u8; N]) {
+        if let Some(place) = self.tail.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
+            *place = bytes;
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self, more: usize) {
+        let Some(moved) = self.moved else { return self.tail.reserve(more) };
+        let room = self.tail.len().saturating_add(more).max(2 * self.tail.capacity());
+        let mut larger = Vec::with_capacity(room);
+        larger.extend_from_slice(&self.tail);
+        moved(&larger);
+        self.tail = larger;
     }
 
     /// All of it, if nothing was shared.
@@ -133,15 +156,21 @@ impl Rope {
 
 impl Write for Rope {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    #[inline(always)]
+    fn write_all(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         let shared = if bytes.len() < SHARE { None } else { take_same(bytes) };
         match shared {
             Some(piece) => {
                 self.cut();
                 self.pieces.push(piece);
             }
-            None => self.tail.extend_from_slice(bytes),
+            None => self.put(bytes),
         }
-        Ok(bytes.len())
+        Ok(())
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
@@ -163,6 +192,7 @@ fn take_same(bytes: &[u8]) -> Option<Bytes> {
 mod tests {
     use super::*;
     use crate::Bytes as Blob;
+    use serde::Deserialize;
 
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     struct Plain(#[serde(with = "plain")] Bytes);
@@ -186,19 +216,19 @@ mod tests {
     fn pieces_are_the_bytes_that_the_host_writes() {
         let big = Bytes::from(vec![7u8; 3 * SHARE]);
         let value = (1u8, Plain(big.clone()), "x", Plain(Bytes::from_static(b"small")));
-        let encode = |shares| {
-            let mut rope = Rope::new(shares);
-            rope.begin(9);
+        let encode = |mut rope: Rope| {
+            rope.put(&[9]);
             rope.encode(&value).expect("encodes");
             rope.finish()
         };
-        let pieces = encode(true);
+        let pieces = encode(Rope::in_pieces());
         assert_eq!(pieces.len(), 3);
         assert_eq!(pieces[1].as_ptr(), big.as_ptr(), "shared");
         let theirs = (1u8, Blob::from(big), "x", Blob::from(b"small"));
         let host = dpfw_protocol::payload::encode(&theirs).expect("encodes").into_bytes();
         assert_eq!(pieces.concat(), [&[9], &host[..]].concat());
-        assert_eq!(encode(false), [pieces.concat()], "in one piece if it is to be");
+        let whole = encode(Rope::whole(0, |_| ()));
+        assert_eq!(whole, [pieces.concat()], "in one piece if it is to be");
     }
 
     #[test]

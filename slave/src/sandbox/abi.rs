@@ -65,25 +65,20 @@ pub(crate) fn read(data: &[u8], packed: i64) -> Result<Given<'_>, Cause> {
     tagged(data, tag, body)
 }
 
-/// The replies to the calls of a batch: records of a tag, a length and so many bytes. What is no
-/// record is the last.
-pub(crate) fn replies<'a>(
-    data: &'a [u8],
-    mut region: &'a [u8],
-) -> impl Iterator<Item = Result<Given<'a>, Cause>> {
-    std::iter::from_fn(move || {
-        let (&tag, rest) = region.split_first()?;
-        let body = rest
-            .split_first_chunk::<4>()
-            .and_then(|(len, rest)| rest.split_at_checked(u32::from_le_bytes(*len) as usize));
-        let Some((body, rest)) = body else {
-            region = &[];
-            let message = "its replies to a batch are cut short".into();
-            return Some(Err(Cause::GuestAbi { message }));
-        };
-        region = rest;
-        Some(tagged(data, tag, body))
-    })
+/// The first of the replies to the calls of a batch: records of a tag, a length and so many bytes.
+/// What is no record is the last. That of a result is what it is on the wire.
+pub(crate) fn reply<'a>(data: &'a [u8], region: &mut &'a [u8]) -> Option<Result<Given<'a>, Cause>> {
+    let (&tag, rest) = region.split_first()?;
+    let body = rest
+        .split_first_chunk::<4>()
+        .and_then(|(len, rest)| rest.split_at_checked(u32::from_le_bytes(*len) as usize));
+    let Some((body, rest)) = body else {
+        *region = &[];
+        let message = "its replies to a batch are cut short".into();
+        return Some(Err(Cause::GuestAbi { message }));
+    };
+    *region = rest;
+    Some(tagged(data, tag, body))
 }
 
 /// What a tag says of the bytes behind it.
@@ -153,7 +148,8 @@ mod tests {
     fn replies_to_a_batch_end_with_the_first_that_is_none() {
         let region = [&[0, 1, 0, 0, 0, 7], &[1, 2, 0, 0, 0, b'n', b'o'][..], &[0, 9, 0, 0, 0, 1]];
         let region = region.concat();
-        let mut all = replies(&[], &region);
+        let mut region = &region[..];
+        let mut all = std::iter::from_fn(|| reply(&[], &mut region));
         assert!(matches!(all.next(), Some(Ok(Given::Whole([7])))));
         let failed = all.next().and_then(Result::err);
         assert_eq!(failed, Some(Cause::Failed { message: "no".into() }));

@@ -176,17 +176,34 @@ impl<'a> Batch<'a> {
         // Where they are not what they are said to be it is as if there were none.
         let Ok((data, region)) = sandbox.answered(many) else { return Ok(()) };
         within((self.outcomes.len() as u64).saturating_add(region.len() as u64), self.most)?;
-        for reply in abi::replies(data, region) {
-            if self.rest.is_empty() {
-                break;
-            }
+        let mut replies = self.results(region)?;
+        while !self.rest.is_empty()
+            && let Some(reply) = abi::reply(data, &mut replies)
+        {
             self.made()?;
             match reply {
                 Ok(given) => self.push(&given)?,
                 Err(cause) => batch::push_failure(&mut self.outcomes, cause),
             }
+            replies = self.results(replies)?;
         }
         Ok(())
+    }
+
+    /// Takes the results at the beginning of replies, which the guest has written as they cross the
+    /// wire, and gives what is behind them.
+    fn results<'r>(&mut self, replies: &'r [u8]) -> Result<&'r [u8], Cause> {
+        let mut behind = replies;
+        while !self.rest.is_empty()
+            && let Some(next) = batch::behind_result(behind)
+        {
+            self.made()?;
+            behind = next;
+        }
+        let results = &replies[..replies.len() - behind.len()];
+        within((self.outcomes.len() as u64).saturating_add(results.len() as u64), self.most)?;
+        self.outcomes.extend_from_slice(results);
+        Ok(behind)
     }
 
     fn push(&mut self, given: &Given<'_>) -> Result<(), Cause> {
