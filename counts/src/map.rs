@@ -19,7 +19,7 @@ pub(crate) fn item_out() -> Result<Ready> {
         for item in 0..ITEMS as i64 {
             let (_, args) = fresh_add::call(black_box(item), 1).into_parts();
             let args = args.map_err(anyhow::Error::msg)?;
-            batch::push_call(&mut chunk, args.pieces().map(|piece| &piece[..]));
+            batch::push_call(&mut chunk, &args);
         }
         ensure!(batch::calls(black_box(&chunk)).next().is_some(), "the chunk is empty");
         Ok(())

@@ -226,7 +226,7 @@ fn recipe(plan: &Plan) -> Answer {
         return Answer::nothing();
     };
     let offer = Offer::Recipe { init: plan.init.to_string(), module: wasm.len() as u64 };
-    let pieces = std::iter::once(wasm.clone()).chain(args.pieces().cloned());
+    let pieces = std::iter::once(wasm.clone()).chain(args.clone().into_pieces());
     Answer::Bytes(offer, pieces.collect())
 }
 

@@ -36,6 +36,7 @@ mod program;
 mod receipt;
 mod reserve;
 mod resident;
+mod results;
 mod slave;
 mod source;
 mod store;

@@ -11,16 +11,15 @@ use crate::image::{Image, Plan};
 use crate::inbox::Room;
 use crate::kept::Keys;
 use crate::master::Master;
-use crate::receipt::{Receipt, Receipts};
+use crate::receipt::Receipt;
+use crate::results::Results;
 use crate::submit::Terms;
 use dpfw_dispatch::Placement;
-use dpfw_dispatch::chunk::{Chunker, MAX_BYTES};
-use dpfw_protocol::batch;
+use dpfw_dispatch::chunk::Chunker;
 use dpfw_protocol::call::Call;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::limits::MAX_ATTEMPTS;
 use dpfw_protocol::message::{Extras, TaskFlags};
-use dpfw_protocol::payload::{self, Payload};
 use dpfw_protocol::task_limits::TaskLimits;
 use futures_core::Stream;
 use serde::de::DeserializeOwned;
@@ -65,8 +64,7 @@ pub struct Map<S, T> {
     room: Option<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>,
     chunker: Chunker,
     out: VecDeque<Chunk>,
-    ready: VecDeque<Result<T, TaskError>>,
-    receipts: Receipts,
+    ready: Results,
     order: Order,
     size: Option<u32>,
     isolated: bool,
@@ -114,8 +112,7 @@ impl<S: Stream<Item = Call<T>>, T: DeserializeOwned> Map<S, T> {
             room: None,
             chunker: Chunker::new(),
             out: VecDeque::new(),
-            ready: VecDeque::new(),
-            receipts: Receipts::default(),
+            ready: Results::default(),
             order: Order::Inputs,
             size: None,
             isolated: false,
@@ -187,7 +184,7 @@ impl<S: Stream<Item = Call<T>>, T: DeserializeOwned> Map<S, T> {
     /// What the chunk cost whose result was given last, and where: all its calls together. `None`
     /// before the first result, and of calls that no slave has taken.
     pub fn receipt(&self) -> Option<&Receipt> {
-        self.receipts.last()
+        self.ready.receipt()
     }
 
     /// Waits for all results; the first failure ends it and cancels the rest.
@@ -211,8 +208,7 @@ impl<S: Stream<Item = Call<T>>, T: DeserializeOwned> Map<S, T> {
 
     fn poll_result(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, TaskError>>> {
         loop {
-            if let Some(result) = self.ready.pop_front() {
-                self.receipts.given();
+            if let Some(result) = self.ready.next() {
                 return Poll::Ready(Some(result));
             }
             let is_starved = self.send_chunks(cx);
@@ -282,8 +278,9 @@ impl<S: Stream<Item = Call<T>>, T: DeserializeOwned> Map<S, T> {
     /// Puts the next chunk together: calls of one task, as long as they come.
     fn gather(&mut self, cx: &mut Context<'_>, most: u32) -> Poll<Option<Gathering<T>>> {
         loop {
-            let is_full = |g: &Gathering<T>| g.items >= most || g.bytes() >= MAX_BYTES;
-            if self.gathering.as_ref().is_some_and(is_full) {
+            // One that cannot be encoded fails alone.
+            let is_over = |g: &Gathering<T>| g.is_full(most) || g.is_broken();
+            if self.gathering.as_ref().is_some_and(is_over) {
                 return Poll::Ready(self.gathering.take());
             }
             let call = match self.next.take() {
@@ -302,30 +299,15 @@ impl<S: Stream<Item = Call<T>>, T: DeserializeOwned> Map<S, T> {
                     Poll::Pending => return Poll::Pending,
                 },
             };
-            if let Some(chunk) = self.add(call) {
-                return Poll::Ready(Some(chunk));
+            let Some(chunk) = &mut self.gathering else {
+                self.gathering = Some(Gathering::new(call));
+                continue;
+            };
+            if !chunk.push(&call) {
+                self.next = Some(call);
+                return Poll::Ready(self.gathering.take());
             }
         }
-    }
-
-    /// Adds a call to the chunk; gives the chunk if the call cannot be in it.
-    fn add(&mut self, call: Call<T>) -> Option<Gathering<T>> {
-        let is_broken = call.args().is_err();
-        let bytes = call.args().map_or(0, Payload::len);
-        let is_apart = |g: &Gathering<T>| {
-            is_broken || g.bytes() + bytes > MAX_BYTES || !g.task.is_same(call.task())
-        };
-        if self.gathering.as_ref().is_some_and(is_apart) {
-            self.next = Some(call);
-            return self.gathering.take();
-        }
-        let (task, args) = call.into_parts();
-        match (&mut self.gathering, args) {
-            (Some(chunk), Ok(args)) => chunk.push(&args),
-            (_, args) => self.gathering = Some(Gathering::new(task, args)),
-        }
-        // One that cannot be encoded fails alone.
-        self.gathering.take_if(|_| is_broken)
     }
 
     fn send(&mut self, chunk: Gathering<T>, room: Room) {
@@ -368,40 +350,10 @@ impl<S: Stream<Item = Call<T>>, T: DeserializeOwned> Map<S, T> {
                 return !self.ready.is_empty();
             };
             if let Some(outcome) = chunk.outcome.take() {
-                self.unpack(&chunk, outcome);
+                let receipt = chunk.handle.ticket.receipt();
+                self.ready.push(chunk.task, chunk.items, receipt, outcome);
             }
         }
-    }
-
-    fn unpack(&mut self, chunk: &Chunk, outcome: crate::ticket::Outcome) {
-        let receipt = chunk.handle.ticket.receipt();
-        let slave = receipt.as_ref().map(|receipt| receipt.slave.clone());
-        self.receipts.push(receipt, chunk.items);
-        let fail = |cause| TaskError::new(&chunk.task, slave.clone(), 1, cause);
-        let bad = |e: rmp_serde::decode::Error| fail(Cause::BadResult { message: e.to_string() });
-        let bytes = match outcome {
-            Err(error) => {
-                let failed = std::iter::repeat_with(|| Err(error.clone()));
-                self.ready.extend(failed.take(chunk.items as usize));
-                return;
-            }
-            Ok(bytes) if chunk.items == 1 => {
-                return self.ready.push_back(payload::decode(bytes).map_err(bad));
-            }
-            Ok(bytes) => bytes,
-        };
-        let mut missing = chunk.items as usize;
-        for outcome in batch::outcomes(&bytes).take(missing) {
-            missing -= 1;
-            self.ready.push_back(match outcome {
-                Ok(Ok(part)) => payload::decode_part(&bytes, part).map_err(bad),
-                Ok(Err(cause)) => Err(fail(cause)),
-                Err(e) => Err(fail(Cause::BadResult { message: e.to_string() })),
-            });
-        }
-        let short =
-            || Cause::BadResult { message: "the chunk has fewer results than calls".into() };
-        self.ready.extend(std::iter::repeat_with(|| Err(fail(short()))).take(missing));
     }
 }
 

@@ -5,7 +5,6 @@ use crate::kept::KeptAt;
 use crate::slave::Slave;
 use dpfw_protocol::ids::PeerId;
 use dpfw_protocol::message::Timing;
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// Where and when a task ran, and what it cost. The parts of the time add up to
@@ -88,37 +87,4 @@ pub struct Progress {
     pub done: u64,
     /// In all; 0 if the task did not say.
     pub total: u64,
-}
-
-/// The receipts of chunks whose results are given one by one.
-#[derive(Debug, Default)]
-pub(crate) struct Receipts {
-    /// Of each the results that are still to be given.
-    chunks: VecDeque<(Option<Box<Receipt>>, u32)>,
-}
-
-impl Receipts {
-    /// The results of another chunk are there.
-    pub(crate) fn push(&mut self, receipt: Option<Receipt>, calls: u32) {
-        let receipt = receipt.map(|receipt| Box::new(Receipt { calls, ..receipt }));
-        self.chunks.push_back((receipt, calls));
-    }
-
-    /// A result is given.
-    pub(crate) fn given(&mut self) {
-        // The one before stays until the first result of the next is given.
-        if self.chunks.front().is_some_and(|(_, left)| *left == 0) {
-            self.chunks.pop_front();
-        }
-        if let Some((_, left)) = self.chunks.front_mut() {
-            *left = left.saturating_sub(1);
-        }
-    }
-
-    /// Of the result that was given last.
-    pub(crate) fn last(&self) -> Option<&Receipt> {
-        let (receipt, left) = self.chunks.front()?;
-        let receipt = receipt.as_deref()?;
-        (*left < receipt.calls).then_some(receipt)
-    }
 }

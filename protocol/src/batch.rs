@@ -7,7 +7,7 @@
 
 use crate::error::{Cause, Failure};
 use crate::message::MAX_DEPTH;
-use crate::payload::whole;
+use crate::payload::{Payload, whole};
 
 /// A batch's bytes are cut short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -18,12 +18,17 @@ const RESULT: u8 = 0;
 const FAILURE: u8 = 1;
 
 /// Appends a call's arguments to a batch.
-pub fn push_call<'a>(batch: &mut Vec<u8>, pieces: impl IntoIterator<Item = &'a [u8]>) {
-    let start = batch.len();
-    batch.extend_from_slice(&[0; 4]);
-    pieces.into_iter().for_each(|piece| batch.extend_from_slice(piece));
-    let len = (batch.len() - start - 4) as u32;
-    batch[start..start + 4].copy_from_slice(&len.to_le_bytes());
+pub fn push_call(batch: &mut Vec<u8>, args: &Payload) {
+    let len = (args.len() as u32).to_le_bytes();
+    let Some((bytes, few)) = args.as_small() else {
+        batch.extend_from_slice(&len);
+        return args.pieces().for_each(|piece| batch.extend_from_slice(piece));
+    };
+    // A number of bytes that the compiler knows is a few stores, any other a call.
+    let end = batch.len() + len.len() + few;
+    batch.extend_from_slice(&len);
+    batch.extend_from_slice(bytes);
+    batch.truncate(end);
 }
 
 /// A batch's first call.
@@ -39,6 +44,7 @@ pub struct First<'a> {
 ///
 /// # Errors
 /// [`BadBatch`] if it is not whole.
+#[inline]
 pub fn first(batch: &[u8]) -> Result<Option<First<'_>>, BadBatch> {
     let mut rest = batch;
     match batch.is_empty() {
@@ -63,6 +69,7 @@ pub fn calls(batch: &[u8]) -> impl Iterator<Item = Result<&[u8], BadBatch>> {
     })
 }
 
+#[inline]
 fn take<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], BadBatch> {
     let (len, after) = rest.split_first_chunk::<4>().ok_or(BadBatch)?;
     let len = u32::from_le_bytes(*len) as usize;
@@ -72,6 +79,7 @@ fn take<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], BadBatch> {
 }
 
 /// What is behind an outcome, if it is a result and whole.
+#[inline]
 pub fn behind_result(outcomes: &[u8]) -> Option<&[u8]> {
     match outcomes.split_first() {
         Some((&RESULT, mut rest)) => take(&mut rest).ok().map(|_| rest),
@@ -100,35 +108,46 @@ fn push(outcomes: &mut Vec<u8>, tag: u8, write: impl FnOnce(&mut Vec<u8>)) {
     outcomes[start - 4..start].copy_from_slice(&len.to_le_bytes());
 }
 
-/// The outcomes of a batch: for each call its result's range within the payload, or why
-/// there is none.
-pub fn outcomes(payload: &[u8]) -> impl Iterator<Item = Result<Result<&[u8], Cause>, BadBatch>> {
+/// The outcome of a call: its result's bytes, or why there is none.
+pub type Outcome<'a> = Result<&'a [u8], Cause>;
+
+/// The outcomes of a batch.
+pub fn outcomes(payload: &[u8]) -> impl Iterator<Item = Result<Outcome<'_>, BadBatch>> {
     let mut rest = payload;
-    std::iter::from_fn(move || {
-        if rest.is_empty() {
-            return None;
+    std::iter::from_fn(move || outcome(&mut rest))
+}
+
+/// Takes the first of the outcomes; `None` if there is none. Behind one that is not whole there is
+/// nothing.
+#[inline]
+pub fn outcome<'a>(outcomes: &mut &'a [u8]) -> Option<Result<Outcome<'a>, BadBatch>> {
+    let (&tag, mut rest) = outcomes.split_first()?;
+    let Ok(bytes) = take(&mut rest) else { return Some(malformed(outcomes)) };
+    if tag == RESULT {
+        *outcomes = rest;
+        return Some(Ok(Ok(bytes)));
+    }
+    Some(match failed(tag, bytes) {
+        Ok(cause) => {
+            *outcomes = rest;
+            Ok(Err(cause))
         }
-        let outcome = outcome(&mut rest);
-        if outcome.is_err() {
-            rest = &[];
-        }
-        Some(outcome)
+        Err(BadBatch) => malformed(outcomes),
     })
 }
 
-fn outcome<'a>(rest: &mut &'a [u8]) -> Result<Result<&'a [u8], Cause>, BadBatch> {
-    let (&tag, after) = rest.split_first().ok_or(BadBatch)?;
-    *rest = after;
-    let bytes = take(rest)?;
-    match tag {
-        RESULT => Ok(Ok(bytes)),
-        FAILURE => {
-            let failure: Failure = whole(bytes, MAX_DEPTH).map_err(|_| BadBatch)?;
-            match failure.is_bounded() {
-                true => Ok(Err(failure.into())),
-                false => Err(BadBatch),
-            }
-        }
+#[cold]
+fn malformed<T>(outcomes: &mut &[u8]) -> Result<T, BadBatch> {
+    *outcomes = &[];
+    Err(BadBatch)
+}
+
+/// Why a call failed.
+#[cold]
+fn failed(tag: u8, bytes: &[u8]) -> Result<Cause, BadBatch> {
+    let failure = (tag == FAILURE).then(|| whole::<Failure>(bytes, MAX_DEPTH).ok()).flatten();
+    match failure {
+        Some(failure) if failure.is_bounded() => Ok(failure.into()),
         _ => Err(BadBatch),
     }
 }
@@ -141,10 +160,12 @@ mod tests {
     #[test]
     fn calls_and_outcomes_come_back_in_order() {
         let mut batch = Vec::new();
-        push_call(&mut batch, [&b"a"[..], b"b"]);
-        push_call(&mut batch, []);
+        let pieces = [&b"a"[..], b"b"].map(crate::Bytes::from_static);
+        push_call(&mut batch, &pieces.into_iter().collect());
+        push_call(&mut batch, &Payload::default());
+        push_call(&mut batch, &crate::payload::encode(&("few", 7)).expect("encodes"));
         let back: Result<Vec<_>, _> = calls(&batch).collect();
-        assert_eq!(back, Ok(vec![&b"ab"[..], b""]));
+        assert_eq!(back, Ok(vec![&b"ab"[..], b"", b"\x92\xa3few\x07"]));
 
         let mut payload = Vec::new();
         push_result(&mut payload, |out| out.extend_from_slice(b"xyz"));

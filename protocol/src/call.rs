@@ -12,6 +12,7 @@ use crate::signature::Signature;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
 /// A task of a module, whose result is a `T`.
@@ -25,8 +26,27 @@ use std::sync::{Arc, OnceLock};
 /// # Ok::<(), dpfw_protocol::call::EncodeError>(())
 /// ```
 pub struct Task<T> {
-    inner: Arc<TaskInner>,
+    inner: Inner,
     result: PhantomData<fn() -> T>,
+}
+
+/// What a task is. Of those that the guest SDK's macros make each call has one: none of them
+/// counts who has it.
+#[derive(Clone)]
+enum Inner {
+    Static(&'static TaskInner),
+    Shared(Arc<TaskInner>),
+}
+
+impl Deref for Inner {
+    type Target = TaskInner;
+
+    fn deref(&self) -> &TaskInner {
+        match self {
+            Self::Static(inner) => inner,
+            Self::Shared(inner) => inner,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -47,18 +67,23 @@ pub struct EncodeError {
     source: rmp_serde::encode::Error,
 }
 
-impl<T> Task<T> {
-    /// The task or function of that name in a module. Its flags are what the module says.
-    pub fn new(module: Module, name: impl Into<String>) -> Self {
-        let name: Arc<str> = name.into().into();
+impl TaskInner {
+    fn new(module: Module, name: Arc<str>) -> Self {
         let record = module.tasks().ok().and_then(|table| table.task(&name));
         let flags = record.map_or(TaskFlags::default(), |r| r.flags());
         let needs = record.and_then(|r| r.needs()).map(Arc::from);
-        Self::from_inner(TaskInner { module, name, flags, needs, expects: None })
+        Self { module, name, flags, needs, expects: None }
+    }
+}
+
+impl<T> Task<T> {
+    /// The task or function of that name in a module. Its flags are what the module says.
+    pub fn new(module: Module, name: impl Into<String>) -> Self {
+        Self::from_inner(TaskInner::new(module, name.into().into()))
     }
 
     fn from_inner(inner: TaskInner) -> Self {
-        Self { inner: Arc::new(inner), result: PhantomData }
+        Self { inner: Inner::Shared(Arc::new(inner)), result: PhantomData }
     }
 
     /// The same task in another module: a newer build, or one written in another
@@ -109,7 +134,7 @@ impl<T> Task<T> {
 
     /// Whether the other is this very task, as the caller believes it to be.
     pub fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.inner, &other.inner)
+        std::ptr::eq(&*self.inner, &*other.inner)
             || (self.inner.module == other.inner.module
                 && self.inner.name == other.inner.name
                 && self.inner.flags == other.inner.flags
@@ -139,7 +164,7 @@ impl<T> Task<T> {
 
 impl<T> Clone for Task<T> {
     fn clone(&self) -> Self {
-        Self { inner: Arc::clone(&self.inner), result: PhantomData }
+        Self { inner: self.inner.clone(), result: PhantomData }
     }
 }
 
@@ -155,26 +180,30 @@ impl<T> fmt::Debug for Task<T> {
 pub struct StaticTask<T> {
     module: fn() -> Module,
     name: &'static str,
+    inner: OnceLock<TaskInner>,
     task: OnceLock<Task<T>>,
 }
 
 impl<T> StaticTask<T> {
     /// Names a task of an embedded module.
     pub const fn new(module: fn() -> Module, name: &'static str) -> Self {
-        Self { module, name, task: OnceLock::new() }
+        Self { module, name, inner: OnceLock::new(), task: OnceLock::new() }
     }
 
     /// The task.
-    pub fn task(&self) -> &Task<T> {
-        self.task.get_or_init(|| Task::new((self.module)(), self.name))
+    pub fn task(&'static self) -> &'static Task<T> {
+        self.task.get_or_init(|| self.made())
+    }
+
+    fn made(&'static self) -> Task<T> {
+        let make = || TaskInner::new((self.module)(), self.name.into());
+        Task { inner: Inner::Static(self.inner.get_or_init(make)), result: PhantomData }
     }
 
     /// A call. Arguments that cannot be encoded are told when the call is dispatched, so
     /// that typed calls stay plain values.
-    pub fn call<A: Serialize + ?Sized>(&self, args: &A) -> Call<T> {
-        let task = self.task().clone();
-        let args = payload::encode(args).map_err(|e| e.to_string());
-        Call { task, args }
+    pub fn call<A: Serialize + ?Sized>(&'static self, args: &A) -> Call<T> {
+        Call { task: self.made(), args: payload::encode(args).map_err(|e| e.to_string()) }
     }
 }
 
@@ -313,6 +342,19 @@ mod tests {
         assert_eq!(back.task().module(), call.task().module());
         assert_eq!(back.args(), call.args());
         assert!(back.task().module().bytes().is_none());
+    }
+
+    #[test]
+    fn a_static_task_is_made_once() {
+        static ADD: StaticTask<i64> =
+            StaticTask::new(|| Module::new(&b"\0asm\x01\0\0\0"[..]), "add");
+        let (call, other) = (ADD.call(&(2, 3)), ADD.call(&(4, 5)));
+        assert!(std::ptr::eq(&*call.task.inner, &*other.task.inner));
+        assert!(call.task().is_same(ADD.task()) && call.task().is_same(&ADD.task().clone()));
+        let module = call.task().module().clone();
+        assert!(call.task().is_same(&Task::new(module.clone(), "add")), "the same by what it is");
+        assert!(!call.task().is_same(&Task::new(module, "subtract")));
+        assert_eq!(call.to_string(), "add(2, 3)");
     }
 
     #[test]

@@ -129,12 +129,17 @@ impl SendQueue {
     ) -> Result<(), MessageError> {
         let len = payload.len();
         if len <= INLINE {
-            let bytes = payload.into_bytes();
-            return message::encode(&mut self.control, conversation, message, &bytes, true);
+            let mut whole = |bytes: &[u8]| {
+                message::encode(&mut self.control, conversation, message, bytes, true)
+            };
+            return match payload.as_slice() {
+                Some(bytes) => whole(bytes),
+                None => whole(&payload.into_bytes()),
+            };
         }
         message::encode(&mut self.control, conversation, message, &[], false)?;
         self.bulk_bytes += len;
-        let pieces = payload.pieces().cloned().collect();
+        let pieces = payload.into_pieces().collect();
         let (tail, credit) = (BytesMut::new(), self.window);
         let bulk = Bulk { conversation, pieces, tail, left: len, credit, more: false, begun: true };
         self.ready.push_back(bulk);

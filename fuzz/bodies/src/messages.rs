@@ -107,7 +107,7 @@ fn told(failure: Failure) {
 fn calls(data: &[u8]) {
     let Ok(calls) = batch::calls(data).collect::<Result<Vec<_>, _>>() else { return };
     let mut bytes = Vec::new();
-    calls.iter().for_each(|call| batch::push_call(&mut bytes, [&call[..]]));
+    calls.iter().for_each(|call| batch::push_call(&mut bytes, &call.to_vec().into()));
     assert_eq!(bytes, data, "a batch that does not survive");
 }
 

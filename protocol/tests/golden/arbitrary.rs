@@ -527,7 +527,7 @@ proptest! {
     #[test]
     fn a_batch_survives(calls in vec(vec(any::<u8>(), 0..50), 0..20)) {
         let mut bytes = Vec::new();
-        calls.iter().for_each(|call| batch::push_call(&mut bytes, [&call[..]]));
+        calls.iter().for_each(|call| batch::push_call(&mut bytes, &call.clone().into()));
         let back: Result<Vec<_>, _> = batch::calls(&bytes).collect();
         prop_assert_eq!(back, Ok(calls.iter().map(Vec::as_slice).collect()));
     }
