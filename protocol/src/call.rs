@@ -195,6 +195,7 @@ impl<T> StaticTask<T> {
         self.task.get_or_init(|| self.made())
     }
 
+    #[inline]
     fn made(&'static self) -> Task<T> {
         let make = || TaskInner::new((self.module)(), self.name.into());
         Task { inner: Inner::Static(self.inner.get_or_init(make)), result: PhantomData }
@@ -203,7 +204,13 @@ impl<T> StaticTask<T> {
     /// A call. Arguments that cannot be encoded are told when the call is dispatched, so
     /// that typed calls stay plain values.
     pub fn call<A: Serialize + ?Sized>(&'static self, args: &A) -> Call<T> {
-        Call { task: self.made(), args: payload::encode(args).map_err(|e| e.to_string()) }
+        let mut call = Call { task: self.made(), args: Ok(Payload::default()) };
+        if let Ok(payload) = &mut call.args
+            && let Err(error) = payload::encode_into(payload, args)
+        {
+            call.args = Err(error.to_string());
+        }
+        call
     }
 }
 

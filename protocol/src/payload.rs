@@ -6,9 +6,11 @@
 
 mod decode;
 mod encode;
+mod encoder;
 
 pub(crate) use decode::whole;
 pub use decode::{borrow, decode, decode_part};
+pub(crate) use encode::encode_into;
 pub use encode::{encode, share};
 
 use bytes::Bytes;
@@ -42,6 +44,16 @@ impl Small {
 
     fn as_slice(&self) -> &[u8] {
         self.bytes.get(..self.len.into()).unwrap_or(&self.bytes)
+    }
+
+    /// Room for so many bytes more, which are to be written there; none if there is not so much.
+    #[inline(always)]
+    fn place(&mut self, more: usize) -> Option<&mut [u8]> {
+        let begin = usize::from(self.len);
+        let place = self.bytes.get_mut(begin..begin.checked_add(more)?)?;
+        // It is at most `SMALL`.
+        self.len += more as u8;
+        Some(place)
     }
 }
 

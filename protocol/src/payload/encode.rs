@@ -3,8 +3,10 @@
 //! Owns: which pieces are shared. Invariant: one is shared only if it is the very memory that was
 //! announced.
 
-use super::{Payload, Repr, SMALL, Small};
+use super::encoder::Encoder;
+use super::{Payload, Repr};
 use bytes::Bytes;
+use rmp_serde::encode::Error;
 use serde::Serialize;
 use std::cell::{Cell, RefCell};
 use std::io::Write;
@@ -49,12 +51,23 @@ pub fn share(piece: &Bytes) {
 ///
 /// # Errors
 /// What the value's `Serialize` returns.
-pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Payload, rmp_serde::encode::Error> {
+pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Payload, Error> {
+    let mut payload = Payload::default();
+    encode_into(&mut payload, value).map(|()| payload)
+}
+
+/// The same where the payload is to be, which is empty: to move bytes that were written one by one
+/// takes as long as to write them. What is in it after an error is not to be used.
+#[inline]
+pub(crate) fn encode_into<T: Serialize + ?Sized>(
+    payload: &mut Payload,
+    value: &T,
+) -> Result<(), Error> {
     let _sharing = Sharing::begin();
-    let mut rope = Rope::new();
-    let mut serializer = rmp_serde::Serializer::new(&mut rope).with_struct_map();
-    value.serialize(&mut serializer)?;
-    Ok(rope.finish())
+    let mut rope = Rope { payload, tail: Vec::new() };
+    value.serialize(&mut Encoder::new(&mut rope))?;
+    rope.finish();
+    Ok(())
 }
 
 /// What is no longer than this is encoded in [`SCRATCH`], and copied.
@@ -86,29 +99,20 @@ impl Drop for Sharing {
     }
 }
 
-struct Rope {
-    small: [u8; SMALL],
-    /// How many bytes are in `small`; [`NOT_SMALL`] if they are elsewhere.
-    len: usize,
-    payload: Payload,
+/// The payload in the making: small, or the pieces that are whole, and the beginning of the next.
+struct Rope<'a> {
+    payload: &'a mut Payload,
     tail: Vec<u8>,
 }
 
-const NOT_SMALL: usize = SMALL + 1;
-
-impl Rope {
-    #[inline]
-    fn new() -> Self {
-        Self { small: [0; SMALL], len: 0, payload: Payload::default(), tail: Vec::new() }
-    }
-
+impl Rope<'_> {
     /// Writes what is not small, or not small any more.
     #[inline(never)]
     fn write_long(&mut self, bytes: &[u8]) {
-        if let Some(small) = self.small.get(..self.len) {
+        if let Repr::Small(small) = &self.payload.0 {
             self.tail = SCRATCH.take();
-            self.tail.extend_from_slice(small);
-            self.len = NOT_SMALL;
+            self.tail.extend_from_slice(small.as_slice());
+            self.payload.0 = Repr::Many(Vec::new());
         }
         let shared = if bytes.len() < SHARE { None } else { take_same(bytes) };
         match shared {
@@ -127,29 +131,32 @@ impl Rope {
     }
 
     #[inline]
-    fn finish(self) -> Payload {
-        match u8::try_from(self.len) {
-            Ok(len) if self.len <= SMALL => Payload(Repr::Small(Small { len, bytes: self.small })),
-            _ => self.finish_long(),
+    fn finish(self) {
+        if !matches!(self.payload.0, Repr::Small(_)) {
+            self.finish_long();
         }
     }
 
     #[inline(never)]
-    fn finish_long(mut self) -> Payload {
+    fn finish_long(mut self) {
         if self.tail.len() > SHORT {
             self.cut();
-            return self.payload;
+        } else {
+            self.payload.push(Bytes::copy_from_slice(&self.tail));
+            self.tail.clear();
+            if self.tail.capacity() <= 2 * SHORT {
+                SCRATCH.set(self.tail);
+            }
         }
-        self.payload.push(Bytes::copy_from_slice(&self.tail));
-        self.tail.clear();
-        if self.tail.capacity() <= 2 * SHORT {
-            SCRATCH.set(self.tail);
+        if let Repr::Many(pieces) = &mut self.payload.0
+            && pieces.len() < 2
+        {
+            self.payload.0 = Repr::One(pieces.pop().unwrap_or_default());
         }
-        self.payload
     }
 }
 
-impl Write for Rope {
+impl Write for Rope<'_> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.write_all(bytes)?;
         Ok(bytes.len())
@@ -159,12 +166,12 @@ impl Write for Rope {
     // a call.
     #[inline(always)]
     fn write_all(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        let end = self.len.saturating_add(bytes.len());
-        match self.small.get_mut(self.len..end) {
-            Some(place) => {
-                place.copy_from_slice(bytes);
-                self.len = end;
-            }
+        let place = match &mut self.payload.0 {
+            Repr::Small(small) => small.place(bytes.len()),
+            _ => None,
+        };
+        match place {
+            Some(place) => place.copy_from_slice(bytes),
             None => self.write_long(bytes),
         }
         Ok(())
@@ -186,6 +193,7 @@ fn take_same(bytes: &[u8]) -> Option<Bytes> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::SMALL;
     use super::*;
     use serde::Serializer;
 
