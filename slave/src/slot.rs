@@ -202,9 +202,10 @@ impl Slot {
         }
     }
 
-    /// What waits to be written must not wait for a long task.
+    /// What waits to be written must not wait for a long task, nor for many short ones.
     fn before(&mut self, job: &Job) {
-        if !self.answers.is_empty() && job.bound.cost() > SHORT {
+        let is_long = job.bound.cost() > SHORT || job.flags.has(TaskFlags::BATCH);
+        if !self.answers.is_empty() && is_long {
             self.flush();
         }
         self.core.pacer.arm();
