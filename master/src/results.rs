@@ -193,7 +193,8 @@ mod tests {
         let now = Instant::now();
         for (memory, calls) in [(1, 2), (2, 1)] {
             let timing = Timing { memory, ..Timing::default() };
-            let receipt = Receipt::new(PeerId::from_bytes([7; 32]), 1, (now, now, now), &timing);
+            let receipt =
+                Receipt::new(PeerId::new("s1").expect("a name"), 1, (now, now, now), &timing);
             let error = TaskError::new("task", None, 1, Cause::Cancelled);
             results.push("task".into(), calls, Some(receipt), Err(error));
         }

@@ -153,10 +153,10 @@ fn arrived<E: ToString>(
     let attempt = conversation.attempt();
     Ok(match step.map_err(|e| e.to_string())? {
         Step::Complete(Announced::Args(dispatch), args) => {
-            Some(Said::Dispatch(attempt, dispatch, args))
+            Some(Said::Dispatch(attempt, dispatch, args.into_bytes()))
         }
         Step::Complete(Announced::Result(timing), bytes) => {
-            Some(Said::Done(attempt, timing, bytes))
+            Some(Said::Done(attempt, timing, bytes.into_bytes()))
         }
         Step::More(Some(bytes)) => Some(Said::Grant(conversation, bytes)),
         Step::More(None) | Step::Stray => None,

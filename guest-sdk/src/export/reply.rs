@@ -261,6 +261,6 @@ mod tests {
             let record = [&[tag, rest.len() as u8, 0, 0, 0], rest].concat();
             all = all.strip_prefix(&record[..]).expect("the record");
         }
-        assert_eq!(all, []);
+        assert!(all.is_empty());
     }
 }

@@ -50,11 +50,16 @@ impl<'a> Decoder<'a> {
         Some(*bytes)
     }
 
-    /// The next value, if it is a number or a boolean and nothing else was before it.
+    /// The next value, if it is a number and nothing else was before it; else what is read by
+    /// `any`.
     #[inline]
-    fn scalar<V: Visitor<'a>>(&mut self, visitor: V) -> Result<V::Value, Error> {
+    fn number<V: Visitor<'a>>(
+        &mut self,
+        visitor: V,
+        any: impl FnOnce(&mut Any<ReadRefReader<'a, [u8]>>, V) -> Result<V::Value, Error>,
+    ) -> Result<V::Value, Error> {
         let head = if self.any.is_some() { None } else { self.rest.first() };
-        let Some(&head) = head else { return self.any().deserialize_any(visitor) };
+        let Some(&head) = head else { return any(self.any(), visitor) };
         macro_rules! wide {
             ($number:ident, $visit:ident) => {
                 match self.take() {
@@ -72,10 +77,6 @@ impl<'a> Decoder<'a> {
                 self.rest = &self.rest[1..];
                 return visitor.visit_i8(head.cast_signed());
             }
-            0xc2 | 0xc3 => {
-                self.rest = &self.rest[1..];
-                return visitor.visit_bool(head == 0xc3);
-            }
             0xca => wide!(f32, visit_f32),
             0xcb => wide!(f64, visit_f64),
             0xcc => wide!(u8, visit_u8),
@@ -88,16 +89,29 @@ impl<'a> Decoder<'a> {
             0xd3 => wide!(i64, visit_i64),
             _ => {}
         }
-        self.any().deserialize_any(visitor)
+        any(self.any(), visitor)
+    }
+
+    /// The next value, if it is a boolean and nothing else was before it.
+    #[inline]
+    fn boolean<V: Visitor<'a>>(&mut self, visitor: V) -> Result<V::Value, Error> {
+        let head = if self.any.is_some() { None } else { self.rest.first() };
+        match head {
+            Some(&head @ (0xc2 | 0xc3)) => {
+                self.rest = &self.rest[1..];
+                visitor.visit_bool(head == 0xc3)
+            }
+            _ => self.any().deserialize_bool(visitor),
+        }
     }
 }
 
-/// Methods of a deserializer that read the next value as [`Decoder::scalar`] does.
-macro_rules! scalars {
+/// Methods of a deserializer that read the next value as [`Decoder::number`] does.
+macro_rules! numbers {
     ($($method:ident)*) => {$(
         #[inline]
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-            self.scalar(visitor)
+            self.number(visitor, |any, visitor| any.$method(visitor))
         }
     )*};
 }
@@ -119,10 +133,15 @@ macro_rules! others {
 impl<'de> Deserializer<'de> for &mut Decoder<'de> {
     type Error = Error;
 
-    scalars! {
-        deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
+    numbers! {
+        deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
         deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_f32
         deserialize_f64
+    }
+
+    #[inline]
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.boolean(visitor)
     }
 
     others! {
@@ -157,10 +176,11 @@ mod tests {
         any.set_max_depth(MAX_DEPTH);
         let there = [told(T::deserialize(&mut any)), told(T::deserialize(&mut any))];
         assert_eq!(format!("{here:?}"), format!("{there:?}"), "{bytes:x?}");
-        if here.iter().all(Result::is_ok) {
-            let is_over =
-                matches!(IgnoredAny::deserialize(&mut any), Err(Error::InvalidMarkerRead(_)));
-            assert_eq!(decoder.is_finished(), is_over, "{bytes:x?}");
+        // It takes the head of an array that is cut short for the end of all.
+        let is_left =
+            !matches!(IgnoredAny::deserialize(&mut any), Err(Error::InvalidMarkerRead(_)));
+        if here.iter().all(Result::is_ok) && is_left {
+            assert!(!decoder.is_finished(), "{bytes:x?}");
         }
     }
 
@@ -169,7 +189,7 @@ mod tests {
         for head in 0..=0xffu8 {
             for len in 0..24 {
                 let first: Vec<u8> =
-                    std::iter::once(head).chain((0..len).map(|n| n * 37)).collect();
+                    std::iter::once(head).chain((0..len).map(|n: u8| n.wrapping_mul(37))).collect();
                 let second = [&[0x07, head][..], &first[1..]].concat();
                 for bytes in [&first, &second] {
                     both::<i64>(bytes);
