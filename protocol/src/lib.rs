@@ -14,6 +14,7 @@ pub mod attempts;
 pub mod batch;
 pub mod call;
 pub mod changes;
+pub mod credit;
 pub mod error;
 pub mod frame;
 pub mod hello;
