@@ -2,12 +2,15 @@
 
 use crate::error::LinkError;
 use bytes::BufMut;
+use dpfw_protocol::credit::Depth;
 use dpfw_protocol::frame::{END, Frame, FrameDecoder, Header};
 use dpfw_protocol::ids::ConversationId;
 use dpfw_protocol::limits::SILENCE;
 use dpfw_protocol::message::kind;
 use dpfw_protocol::receive::{ArrivalError, Arrivals, Step};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::{Instant, Sleep};
@@ -22,6 +25,9 @@ pub struct Inbox {
     /// Whether another chunk follows the last one: then little is read ahead of it.
     more: bool,
     hollow: Hollow,
+    /// How much is to be under way, and where that is told.
+    depth: Depth,
+    told: Arc<AtomicU64>,
     /// Whether a frame, or a part of a payload that is known, has come since the last read.
     whole: bool,
 }
@@ -86,12 +92,15 @@ impl Inbox {
             direct: None,
             more: false,
             hollow: Hollow { cost: 0, since: Instant::now() },
+            depth: Depth::default(),
+            told: Arc::default(),
             whole: false,
         }
     }
 
     /// Allows what a known peer may send, and begins to listen for signs of life.
-    pub(crate) fn open(&mut self, max_body: usize) {
+    pub(crate) fn open(&mut self, max_body: usize, told: &Arc<AtomicU64>) {
+        self.told = Arc::clone(told);
         self.decoder.allow(max_body);
         let last = Instant::now();
         let alarm = Box::pin(tokio::time::sleep_until(last + SILENCE));
@@ -106,8 +115,10 @@ impl Inbox {
         let most = if self.more { AHEAD } else { usize::MAX };
         let space = self.decoder.space();
         let most = space.len().min(most);
-        let n = read(&mut self.reader, &mut self.silence, &mut &mut space[..most]).await?;
+        let (n, waited) =
+            read(&mut self.reader, &mut self.silence, &mut &mut space[..most]).await?;
         self.decoder.filled(n);
+        self.learn(n, waited);
         self.look_for_stall()
     }
 
@@ -141,7 +152,7 @@ impl Inbox {
             Err(error) => return Ok(Some((conversation, Err(error)))),
         };
         let mut rest = room.limit(direct.left);
-        let n = read(&mut self.reader, &mut self.silence, &mut rest).await?;
+        let (n, waited) = read(&mut self.reader, &mut self.silence, &mut rest).await?;
         self.whole = true;
         direct.left -= n;
         let (is_whole, last) = (direct.left == 0, direct.last);
@@ -149,7 +160,13 @@ impl Inbox {
             self.direct = None;
             self.more = !last;
         }
+        self.learn(n, waited);
         Ok(Some((conversation, arrivals.appended(conversation, n, is_whole && last))))
+    }
+
+    /// Takes note of how bytes have come.
+    fn learn(&mut self, n: usize, waited: bool) {
+        self.told.store(self.depth.arrived(n, waited), Ordering::Relaxed);
     }
 
     /// Gives up a frame that comes and comes, and is never whole.
@@ -246,20 +263,25 @@ impl Hollow {
     }
 }
 
-/// Reads once, with an eye on the time.
+/// Reads once, with an eye on the time; and whether that had to wait.
 async fn read(
     reader: &mut (dyn AsyncRead + Send + Unpin),
     silence: &mut Option<Silence>,
     buffer: &mut (impl BufMut + Send),
-) -> Result<usize, LinkError> {
-    let read = reader.read_buf(buffer);
+) -> Result<(usize, bool), LinkError> {
+    let (mut read, mut waited) = (pin!(reader.read_buf(buffer)), false);
+    let read = std::future::poll_fn(|cx| {
+        let read = read.as_mut().poll(cx);
+        waited |= read.is_pending();
+        read
+    });
     let n = match silence {
         None => read.await?,
         Some(silence) => silence.watch(read).await?,
     };
     match n {
         0 => Err(LinkError::Ended),
-        n => Ok(n),
+        n => Ok((n, waited)),
     }
 }
 

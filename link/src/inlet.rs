@@ -1,15 +1,17 @@
 //! The receiving end of a stream of bytes: what has arrived and is not read yet.
 //!
 //! Owns: the bytes that wait to be read, the credit that was granted for them. Does not:
-//! wait; whoever polls is woken. Invariants: no more than [`WINDOW`] bytes wait; a stream
-//! that broke off is never taken for one that ended.
+//! wait; whoever polls is woken. Invariants: no more than [`WINDOW`] bytes wait here and may
+//! still come, and what may come is no more than the link needs, once the first window has; a
+//! stream that broke off is never taken for one that ended.
 
 use crate::outbox::Outbox;
 use bytes::BytesMut;
 use dpfw_protocol::Bytes;
+use dpfw_protocol::credit;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::ConversationId;
-use dpfw_protocol::limits::{CHUNK, GRANT, WINDOW};
+use dpfw_protocol::limits::{CHUNK, WINDOW};
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -27,10 +29,10 @@ struct Inner {
     tail: BytesMut,
     /// What the sender may still send.
     allowed: u64,
-    /// What was read and is not granted again yet.
-    read: u64,
-    /// What is granted as soon as somebody wants to read.
-    withheld: u64,
+    /// Bytes that have come and are not read.
+    waiting: u64,
+    /// Whether nothing is granted before somebody wants to read.
+    withheld: bool,
     /// Whether anything has come.
     begun: bool,
     end: Option<End>,
@@ -103,10 +105,10 @@ impl Inlet {
         let mut inner = self.lock();
         inner.from = Some((outbox.clone(), conversation));
         inner.clear();
-        (inner.end, inner.read, inner.begun) = (None, 0, false);
+        (inner.end, inner.begun) = (None, false);
         (inner.allowed, inner.withheld) = match begin {
-            Begin::AtOnce => (WINDOW, 0),
-            Begin::WhenRead => (0, WINDOW),
+            Begin::AtOnce => (WINDOW, false),
+            Begin::WhenRead => (0, true),
         };
         if let Reading::Refused { told } = &mut inner.reading {
             *told = false;
@@ -138,9 +140,9 @@ impl Inlet {
         inner.end = last.then_some(End::Whole);
         match inner.reading {
             Reading::Wanted => inner.keep(body),
-            Reading::Discarded => inner.grant_for(body.len()),
-            Reading::Refused { .. } => {}
+            Reading::Discarded | Reading::Refused { .. } => {}
         }
+        inner.grant();
         inner.begun = true;
         inner.tell();
         inner.wake();
@@ -165,7 +167,8 @@ impl Inlet {
         if front.is_empty() {
             inner.pieces.pop_front();
         }
-        inner.grant_for(n);
+        inner.waiting -= n as u64;
+        inner.grant();
         Taken::Bytes(bytes)
     }
 
@@ -176,8 +179,8 @@ impl Inlet {
             return Poll::Ready(());
         }
         inner.waker = Some(cx.waker().clone());
-        let first = std::mem::take(&mut inner.withheld);
-        inner.grant(first);
+        inner.withheld = false;
+        inner.grant();
         Poll::Pending
     }
 
@@ -192,10 +195,9 @@ impl Inlet {
     pub fn discard(&self) {
         let mut inner = self.lock();
         inner.reading = Reading::Discarded;
-        inner.seal();
-        let waiting = inner.pieces.drain(..).map(|piece| piece.len()).sum();
+        inner.clear();
         inner.waker = None;
-        inner.grant_for(waiting);
+        inner.grant();
     }
 
     /// Nobody reads it any more, and its sender will be told that it is over.
@@ -222,10 +224,12 @@ impl Inner {
     fn clear(&mut self) {
         self.pieces.clear();
         self.tail = BytesMut::new();
+        self.waiting = 0;
     }
 
     /// Keeps a chunk: a large one as it is, small ones together.
     fn keep(&mut self, body: &[u8]) {
+        self.waiting += body.len() as u64;
         if body.len() >= SMALL {
             self.seal();
             self.pieces.push_back(Bytes::copy_from_slice(body));
@@ -261,20 +265,16 @@ impl Inner {
         }
     }
 
-    /// So many bytes were read: grants them again, in steps, so that grants stay rare.
-    fn grant_for(&mut self, n: usize) {
-        self.read += n as u64;
-        if self.read >= GRANT && self.end.is_none() {
-            let read = std::mem::take(&mut self.read);
-            self.grant(read);
+    /// Grants what is missing to what may be under way and has room here, if it is worth a frame.
+    fn grant(&mut self) {
+        let is_taken = !matches!(self.reading, Reading::Refused { .. });
+        if self.withheld || self.end.is_some() || !is_taken {
+            return;
         }
-    }
-
-    fn grant(&mut self, bytes: u64) {
-        self.allowed += bytes;
-        if bytes > 0
-            && let Some((outbox, conversation)) = &self.from
-        {
+        let Some((outbox, conversation)) = &self.from else { return };
+        let bytes = credit::grant(self.allowed, outbox.under_way(), WINDOW - self.waiting);
+        if bytes > 0 {
+            self.allowed += bytes;
             // It always fits a frame.
             let _ = outbox.grant(*conversation, bytes);
         }
@@ -284,7 +284,10 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dpfw_protocol::credit::LEAST;
     use dpfw_protocol::ids::{AttemptId, Port};
+    use dpfw_protocol::limits::GRANT;
+    use std::sync::atomic::Ordering;
 
     fn inlet(begin: Begin) -> Inlet {
         let inlet = Inlet::default();
@@ -329,6 +332,32 @@ mod tests {
         }
         assert!(inlet.push(b"x", false).is_err());
         assert!(inlet.push(b"", false).is_err(), "an empty chunk");
+    }
+
+    #[test]
+    fn on_a_quick_link_no_more_is_under_way_than_it_needs_and_as_much_waits_here() {
+        let (outbox, inlet) = (Outbox::nowhere(), Inlet::default());
+        inlet.attach(&outbox, AttemptId(1).port(Port::Input), Begin::AtOnce);
+        outbox.depth().store(LEAST, Ordering::Relaxed);
+        let (chunk, allowed) = (vec![0; CHUNK], || inlet.lock().allowed);
+        for _ in 0..(WINDOW - LEAST) as usize / CHUNK {
+            assert_eq!(inlet.push(&chunk, false), Ok(()));
+            assert!(matches!(inlet.take(usize::MAX), Taken::Bytes(_)));
+        }
+        assert_eq!(allowed(), LEAST, "of what it may send unasked nothing is granted anew");
+        for n in 1..=(WINDOW - LEAST) as usize / CHUNK {
+            assert_eq!(inlet.push(&chunk, false), Ok(()));
+            assert_eq!(allowed(), LEAST, "granted as it comes, though {n} wait");
+        }
+        while allowed() > 0 {
+            assert_eq!(inlet.push(&chunk, false), Ok(()));
+        }
+        assert!(inlet.push(b"x", false).is_err(), "a window waits");
+        assert!(matches!(inlet.take(usize::MAX), Taken::Bytes(_)));
+        assert_eq!(allowed(), CHUNK as u64);
+        outbox.depth().store(WINDOW, Ordering::Relaxed);
+        while let Taken::Bytes(_) = inlet.take(usize::MAX) {}
+        assert!(allowed() > WINDOW - GRANT, "the link is a long one now");
     }
 
     #[test]

@@ -11,12 +11,13 @@ use crate::heart::Patience;
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::ConversationId;
-use dpfw_protocol::limits::{HEARTBEAT, STALL};
+use dpfw_protocol::limits::{HEARTBEAT, STALL, WINDOW};
 use dpfw_protocol::message::{Abandon, Close, Credit, Message, MessageError, close};
 use dpfw_protocol::payload::Payload;
 use dpfw_protocol::send::SendQueue;
 use inner::{Inner, Want, room};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use tokio::io::AsyncWrite;
@@ -34,7 +35,13 @@ const STUCK: u32 = (STALL.as_secs() / HEARTBEAT.as_secs()) as u32;
 /// A shared way to write to one link. Cloning shares it; the stream is closed when the
 /// link ends.
 #[derive(Clone)]
-pub struct Outbox(Arc<Mutex<Inner>>);
+pub struct Outbox(Arc<Shared>);
+
+struct Shared {
+    inner: Mutex<Inner>,
+    /// What the other direction may have under way, as its inbox finds out.
+    depth: Arc<AtomicU64>,
+}
 
 /// When what was appended is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,8 +63,9 @@ pub struct Overrun;
 
 impl Outbox {
     pub(crate) fn new(writer: Box<dyn AsyncWrite + Send + Unpin>) -> Self {
-        Self(Arc::new(Mutex::new(Inner {
-            queue: SendQueue::new(dpfw_protocol::limits::WINDOW),
+        let depth = Arc::new(AtomicU64::new(WINDOW));
+        let inner = Mutex::new(Inner {
+            queue: SendQueue::new(WINDOW),
             writer: Some(writer),
             pump: Waker::noop().clone(),
             below: None,
@@ -69,7 +77,8 @@ impl Outbox {
             soon: false,
             stuck: 0,
             failure: None,
-        })))
+        });
+        Self(Arc::new(Shared { inner, depth }))
     }
 
     /// An outbox of no link: what is appended is dropped with it.
@@ -80,7 +89,17 @@ impl Outbox {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where the link's inbox tells how much may be under way to it.
+    pub(crate) fn depth(&self) -> &Arc<AtomicU64> {
+        &self.0.depth
+    }
+
+    /// How many bytes of a conversation may be under way to this side.
+    pub(crate) fn under_way(&self) -> u64 {
+        self.0.depth.load(Ordering::Relaxed)
     }
 
     /// Appends to the queue, without writing.
