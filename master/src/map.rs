@@ -100,26 +100,6 @@ const PER_SLOT: usize = 3;
 /// a single slave takes. Fleets with more slots are told by their program.
 const MOST_OUT: usize = MAX_ATTEMPTS;
 
-/// A chunk of so many calls takes the master as long to put together, and to take apart, as many
-/// turns of its runtime: for fewer it is not given way to others at every chunk.
-const LARGE: u32 = 512;
-
-/// What chunks were sent.
-enum Sent {
-    Nothing,
-    Small,
-    Large,
-}
-
-/// What has to come before more is sent.
-#[derive(PartialEq, Eq)]
-enum Awaits {
-    /// A chunk that is out, if anything.
-    Nothing,
-    /// An input, or room in the master's queue.
-    InputOrRoom,
-}
-
 impl<S: Stream<Item = Call<T>>, T: DeserializeOwned> Map<S, T> {
     pub(crate) fn new(master: Master, calls: S) -> Self {
         Self {
@@ -226,73 +206,52 @@ impl<S: Stream<Item = Call<T>>, T: DeserializeOwned> Map<S, T> {
         slots.sum::<usize>().clamp(1, most)
     }
 
-    #[inline]
     fn poll_result(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, TaskError>>> {
-        match self.ready.next() {
-            Some(result) => Poll::Ready(Some(result)),
-            None => self.poll_chunk(cx),
-        }
-    }
-
-    /// The first result of the next chunk that has come back.
-    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, TaskError>>> {
-        self.collect(cx);
-        let (sent, awaits) = self.send_chunks(cx);
-        match sent {
-            // It leaves before more is put together or taken apart, also where the driver has to
-            // run on this thread.
-            Sent::Large => {
-                cx.waker().wake_by_ref();
+        loop {
+            if let Some(result) = self.ready.next() {
+                return Poll::Ready(Some(result));
+            }
+            let is_starved = self.send_chunks(cx);
+            if self.collect(cx) {
+                continue;
+            }
+            let is_over = self.is_exhausted && self.out.is_empty();
+            if self.ready.is_empty() && is_over && !is_starved {
+                return Poll::Ready(None);
+            }
+            if self.ready.is_empty() {
                 return Poll::Pending;
             }
-            // They are to wake it.
-            Sent::Small => self.collect(cx),
-            Sent::Nothing => {}
         }
-        if let Some(result) = self.ready.begin() {
-            return Poll::Ready(Some(result));
-        }
-        let is_over = self.is_exhausted && self.out.is_empty() && awaits == Awaits::Nothing;
-        if is_over { Poll::Ready(None) } else { Poll::Pending }
     }
 
-    /// Sends chunks: one that is large, or as many as the window allows.
-    fn send_chunks(&mut self, cx: &mut Context<'_>) -> (Sent, Awaits) {
+    /// Sends as many chunks as the window allows. Whether inputs, or room, are awaited.
+    fn send_chunks(&mut self, cx: &mut Context<'_>) -> bool {
         let slots = self.slots();
         let window = self.window.unwrap_or(MOST_OUT.min(PER_SLOT * slots));
-        let waiting = self.ready.waiting();
-        let mut sent = Sent::Nothing;
-        // The results of one are being consumed.
-        while self.out.len() + waiting.saturating_sub(1) < window {
+        while self.out.len() < window {
             let most = match (self.size, self.timeout) {
                 (Some(size), _) => size,
                 (None, Some(_)) => 1,
                 (None, None) => self.chunker.next(self.left(), slots as u32),
             };
-            // Small ones leave together, once all results have been consumed.
-            if waiting > 0 && most < LARGE {
-                break;
-            }
             let chunk = match self.held.take() {
                 Some(chunk) => chunk,
                 None => match self.gather(cx, most) {
                     Poll::Ready(Some(chunk)) => chunk,
-                    Poll::Ready(None) => break,
-                    Poll::Pending => return (sent, Awaits::InputOrRoom),
+                    Poll::Ready(None) => return false,
+                    Poll::Pending => return true,
                 },
             };
-            let Poll::Ready(room) = self.poll_room(cx) else {
-                self.held = Some(chunk);
-                return (sent, Awaits::InputOrRoom);
-            };
-            let is_large = chunk.items >= LARGE;
-            self.send(chunk, room);
-            if is_large {
-                return (Sent::Large, Awaits::Nothing);
+            match self.poll_room(cx) {
+                Poll::Ready(room) => self.send(chunk, room),
+                Poll::Pending => {
+                    self.held = Some(chunk);
+                    return true;
+                }
             }
-            sent = Sent::Small;
         }
-        (sent, Awaits::Nothing)
+        false
     }
 
     /// Takes room in the master's queue, which others fill as well.
@@ -370,8 +329,8 @@ impl<S: Stream<Item = Call<T>>, T: DeserializeOwned> Map<S, T> {
         self.out.push_back(Chunk { handle, task, items, outcome: None });
     }
 
-    /// Takes the chunks that have come back; the others are to wake it.
-    fn collect(&mut self, cx: &mut Context<'_>) {
+    /// Takes the chunks that have come back. Whether there are results now.
+    fn collect(&mut self, cx: &mut Context<'_>) -> bool {
         for chunk in &mut self.out {
             if chunk.outcome.is_none()
                 && let Poll::Ready(outcome) = chunk.handle.poll(cx)
@@ -387,7 +346,9 @@ impl<S: Stream<Item = Call<T>>, T: DeserializeOwned> Map<S, T> {
                 Order::Inputs => self.out.front().filter(|c| c.outcome.is_some()).map(|_| 0),
                 Order::Ready => self.out.iter().position(|c| c.outcome.is_some()),
             };
-            let Some(mut chunk) = at.and_then(|at| self.out.remove(at)) else { return };
+            let Some(mut chunk) = at.and_then(|at| self.out.remove(at)) else {
+                return !self.ready.is_empty();
+            };
             if let Some(outcome) = chunk.outcome.take() {
                 let receipt = chunk.handle.ticket.receipt();
                 self.ready.push(chunk.task, chunk.items, receipt, outcome);

@@ -15,10 +15,8 @@ use std::fmt::Display;
 /// See the module's page. Bounded by the window of the map.
 #[derive(Debug, Default)]
 pub(crate) struct Results {
-    /// The chunk whose results are being taken; it stays until the next is begun.
-    current: Option<Returned>,
-    /// Those behind it, untouched.
-    waiting: VecDeque<Returned>,
+    /// The first stays until the first result of the next is taken.
+    chunks: VecDeque<Returned>,
 }
 
 /// A chunk that has come back.
@@ -26,6 +24,7 @@ pub(crate) struct Results {
 struct Returned {
     task: String,
     receipt: Option<Receipt>,
+    calls: u32,
     /// Results that are still to be taken.
     left: u32,
     content: Content,
@@ -56,31 +55,32 @@ impl Results {
             Ok(bytes) if calls == 1 => Content::Single(bytes),
             Ok(bytes) => Content::Batch(bytes, 0),
         };
-        self.waiting.push_back(Returned { task, receipt, left: calls, content });
+        self.chunks.push_back(Returned { task, receipt, calls, left: calls, content });
     }
 
-    /// How many chunks are untouched.
-    pub(crate) fn waiting(&self) -> usize {
-        self.waiting.len()
+    /// Whether there is none to be taken.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.chunks.iter().all(|chunk| chunk.left == 0)
     }
 
-    /// Takes the next one of the chunk that was begun last.
+    /// Takes the next one.
     #[inline]
     pub(crate) fn next<T: DeserializeOwned>(&mut self) -> Option<Result<T, TaskError>> {
-        let chunk = self.current.as_mut().filter(|chunk| chunk.left > 0)?;
+        while self.chunks.front()?.left == 0 {
+            if self.chunks.len() == 1 {
+                return None;
+            }
+            self.chunks.pop_front();
+        }
+        let chunk = self.chunks.front_mut()?;
         chunk.left -= 1;
         Some(chunk.next())
     }
 
-    /// Begins the next chunk, if there is one: takes its first result.
-    pub(crate) fn begin<T: DeserializeOwned>(&mut self) -> Option<Result<T, TaskError>> {
-        self.current = Some(self.waiting.pop_front()?);
-        self.next()
-    }
-
     /// What the chunk cost whose result was taken last.
     pub(crate) fn receipt(&self) -> Option<&Receipt> {
-        self.current.as_ref()?.receipt.as_ref()
+        let chunk = self.chunks.front().filter(|chunk| chunk.left < chunk.calls)?;
+        chunk.receipt.as_ref()
     }
 }
 
@@ -128,7 +128,7 @@ mod tests {
     use std::time::Instant;
 
     fn told(results: &mut Results) -> Vec<Result<u32, Cause>> {
-        std::iter::from_fn(|| results.next().or_else(|| results.begin()))
+        std::iter::from_fn(|| results.next())
             .map(|result: Result<u32, TaskError>| result.map_err(|error| error.cause().clone()))
             .collect()
     }
@@ -146,7 +146,7 @@ mod tests {
     #[test]
     fn every_call_has_its_outcome_in_its_place() {
         let mut results = Results::default();
-        assert!(told(&mut results).is_empty());
+        assert!(results.is_empty() && told(&mut results).is_empty());
         let failed = Cause::Failed { message: "no".into() };
         let outcome = batch_of(|out| {
             batch::push_result(out, |out| out.push(7));
@@ -158,12 +158,12 @@ mod tests {
         results.push("task".into(), 1, None, Ok(Bytes::from_static(&[9])));
         let error = TaskError::new("task", None, 2, Cause::Cancelled);
         results.push("task".into(), 2, None, Err(error));
-        assert_eq!(results.waiting(), 3);
+        assert!(!results.is_empty());
         let all = told(&mut results);
         assert_eq!(all[..2], [Ok(7), Err(failed)]);
         assert!(matches!(all[2], Err(Cause::BadResult { .. })), "{all:?}");
         assert_eq!(all[3..], [Ok(8), Ok(9), Err(Cause::Cancelled), Err(Cause::Cancelled)]);
-        assert_eq!(results.waiting(), 0);
+        assert!(results.is_empty());
     }
 
     #[test]
@@ -199,14 +199,10 @@ mod tests {
             results.push("task".into(), calls, Some(receipt), Err(error));
         }
         let mut told = || {
-            let result: Option<Result<(), _>> = results.next().or_else(|| results.begin());
-            result?.err()?;
+            results.next::<()>()?.err()?;
             results.receipt().map(|receipt| (receipt.memory_bytes, receipt.calls))
         };
-        assert_eq!(
-            [told(), told(), told(), told()],
-            [Some((1, 2)), Some((1, 2)), Some((2, 1)), None]
-        );
-        assert_eq!(results.receipt().map(|receipt| receipt.memory_bytes), Some(2), "it stays");
+        assert_eq!([told(), told(), told()], [Some((1, 2)), Some((1, 2)), Some((2, 1))]);
+        assert_eq!((told(), results.receipt().map(|it| it.memory_bytes)), (None, Some(2)));
     }
 }

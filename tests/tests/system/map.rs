@@ -3,7 +3,7 @@
 use anyhow::Result;
 use dpfw::{Cause, Trap};
 use dpfw_protocol::hello::{Hello, Role};
-use dpfw_test_tasks::{add, checked, count_but, gate, traps_at};
+use dpfw_test_tasks::{add, big, checked, count_but, gate, traps_at};
 use dpfw_tests::fleet::{Pair, entry, slave};
 use dpfw_tests::peer::{Wire, hello};
 use dpfw_tests::wait::{PATIENCE, is_pending, within};
@@ -135,6 +135,26 @@ async fn d8_an_input_that_traps_is_reported_and_the_rest_of_its_chunk_is_done() 
     }
     let stats = pair.master.stats().await;
     assert_eq!((stats.sent, stats.accepted, stats.failed), (1, 1, 0), "{stats:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn d8_results_before_a_trap_are_kept_however_long_they_are() -> Result<()> {
+    let pair = Pair::simple().await?;
+    // They outgrow what the guest has room for at first, once by far; no memory has so many.
+    let lengths = [0, 3, 500, 20_000, 7, 300_000, u64::MAX, 40_000, 1];
+    let map = pair.master.map(lengths, big::call).chunk(lengths.len() as u32);
+    let results: Vec<_> = within("the results", map.collect()).await?;
+    assert_eq!(results.len(), lengths.len());
+    for (len, result) in lengths.into_iter().zip(results) {
+        match result {
+            Ok(bytes) => {
+                assert_eq!(bytes.len() as u64, len);
+                assert!((0..).zip(&bytes[..]).all(|(i, byte)| u32::from(*byte) == i % 251), "{len}");
+            }
+            Err(error) => assert_eq!(len, u64::MAX, "{error}"),
+        }
+    }
     Ok(())
 }
 
