@@ -201,6 +201,7 @@ mod tests {
             (&[0xdd, 0, 0], "they are no MessagePack array"),
             (&[0x91, 6], "the task takes 2 arguments, 1 were given"),
             (&[0x92, 6, 2, 7], "bytes are left over behind them"),
+            (&[0x92, 6, 2, 0x94], "bytes are left over behind them"),
             (&[0x92, 6, 0xa1, b'x'], "argument `b: i64`: a string does not fit"),
             (&[0x92, 6, 0xc3], "argument `b: i64`: invalid type: boolean `true`, expected i64"),
             (&[0x92, 0xc0, 6], "argument `a: i64`: invalid type: unit value, expected i64"),
@@ -261,6 +262,6 @@ mod tests {
             let record = [&[tag, rest.len() as u8, 0, 0, 0], rest].concat();
             all = all.strip_prefix(&record[..]).expect("the record");
         }
-        assert!(all.is_empty());
+        assert!(all.is_empty(), "{all:?}");
     }
 }

@@ -150,7 +150,10 @@ async fn d8_results_before_a_trap_are_kept_however_long_they_are() -> Result<()>
         match result {
             Ok(bytes) => {
                 assert_eq!(bytes.len() as u64, len);
-                assert!((0..).zip(&bytes[..]).all(|(i, byte)| u32::from(*byte) == i % 251), "{len}");
+                assert!(
+                    (0..).zip(&bytes[..]).all(|(i, byte)| u32::from(*byte) == i % 251),
+                    "{len}"
+                );
             }
             Err(error) => assert_eq!(len, u64::MAX, "{error}"),
         }

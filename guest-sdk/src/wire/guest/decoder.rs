@@ -6,7 +6,7 @@
 
 use rmp_serde::Deserializer as Any;
 use rmp_serde::decode::{Error, ReadRefReader};
-use serde::de::{Deserialize, Deserializer, IgnoredAny, Visitor};
+use serde::de::{Deserialize, Deserializer, Visitor};
 
 /// Values nest no deeper than this; the same bound as on the host.
 const MAX_DEPTH: usize = 256;
@@ -29,9 +29,9 @@ impl<'a> Decoder<'a> {
     pub(crate) fn is_finished(&mut self) -> bool {
         match &mut self.any {
             None => self.rest.is_empty(),
-            Some(any) => {
-                matches!(IgnoredAny::deserialize(any), Err(Error::InvalidMarkerRead(_)))
-            }
+            // A scalar, so that only the end itself is taken for the end: an array that is cut
+            // short fails to read a marker as well.
+            Some(any) => matches!(bool::deserialize(any), Err(Error::InvalidMarkerRead(_))),
         }
     }
 
@@ -50,16 +50,16 @@ impl<'a> Decoder<'a> {
         Some(*bytes)
     }
 
-    /// The next value, if it is a number and nothing else was before it; else what is read by
-    /// `any`.
+    /// The next value, if it is a number or a boolean and nothing else was before it; what `other`
+    /// makes of it, if not.
     #[inline]
-    fn number<V: Visitor<'a>>(
+    fn scalar<V: Visitor<'a>>(
         &mut self,
         visitor: V,
-        any: impl FnOnce(&mut Any<ReadRefReader<'a, [u8]>>, V) -> Result<V::Value, Error>,
+        other: impl FnOnce(&mut Any<ReadRefReader<'a, [u8]>>, V) -> Result<V::Value, Error>,
     ) -> Result<V::Value, Error> {
         let head = if self.any.is_some() { None } else { self.rest.first() };
-        let Some(&head) = head else { return any(self.any(), visitor) };
+        let Some(&head) = head else { return other(self.any(), visitor) };
         macro_rules! wide {
             ($number:ident, $visit:ident) => {
                 match self.take() {
@@ -77,6 +77,10 @@ impl<'a> Decoder<'a> {
                 self.rest = &self.rest[1..];
                 return visitor.visit_i8(head.cast_signed());
             }
+            0xc2 | 0xc3 => {
+                self.rest = &self.rest[1..];
+                return visitor.visit_bool(head == 0xc3);
+            }
             0xca => wide!(f32, visit_f32),
             0xcb => wide!(f64, visit_f64),
             0xcc => wide!(u8, visit_u8),
@@ -89,29 +93,16 @@ impl<'a> Decoder<'a> {
             0xd3 => wide!(i64, visit_i64),
             _ => {}
         }
-        any(self.any(), visitor)
-    }
-
-    /// The next value, if it is a boolean and nothing else was before it.
-    #[inline]
-    fn boolean<V: Visitor<'a>>(&mut self, visitor: V) -> Result<V::Value, Error> {
-        let head = if self.any.is_some() { None } else { self.rest.first() };
-        match head {
-            Some(&head @ (0xc2 | 0xc3)) => {
-                self.rest = &self.rest[1..];
-                visitor.visit_bool(head == 0xc3)
-            }
-            _ => self.any().deserialize_bool(visitor),
-        }
+        other(self.any(), visitor)
     }
 }
 
-/// Methods of a deserializer that read the next value as [`Decoder::number`] does.
-macro_rules! numbers {
+/// Methods of a deserializer that read the next value as [`Decoder::scalar`] does.
+macro_rules! scalars {
     ($($method:ident)*) => {$(
         #[inline]
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-            self.number(visitor, |any, visitor| any.$method(visitor))
+            self.scalar(visitor, |any, visitor| any.$method(visitor))
         }
     )*};
 }
@@ -133,15 +124,10 @@ macro_rules! others {
 impl<'de> Deserializer<'de> for &mut Decoder<'de> {
     type Error = Error;
 
-    numbers! {
-        deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
+    scalars! {
+        deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
         deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_f32
         deserialize_f64
-    }
-
-    #[inline]
-    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        self.boolean(visitor)
     }
 
     others! {
@@ -176,20 +162,18 @@ mod tests {
         any.set_max_depth(MAX_DEPTH);
         let there = [told(T::deserialize(&mut any)), told(T::deserialize(&mut any))];
         assert_eq!(format!("{here:?}"), format!("{there:?}"), "{bytes:x?}");
-        // It takes the head of an array that is cut short for the end of all.
-        let is_left =
-            !matches!(IgnoredAny::deserialize(&mut any), Err(Error::InvalidMarkerRead(_)));
-        if here.iter().all(Result::is_ok) && is_left {
-            assert!(!decoder.is_finished(), "{bytes:x?}");
+        if here.iter().all(Result::is_ok) {
+            let is_over = matches!(bool::deserialize(&mut any), Err(Error::InvalidMarkerRead(_)));
+            assert_eq!(decoder.is_finished(), is_over, "{bytes:x?}");
         }
     }
 
     #[test]
     fn values_and_errors_are_those_of_rmp_serde() {
         for head in 0..=0xffu8 {
-            for len in 0..24 {
+            for len in 0..24u8 {
                 let first: Vec<u8> =
-                    std::iter::once(head).chain((0..len).map(|n: u8| n.wrapping_mul(37))).collect();
+                    std::iter::once(head).chain((0..len).map(|n| n.wrapping_mul(37))).collect();
                 let second = [&[0x07, head][..], &first[1..]].concat();
                 for bytes in [&first, &second] {
                     both::<i64>(bytes);
