@@ -74,7 +74,7 @@ impl Reply {
     ) {
         let decoded = borrowing(&arguments, || Arguments::all(&arguments, decode));
         drop(arguments);
-        self.to_decoded(decoded, run);
+        self.reply_to(decoded, run);
     }
 
     /// Appends a record, the reply to these arguments. They may be a part of what is
@@ -87,7 +87,7 @@ impl Reply {
         decode: impl FnOnce(&mut Arguments<'_>) -> Result<A, BadArguments>,
         run: impl FnOnce(A, &mut Self),
     ) {
-        self.to_decoded(Arguments::all(arguments, decode), run);
+        self.reply_to(Arguments::all(arguments, decode), run);
         let len = self.rope.tail().len() - self.begin - RECORD;
         // Linear memory has no more.
         self.rope.put_at(self.begin + 1, (len as u32).to_le_bytes());
@@ -95,7 +95,7 @@ impl Reply {
     }
 
     #[inline]
-    fn to_decoded<A>(&mut self, decoded: Result<A, BadArguments>, run: impl FnOnce(A, &mut Self)) {
+    fn reply_to<A>(&mut self, decoded: Result<A, BadArguments>, run: impl FnOnce(A, &mut Self)) {
         match decoded {
             Ok(values) => run(values, self),
             Err(BadArguments(why)) => self.text(tag::BAD_ARGUMENTS, &why),

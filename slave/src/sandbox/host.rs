@@ -252,6 +252,8 @@ impl Host {
     ) -> Self {
         let mut host = Self::new(lent, session, attempt, left);
         host.is_init = true;
+        // It runs once: what it grows is the image's, and of no use to others.
+        host.limiter.back_nothing();
         host
     }
 

@@ -38,6 +38,8 @@ enum Growing {
     Backed,
     /// They are waited with, and here is where the memory grew to.
     Noted(Range<usize>),
+    /// Nothing is done for them.
+    Bare,
 }
 
 /// How much there is of what is limited, and how much there may be.
@@ -82,19 +84,32 @@ impl Limiter {
         }
     }
 
+    /// Memory that grows is the kernel's business alone.
+    pub(crate) fn back_nothing(&mut self) {
+        self.growing = Growing::Bare;
+    }
+
     /// Memory that grows from now on may be for what is lent to it.
     pub(crate) fn wait_with_pages(&mut self) {
-        self.growing = Growing::Noted(0..0);
+        if self.growing == Growing::Backed {
+            self.growing = Growing::Noted(0..0);
+        }
     }
 
     /// Holds what was lent to where memory has grown since; if nothing was, that memory is given
     /// pages of its own.
     pub(crate) fn decide(&mut self, loan: Option<Loan>) {
-        let growing = std::mem::take(&mut self.growing);
-        match (loan, growing) {
+        let noted = match &self.growing {
+            Growing::Noted(noted) => Some(noted.clone()),
+            Growing::Backed | Growing::Bare => None,
+        };
+        if noted.is_some() {
+            self.growing = Growing::Backed;
+        }
+        match (loan, noted) {
             (Some(loan), _) => self.loans.push(loan),
-            (None, Growing::Noted(range)) => self.grown.extend(Growth::to(range)),
-            (None, Growing::Backed) => {}
+            (None, Some(range)) => self.grown.extend(Growth::to(range)),
+            (None, None) => {}
         }
     }
 
@@ -159,6 +174,7 @@ impl ResourceLimiter for Limiter {
                     self.grown.extend(growth);
                 }
                 Growing::Noted(noted) => *noted = range,
+                Growing::Bare => {}
             }
         }
         Ok(allowed)
