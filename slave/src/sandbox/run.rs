@@ -35,12 +35,15 @@ pub(crate) struct Sandbox {
     found: Found,
 }
 
+/// A task: takes where its arguments are, and gives where its reply is.
+type TaskFunc = TypedFunc<(u32, u32), i64>;
+
 /// Functions of the guest that were looked up, to be called again.
 #[derive(Default)]
 struct Found {
     alloc: Option<TypedFunc<u32, u32>>,
     /// The task that was called last, by its number.
-    task: Option<(usize, TypedFunc<(u32, u32), i64>)>,
+    task: Option<(usize, TaskFunc)>,
 }
 
 /// A sandbox that has run, and whose memory holds a result that is being sent.
@@ -209,7 +212,7 @@ impl Sandbox {
         called
     }
 
-    fn task(&mut self, function: usize) -> wasmtime::Result<TypedFunc<(u32, u32), i64>> {
+    fn task(&mut self, function: usize) -> wasmtime::Result<TaskFunc> {
         let function = self.prepared.functions.get(function);
         typed(&mut self.store, self.instance, function.map(|function| &function.export))
     }
