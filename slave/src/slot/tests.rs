@@ -33,16 +33,16 @@ impl Alone {
         Ok(Self { slot, session, cache: Cache::temporary()?, attempts: 0 })
     }
 
-    /// Has a task of a module run, as the slot's thread does.
-    fn run(&mut self, module: &Arc<Loaded>, task: &str) -> Outcome<Result<Spent, Cause>> {
+    /// An attempt at a task of a module.
+    fn job(&mut self, module: &Arc<Loaded>, task: &str) -> Outcome<Job> {
         self.attempts += 1;
         let hash = ModuleHash::of(b"");
         let bind = Bind { bind: BindId(0), module: hash, task: task.into(), expects: None };
         let bound = Bound::new(bind);
         bound.find(Arc::clone(module), None).as_ref().map_err(Clone::clone)?;
-        let (attempt, started) = (AttemptId(self.attempts), Instant::now());
+        let (attempt, arrived) = (AttemptId(self.attempts), Instant::now());
         let held = self.session.hold(&Supply::new(u64::MAX)).ok_or("too many")?;
-        let mut job = Job {
+        Ok(Job {
             session: Arc::clone(&self.session),
             _held: held,
             attempt,
@@ -53,9 +53,14 @@ impl Alone {
             spawn: None,
             keys: None,
             refused: None,
-            arrived: started,
+            arrived,
             deadline: None,
-        };
+        })
+    }
+
+    /// Has a task of a module run, as the slot's thread does.
+    fn run(&mut self, module: &Arc<Loaded>, task: &str) -> Outcome<Result<Spent, Cause>> {
+        let (mut job, started) = (self.job(module, task)?, Instant::now());
         self.slot.enter(Entering::Job(&job), started);
         let outcome = self.slot.contained(&mut job, started, &mut Timing::default());
         self.slot.watch.leave();
@@ -103,5 +108,19 @@ fn f21_a_panic_in_the_slaves_own_code_is_that_tasks_error_and_the_slot_goes_on()
         assert_eq!(cause, Cause::Internal { message: "a wheel came off".into() });
         alone.run(&module, "good")?.map_err(|cause| format!("the next one failed: {cause}"))?;
     }
+    Ok(())
+}
+
+#[test]
+fn what_is_to_be_written_waits_for_a_short_task_and_not_for_a_batch_of_them() -> Outcome<()> {
+    let mut alone = Alone::new()?;
+    let module = alone.load(MODULE)?;
+    let mut job = alone.job(&module, "good")?;
+    alone.slot.answers.add(&job.session, Instant::now(), true);
+    alone.slot.before(&job);
+    assert!(!alone.slot.answers.is_empty(), "it has cost nothing so far");
+    job.flags = TaskFlags::BATCH;
+    alone.slot.before(&job);
+    assert!(alone.slot.answers.is_empty());
     Ok(())
 }
