@@ -27,13 +27,15 @@ const fn bar(metric: &'static str, field: &'static str, bound: Bound) -> Bar {
 }
 
 /// What has to be cleared.
-pub(crate) const BARS: [Bar; 32] = [
+pub(crate) const BARS: [Bar; 35] = [
     bar("fresh_tasks_per_s", "median", Bound::AtLeast(150_000.0)),
     bar("rtt_one_core_us_p50", "ratio", Bound::AtMost(3.0)),
     bar("rtt_cross_core_us_p50", "ratio", Bound::AtMost(1.25)),
     bar("sandbox_scaling", "median", Bound::AtLeast(1.8)),
     bar("payload_in_mb_per_s", "ratio", Bound::AtLeast(0.5)),
     bar("payload_out_mb_per_s", "ratio", Bound::AtLeast(0.5)),
+    bar("beside_1gib_in_rtt_us_p50", "ratio", Bound::AtMost(2.0)),
+    bar("beside_1gib_out_rtt_us_p50", "ratio", Bound::AtMost(2.0)),
     bar("first_result_ms", "median", Bound::AtMost(60.0)),
     bar("first_result_new_ms", "median", Bound::AtMost(300.0)),
     bar("compile_cache_hit_ms", "median", Bound::AtMost(5.0)),
@@ -43,6 +45,7 @@ pub(crate) const BARS: [Bar; 32] = [
     bar("balance_equal", "median", Bound::AtMost(1.03)),
     bar("balance_mixed", "median", Bound::AtMost(1.05)),
     bar("balance_slow", "median", Bound::AtMost(1.1)),
+    bar("balance_slow_short", "median", Bound::AtMost(1.1)),
     bar("churn_stall_ms", "median", Bound::AtMost(50.0)),
     bar("image_64mib_extra_us", "median", Bound::AtMost(2.0)),
     bar("image_build_ms", "median", Bound::AtMost(800.0)),
@@ -59,7 +62,7 @@ pub(crate) const BARS: [Bar; 32] = [
     bar("tls_payload_ratio", "median", Bound::AtLeast(0.75)),
     bar("tls_handshake_cpu_ms", "median", Bound::AtMost(3.0)),
     bar("tls_idle_link_kib", "median", Bound::AtMost(60.0)),
-    bar("map_item_ns", "median", Bound::AtMost(250.0)),
+    bar("map_item_ns", "median", Bound::AtMost(100.0)),
 ];
 
 impl Bar {
