@@ -253,7 +253,7 @@ impl Host {
         let mut host = Self::new(lent, session, attempt, left);
         host.is_init = true;
         // It runs once: what it grows is the image's, and of no use to others.
-        host.limiter.back_nothing();
+        host.limiter.back(false);
         host
     }
 

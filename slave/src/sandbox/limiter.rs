@@ -3,7 +3,6 @@
 use super::shelf::{Growth, LARGE};
 use crate::raw::moving::Loan;
 use dpfw_protocol::error::{Cause, Limit};
-use std::ops::Range;
 use wasmtime::ResourceLimiter;
 
 /// Refuses growth beyond the limits, and remembers that it did: a guest that fails after
@@ -25,21 +24,10 @@ pub(crate) struct Limiter {
     grown: Vec<Growth>,
     /// What stands in memory that has grown. Bounded likewise.
     loans: Vec<Loan>,
-    growing: Growing,
+    /// Whether large growths are given pages that are there already.
+    backs: bool,
     /// Whether the last of `grown` is of the growth that was allowed last.
     is_backed: bool,
-}
-
-/// What becomes of large growths.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-enum Growing {
-    /// They are given pages that are there already.
-    #[default]
-    Backed,
-    /// They are waited with, and here is where the memory grew to.
-    Noted(Range<usize>),
-    /// Nothing is done for them.
-    Bare,
 }
 
 /// How much there is of what is limited, and how much there may be.
@@ -79,38 +67,20 @@ impl Limiter {
             base: None,
             grown: Vec::new(),
             loans: Vec::new(),
-            growing: Growing::Backed,
+            backs: true,
             is_backed: false,
         }
     }
 
-    /// Memory that grows is the kernel's business alone.
-    pub(crate) fn back_nothing(&mut self) {
-        self.growing = Growing::Bare;
+    /// Whether large growths from now on are given pages that are there already; and whether they
+    /// were. It is decided before memory grows: afterwards the guest may have written there.
+    pub(crate) fn back(&mut self, backs: bool) -> bool {
+        std::mem::replace(&mut self.backs, backs)
     }
 
-    /// Memory that grows from now on may be for what is lent to it.
-    pub(crate) fn wait_with_pages(&mut self) {
-        if self.growing == Growing::Backed {
-            self.growing = Growing::Noted(0..0);
-        }
-    }
-
-    /// Holds what was lent to where memory has grown since; if nothing was, that memory is given
-    /// pages of its own.
-    pub(crate) fn decide(&mut self, loan: Option<Loan>) {
-        let noted = match &self.growing {
-            Growing::Noted(noted) => Some(noted.clone()),
-            Growing::Backed | Growing::Bare => None,
-        };
-        if noted.is_some() {
-            self.growing = Growing::Backed;
-        }
-        match (loan, noted) {
-            (Some(loan), _) => self.loans.push(loan),
-            (None, Some(range)) => self.grown.extend(Growth::to(range)),
-            (None, None) => {}
-        }
+    /// Holds what was lent to where memory has grown.
+    pub(crate) fn hold(&mut self, loan: Loan) {
+        self.loans.push(loan);
     }
 
     /// Says where the memory begins. Of a sandbox with several it is not told which one
@@ -164,18 +134,12 @@ impl ResourceLimiter for Limiter {
         if !allowed {
             self.refused = Some(Limit::Memory);
         } else if desired - current >= LARGE
+            && self.backs
             && let Some(base) = self.base
         {
-            let range = base.saturating_add(current)..base.saturating_add(desired);
-            match &mut self.growing {
-                Growing::Backed => {
-                    let growth = Growth::to(range);
-                    self.is_backed = growth.is_some();
-                    self.grown.extend(growth);
-                }
-                Growing::Noted(noted) => *noted = range,
-                Growing::Bare => {}
-            }
+            let growth = Growth::to(base.saturating_add(current)..base.saturating_add(desired));
+            self.is_backed = growth.is_some();
+            self.grown.extend(growth);
         }
         Ok(allowed)
     }
@@ -186,9 +150,6 @@ impl ResourceLimiter for Limiter {
             && let Some(growth) = self.grown.pop()
         {
             growth.undo();
-        }
-        if let Growing::Noted(noted) = &mut self.growing {
-            *noted = 0..0;
         }
         Ok(())
     }

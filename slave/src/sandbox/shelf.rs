@@ -4,7 +4,7 @@
 //! fast link takes to fill it, and the kernel as many steps to take it back. So the pages of large
 //! growths that guests have used are kept, filled with zeros, and moved to where a memory grows
 //! next. Bounds: [`KEPT`] bytes in a process; those that nobody has wanted for [`PATIENCE`] are
-//! given back to the system as soon as a sandbox is thrown away or grows by as much.
+//! given back to the system when the next is kept.
 
 use crate::raw::moving::{Lent, Place, Spare};
 use crate::raw::pages::Pages;

@@ -60,11 +60,16 @@ impl Alone {
 
     /// Has a task of a module run, as the slot's thread does.
     fn run(&mut self, module: &Arc<Loaded>, task: &str) -> Outcome<Result<Spent, Cause>> {
-        let (mut job, started) = (self.job(module, task)?, Instant::now());
+        let job = self.job(module, task)?;
+        Ok(self.run_job(job))
+    }
+
+    fn run_job(&mut self, mut job: Job) -> Result<Spent, Cause> {
+        let started = Instant::now();
         self.slot.enter(Entering::Job(&job), started);
         let outcome = self.slot.contained(&mut job, started, &mut Timing::default());
         self.slot.watch.leave();
-        Ok(outcome)
+        outcome
     }
 
     fn load(&self, text: &str) -> Outcome<Arc<Loaded>> {
@@ -107,6 +112,47 @@ fn f21_a_panic_in_the_slaves_own_code_is_that_tasks_error_and_the_slot_goes_on()
         let cause = alone.run(&module, "bad")?.map(drop).expect_err("the host panics");
         assert_eq!(cause, Cause::Internal { message: "a wheel came off".into() });
         alone.run(&module, "good")?.map_err(|cause| format!("the next one failed: {cause}"))?;
+    }
+    Ok(())
+}
+
+/// Grows by 5 MiB for arguments, which it wants 8 bytes behind the beginning of a page, and writes
+/// something at the end of that; a task that looks whether it is there; one that grows by as much
+/// and fills it.
+const MARKING: &str = r#"(module
+    (memory (export "memory") 1)
+    (data (i32.const 16) "\00\c0")
+    (func $end (result i32) (i32.sub (i32.mul (memory.size) (i32.const 65536)) (i32.const 4)))
+    (func (export "dpfw_alloc") (param $len i32) (result i32)
+      (local $at i32)
+      (if (i32.lt_u (local.get $len) (i32.const 65536)) (then (return (i32.const 1024))))
+      (local.set $at (i32.mul (memory.grow (i32.const 80)) (i32.const 65536)))
+      (i32.store (call $end) (i32.const 77))
+      (i32.add (local.get $at) (i32.const 8)))
+    (func (export "dpfw:look") (param i32 i32) (result i64)
+      (if (i32.ne (i32.load (call $end)) (i32.const 77)) (then (unreachable)))
+      (i64.const 0x1000000002))
+    (func (export "dpfw:fill") (param i32 i32) (result i64)
+      (memory.fill
+        (i32.mul (memory.grow (i32.const 80)) (i32.const 65536))
+        (i32.const 7)
+        (i32.const 5242880))
+      (i64.const 0x1000000002)))"#;
+
+#[test]
+fn what_a_guest_writes_beside_large_arguments_stays_there() -> Outcome<()> {
+    let mut alone = Alone::new()?;
+    let module = alone.load(MARKING)?;
+    for _ in 0..3 {
+        // What it has grown by is kept for whoever grows next.
+        drop(alone.run(&module, "fill")?.map_err(|cause| format!("it cannot fill: {cause}"))?);
+        let mut job = alone.job(&module, "look")?;
+        let buffers = &alone.slot.core.buffers;
+        let mut buffer = buffers.take(4 << 20)?;
+        buffer.bytes().extend(std::iter::repeat_n(0x90, 4 << 20));
+        job.args = buffers.finish(buffer);
+        assert!(job.args.has_pages());
+        drop(alone.run_job(job).map_err(|cause| format!("it is gone: {cause}"))?);
     }
     Ok(())
 }

@@ -31,19 +31,27 @@ impl Deref for Args<'_> {
 /// Arguments for which a guest is asked for room.
 pub(super) struct Putting<'a> {
     args: Args<'a>,
-    /// If they may be lent: what the guest had before.
-    had: Option<usize>,
+    /// How it was before, if they may be lent.
+    before: Option<Before>,
+}
+
+struct Before {
+    /// Bytes of the guest's memory.
+    size: usize,
+    /// Whether large growths were given pages.
+    backs: bool,
 }
 
 impl Sandbox {
     /// The guest is asked for room next.
     pub(super) fn begin_put<'a>(&mut self, args: Args<'a>) -> Putting<'a> {
         let is_large = matches!(&args, Args::Whole(payload) if payload.has_pages());
-        let had = self.memory.filter(|_| is_large).map(|memory| memory.data_size(&self.store));
-        if had.is_some() {
-            self.store.data_mut().limiter.wait_with_pages();
-        }
-        Putting { args, had }
+        let before = self.memory.filter(|_| is_large).map(|memory| {
+            let size = memory.data_size(&self.store);
+            // What it grows by now is for what is lent to it.
+            Before { size, backs: self.store.data_mut().limiter.back(false) }
+        });
+        Putting { args, before }
     }
 
     /// The guest has said where it has room.
@@ -52,20 +60,18 @@ impl Sandbox {
         putting: Putting<'_>,
         ptr: wasmtime::Result<u32>,
     ) -> wasmtime::Result<(u32, u32)> {
-        let Putting { mut args, had } = putting;
-        let len = args.len() as u32;
-        let mut is_lent = false;
-        if let Some(had) = had {
-            let loan = match (&ptr, &mut args) {
-                (Ok(ptr), Args::Whole(payload)) => self.lend(*ptr, payload, had),
-                _ => None,
-            };
-            is_lent = loan.is_some();
-            self.store.data_mut().limiter.decide(loan);
+        let Putting { mut args, before } = putting;
+        if let Some(before) = &before {
+            self.store.data_mut().limiter.back(before.backs);
         }
-        let ptr = ptr?;
-        if !is_lent {
-            self.write(ptr, &args)?;
+        let (ptr, len) = (ptr?, args.len() as u32);
+        let loan = match (&mut args, before) {
+            (Args::Whole(payload), Some(before)) => self.lend(ptr, payload, before.size),
+            _ => None,
+        };
+        match loan {
+            Some(loan) => self.store.data_mut().limiter.hold(loan),
+            None => self.write(ptr, &args)?,
         }
         Ok((ptr, len))
     }
