@@ -160,13 +160,15 @@ impl Inbox {
             self.direct = None;
             self.more = !last;
         }
-        self.learn(n, waited);
+        arrivals.set_depth(self.learn(n, waited));
         Ok(Some((conversation, arrivals.appended(conversation, n, is_whole && last))))
     }
 
-    /// Takes note of how bytes have come.
-    fn learn(&mut self, n: usize, waited: bool) {
-        self.told.store(self.depth.arrived(n, waited), Ordering::Relaxed);
+    /// Takes note of how bytes have come; gives how much is to be under way.
+    fn learn(&mut self, n: usize, waited: bool) -> u64 {
+        let depth = self.depth.arrived(n, waited);
+        self.told.store(depth, Ordering::Relaxed);
+        depth
     }
 
     /// Gives up a frame that comes and comes, and is never whole.
@@ -221,6 +223,9 @@ impl Inbox {
             // Those of ports are copied: what is at a port is gone before the next comes.
             self.more = kind == kind::CHUNK && flags & END == 0 && conversation.port().is_none();
             self.hollow.charge(kind, frame.body)?;
+            if is_small(kind, flags) {
+                self.depth.beside();
+            }
             self.whole = true;
         }
         Ok(frame)
@@ -237,6 +242,13 @@ impl Inbox {
             self.fill().await?;
         }
     }
+}
+
+/// Whether it is a frame that must not stand behind large ones: no part of them, nor what begins
+/// or credits them.
+fn is_small(kind: u8, flags: u8) -> bool {
+    let is_bulk = matches!(kind, kind::CHUNK | kind::CREDIT) || flags & END == 0;
+    !is_bulk && kind != kind::HEARTBEAT
 }
 
 impl Hollow {

@@ -8,6 +8,10 @@
 //! of every small frame that is sent after it. A long link has much on its way; a quick one has
 //! little, and of a whole window the rest would stand. Which it is shows at the receiver: bytes
 //! that never have to be waited for stand before it; where it waits now and then, more could come.
+//!
+//! A receiver that is kept waiting does not get as much in a second as one that finds a window
+//! before it. So a window is open to bytes that come alone, and no more than the link needs while
+//! other frames come between them.
 
 use crate::limits::{CHUNK, GRANT, WINDOW};
 
@@ -24,6 +28,9 @@ const GROWS: u64 = 8;
 
 /// It falls if the bytes that stood before the receiver are more than this part of those that came.
 const STOOD: u64 = 10;
+
+/// After so many bytes without another frame between them, they come alone.
+const ALONE: u64 = 4 * WINDOW;
 
 /// Grants that a depth is made of.
 const STEPS: u64 = 4;
@@ -42,15 +49,22 @@ pub struct Depth {
     stood: u64,
     /// What has come of a slot, and whether any of it was waited for.
     slot: (u64, bool),
+    /// What has come since the last frame of another conversation.
+    alone: u64,
 }
 
 impl Default for Depth {
     fn default() -> Self {
-        Self { bytes: WINDOW, come: 0, stood: 0, slot: (0, false) }
+        Self { bytes: WINDOW, come: 0, stood: 0, slot: (0, false), alone: ALONE }
     }
 }
 
 impl Depth {
+    /// A frame has come that is no part of what is large, and would have stood behind it.
+    pub fn beside(&mut self) {
+        self.alone = 0;
+    }
+
     /// `n` bytes have come, at once or after the receiver had `waited`; gives the depth.
     pub fn arrived(&mut self, n: usize, waited: bool) -> u64 {
         let (come, has_waited) = (self.slot.0 + n as u64, self.slot.1 | waited);
@@ -68,7 +82,11 @@ impl Depth {
             self.bytes = changed.clamp(LEAST, WINDOW);
             (self.come, self.stood) = (0, 0);
         }
-        self.bytes
+        self.alone = self.alone.saturating_add(n as u64);
+        match self.alone > ALONE {
+            true => WINDOW,
+            false => self.bytes,
+        }
     }
 }
 
@@ -97,6 +115,7 @@ mod tests {
         granted: VecDeque<u64>,
         socket: u64,
         waits: bool,
+        alone: bool,
         depth: Depth,
     }
 
@@ -105,7 +124,7 @@ mod tests {
             let (sent, granted) = (VecDeque::new(), VecDeque::new());
             let depth = Depth::default();
             let (credit, allowed) = (WINDOW, WINDOW);
-            Self { delay, credit, allowed, sent, granted, socket: 0, waits: true, depth }
+            Self { delay, credit, allowed, sent, granted, socket: 0, waits: true, alone: false, depth }
         }
 
         /// In one step of time at most `sends` bytes leave and at most `reads` are read; how
@@ -119,6 +138,9 @@ mod tests {
             self.sent.push_back(n);
             while self.sent.len() > self.delay {
                 self.socket += self.sent.pop_front().unwrap_or(0);
+            }
+            if !self.alone {
+                self.depth.beside();
             }
             let (mut left, mut granted) = (reads, 0);
             while left > 0 && self.socket > 0 {
@@ -169,6 +191,22 @@ mod tests {
         let (_, most) = link.run(10_000, SLOWER, FASTER);
         assert_eq!(link.depth.bytes, WINDOW);
         assert!(most <= SLOWER, "{most} bytes stand");
+    }
+
+    #[test]
+    fn what_comes_alone_has_a_window_until_something_comes_beside_it() {
+        let mut link = Link::of(1);
+        link.run(10_000, FASTER, SLOWER);
+        link.alone = true;
+        assert!(link.run(ALONE / SLOWER, FASTER, SLOWER).1 <= LEAST, "it is seen after a while");
+        let (total, most) = link.run(10_000, FASTER, SLOWER);
+        assert!(most > WINDOW / 2, "{most} bytes stand");
+        assert_eq!(total, 10_000 * SLOWER);
+        link.alone = false;
+        link.run(WINDOW / SLOWER, FASTER, SLOWER);
+        let (total, most) = link.run(10_000, FASTER, SLOWER);
+        assert!(most <= LEAST, "{most} bytes stand");
+        assert_eq!(total, 10_000 * SLOWER, "what was learned before counts at once");
     }
 
     #[test]

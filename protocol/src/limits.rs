@@ -24,7 +24,7 @@ pub const MAX_MESSAGE: usize = u16::MAX as usize;
 /// How many bytes of one conversation may be under way before its receiver grants more.
 pub const WINDOW: u64 = 4 * 1024 * 1024;
 
-/// A receiver grants credit in steps of this size, so that grants stay rare; of streams on quick
+/// A receiver grants credit in steps of at most this size, so that grants stay rare; on quick
 /// links in smaller ones, see [`crate::credit`].
 pub const GRANT: u64 = WINDOW / 4;
 

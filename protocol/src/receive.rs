@@ -4,8 +4,9 @@
 //! Invariants: nothing is reserved beyond the limits, for one payload and for all of a
 //! session together; a sender that exceeds its credit is found out.
 
+use crate::credit;
 use crate::ids::ConversationId;
-use crate::limits::{GRANT, MAX_ARRIVING};
+use crate::limits::MAX_ARRIVING;
 use crate::recycle::{Arrived, Buffer, Recycler};
 use bytes::Bytes;
 use std::collections::HashMap;
@@ -16,6 +17,8 @@ use std::collections::HashMap;
 pub struct Arrivals<T> {
     arriving: HashMap<ConversationId, Arriving<T>>,
     window: u64,
+    /// How much of each may be under way, once its window has come.
+    depth: u64,
     reserved: u64,
     most_reserved: u64,
     buffers: Recycler,
@@ -26,7 +29,6 @@ struct Arriving<T> {
     bytes: Buffer,
     expected: usize,
     allowance: u64,
-    consumed: u64,
     context: T,
 }
 
@@ -63,7 +65,13 @@ impl<T> Arrivals<T> {
     /// Takes payloads with `window` bytes of credit each and `most` bytes in all. The links
     /// of a process share `buffers`, so that idle ones do not keep one each.
     pub fn new(window: u64, most: u64, buffers: Recycler) -> Self {
-        Self { arriving: HashMap::new(), window, reserved: 0, most_reserved: most, buffers }
+        let arriving = HashMap::new();
+        Self { arriving, window, depth: window, reserved: 0, most_reserved: most, buffers }
+    }
+
+    /// From now on `depth` bytes of each payload are to be under way; see [`credit`].
+    pub fn set_depth(&mut self, depth: u64) {
+        self.depth = depth.min(self.window);
     }
 
     /// A message announces a payload of `expected` bytes, of which `inline` came with it.
@@ -103,7 +111,7 @@ impl<T> Arrivals<T> {
             return Err(ArrivalError::NoRoom(context));
         };
         self.reserved += expected as u64;
-        let arriving = Arriving { bytes, expected, allowance: self.window, consumed: 0, context };
+        let arriving = Arriving { bytes, expected, allowance: self.window, context };
         self.arriving.insert(conversation, arriving);
         Ok(Step::More(None))
     }
@@ -173,7 +181,7 @@ impl<T> Arrivals<T> {
             return Err(ArrivalError::Broken { conversation, what });
         }
         if !last {
-            return Ok(Step::More(arriving.grant(len)));
+            return Ok(Step::More(arriving.grant(self.depth)));
         }
         match self.remove(conversation) {
             Some(done) => Ok(Step::Complete(done.context, self.buffers.finish(done.bytes))),
@@ -210,22 +218,20 @@ impl<T> Arrivals<T> {
 }
 
 impl<T> Arriving<T> {
-    /// Grants what was consumed, in steps, so that grants stay rare.
-    fn grant(&mut self, len: u64) -> Option<u64> {
-        self.consumed += len;
-        if self.consumed < GRANT {
-            return None;
-        }
-        let grant = std::mem::take(&mut self.consumed);
-        self.allowance += grant;
-        Some(grant)
+    /// Grants what is missing to what may be under way, if it is worth a frame.
+    fn grant(&mut self, depth: u64) -> Option<u64> {
+        // Its room is reserved.
+        let bytes = credit::grant(self.allowance, depth, u64::MAX);
+        self.allowance += bytes;
+        (bytes > 0).then_some(bytes)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::CHUNK;
+    use crate::credit::LEAST;
+    use crate::limits::{CHUNK, GRANT};
 
     const ID: ConversationId = ConversationId(7);
 
@@ -251,8 +257,28 @@ mod tests {
                 Step::Stray => panic!("it is arriving"),
             }
         }
-        assert_eq!(granted, 2 * GRANT);
+        assert_eq!(granted, 5 * GRANT / 2, "as much as has come, but for the last quarter");
         assert_eq!(arrivals.reserved, 0);
+    }
+
+    #[test]
+    fn no_more_is_granted_than_the_link_needs_once_the_first_window_has_come() {
+        let mut arrivals = arrivals();
+        arrivals.set_depth(LEAST);
+        arrivals.begin(ID, 90 * GRANT, &[], false, "args").expect("begins");
+        let mut allowed = 2 * GRANT;
+        for _ in 0..40 * GRANT as usize / CHUNK {
+            allowed -= CHUNK as u64;
+            match arrivals.chunk(ID, &[1; CHUNK], false).expect("it was granted") {
+                Step::More(grant) => allowed += grant.unwrap_or(0),
+                step => panic!("{step:?}"),
+            }
+        }
+        assert!(allowed > 0 && allowed <= LEAST, "{allowed}");
+        arrivals.set_depth(u64::MAX);
+        let step = arrivals.chunk(ID, &[1], false);
+        let Ok(Step::More(Some(grant))) = step else { panic!("{step:?}") };
+        assert!(allowed + grant <= 2 * GRANT, "never more than a window");
     }
 
     #[test]
