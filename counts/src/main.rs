@@ -18,7 +18,7 @@ use clap::{Parser, ValueEnum};
 #[derive(Parser)]
 #[command(version)]
 struct Cli {
-    /// Which path. Without one, those that callgrind can run are listed.
+    /// Which path. Without one, all are listed.
     path: Option<Path>,
     /// How many tasks, calls or items, after a warm-up.
     #[arg(default_value_t = WARM_UP)]
@@ -77,14 +77,6 @@ impl Ready {
 const WARM_UP: u64 = 8_000;
 
 impl Path {
-    /// Whether callgrind can run it. A slot's pool reserves 98 GiB of addresses, six for each of 16
-    /// sandboxes, and that of residents 6 TiB; valgrind gives a process no more than 64 GiB. What
-    /// these two take is to be seen where the processor lends its counters: `perf stat -e
-    /// instructions:u dpfw-counts sandbox 100000`.
-    fn is_counted(self) -> bool {
-        !matches!(self, Self::Sandbox | Self::Resident)
-    }
-
     fn prepare(self) -> Result<Ready> {
         match self {
             Self::EncodeCall => wire::encode_call(),
@@ -106,8 +98,7 @@ impl Path {
 fn main() -> Result<()> {
     let cli = Cli::parse();
     let Some(path) = cli.path else {
-        let counted = Path::value_variants().iter().filter(|path| path.is_counted());
-        for path in counted.filter_map(Path::to_possible_value) {
+        for path in Path::value_variants().iter().filter_map(Path::to_possible_value) {
             println!("{}", path.get_name());
         }
         return Ok(());

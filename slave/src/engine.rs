@@ -14,9 +14,23 @@ use wasmtime::{
     ProfilingStrategy, Strategy, WasmBacktraceDetails, WasmFeatures,
 };
 
-/// Sandboxes that an engine's pool holds: the one that runs, those that wait to be used
-/// again, those whose results are being sent, and room for those that will wait.
-pub(crate) const POOLED: u32 = 16;
+/// How many instances the pools of a slave's engines hold.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pools {
+    /// Sandboxes of a slot: the one that runs, those that wait to be used again, those whose
+    /// results are being sent, and room for those that will wait.
+    pub(crate) slot: u32,
+    /// Residents of a pool, of which there are as many as it takes.
+    pub(crate) residents: u32,
+}
+
+impl Pools {
+    /// Of a slave.
+    pub(crate) const SLAVE: Self = Self { slot: 16, residents: 1024 };
+    /// Of who runs one module, one task or resident at a time: for what watches a process, and
+    /// gives it few addresses.
+    pub(crate) const ALONE: Self = Self { slot: 4, residents: 1 };
+}
 
 /// Whether sandboxes are put back by what `PAGEMAP_SCAN` says of their pages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,11 +47,17 @@ pub(crate) enum Scan {
 pub(crate) struct Engines {
     limits: Limits,
     scan: bool,
+    pools: Pools,
 }
 
 impl Engines {
     /// Finds out what this machine can do, and says once what it cannot.
     pub(crate) fn new(limits: Limits, scan: Scan) -> Self {
+        Self::with_pools(limits, scan, Pools::SLAVE)
+    }
+
+    /// The same, with other pools.
+    pub(crate) fn with_pools(limits: Limits, scan: Scan, pools: Pools) -> Self {
         let scan = scan == Scan::WherePossible;
         if scan && Pages::of_process().is_none() {
             tracing::warn!(
@@ -45,7 +65,7 @@ impl Engines {
                  PAGEMAP_SCAN (Linux 6.7 has it), or does not let this process read its pagemap"
             );
         }
-        Self { limits, scan }
+        Self { limits, scan, pools }
     }
 
     /// What is known of pages, if sandboxes are put back.
@@ -81,7 +101,7 @@ impl Engines {
 
     /// An engine for one slot, with its pool.
     pub(crate) fn pooled(&self) -> Result<Engine, Cause> {
-        self.engine(Allocation::Pooled(POOLED))
+        self.engine(Allocation::Pooled(self.pools.slot))
     }
 
     /// An engine that compiles images. They are laid out densely whatever there is in them, so
@@ -99,12 +119,13 @@ impl Engines {
         self.engine(Allocation::Pooled(most))
     }
 
-    /// An engine of residents, with a pool for so many. If their calls may wait, as many may at
-    /// once as there may be sandboxes that wait.
-    pub(crate) fn residents(&self, most: u32, waits: bool) -> Result<Engine, Cause> {
+    /// An engine of residents, with a pool, and for how many. If their calls may wait, as many may
+    /// at once as there may be sandboxes that wait.
+    pub(crate) fn residents(&self, waits: bool) -> Result<(Engine, u32), Cause> {
+        let most = self.pools.residents;
         let sandboxes = u32::try_from(self.limits.sandboxes).unwrap_or(u32::MAX);
         let waiting = if waits { sandboxes } else { 1 };
-        self.engine(Allocation::Lasting { most, waiting })
+        Ok((self.engine(Allocation::Lasting { most, waiting })?, most))
     }
 
     /// An engine for modules that do not fit a pool.

@@ -2,7 +2,7 @@
 //! sandbox costs by itself.
 
 use crate::core::Core;
-use crate::engine::{Engines, Scan};
+use crate::engine::{Engines, Pools, Scan};
 use crate::job::{Bound, Target};
 use crate::limits::Limits;
 use crate::module::cache::Cache;
@@ -53,7 +53,7 @@ impl Alone {
     /// The [`Cause`] if this machine has no engine, or these limits are none.
     pub(crate) fn new(limits: Limits) -> Result<Self, Cause> {
         limits.check().map_err(|e| Cause::Internal { message: e.to_string() })?;
-        let engines = Engines::new(limits, Scan::default());
+        let engines = Engines::with_pools(limits, Scan::default(), Pools::ALONE);
         let core = Arc::new(Core::new(limits, engines, 1).map_err(internal)?);
         let watch = Arc::<Watch>::default();
         let lent = Arc::new(Lent { core, holder: Holder::Slot(Arc::clone(&watch)) });

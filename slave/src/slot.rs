@@ -6,6 +6,7 @@ mod batch;
 mod tests;
 
 use crate::core::Core;
+use crate::engine::Pools;
 use crate::fiber::place::Place;
 use crate::job::{Job, NOTHING, Target};
 use crate::kept;
@@ -43,7 +44,7 @@ pub(crate) const TURN: Duration = Duration::from_micros(200);
 const LARGE: u64 = 1 << 20;
 
 /// Sandboxes of a slot that may wait for their results to be sent: half of its pool.
-const KEPT: usize = crate::engine::POOLED as usize / 2;
+const KEPT: usize = Pools::SLAVE.slot as usize / 2;
 
 /// `()`, encoded.
 const NIL: &[u8] = &[0xc0];

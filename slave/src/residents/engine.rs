@@ -38,13 +38,11 @@ struct Inner {
 /// A module's number, a pool's, and whether there are directories.
 type Key = (usize, usize, bool);
 
-/// Residents of one engine. A pool reserves 6 TiB of addresses, of the 128 that a process has: so
-/// few at a time, for a process may have several slaves.
-const POOLED: u32 = 1024;
-
-/// An engine with a pool.
+/// An engine with a pool. A slave's reserves 6 TiB of addresses, of the 128 that a process has: so
+/// few residents at a time, for a process may have several slaves.
 struct Pool {
     home: Home,
+    most: usize,
     /// Whether calls may wait in it.
     waits: bool,
     taken: Arc<AtomicUsize>,
@@ -120,14 +118,14 @@ const ON_DEMAND: usize = usize::MAX;
 /// A place in the first pool that has one; a pool more if none has.
 fn place(pools: &mut Vec<Pool>, engines: &Engines, waits: bool) -> Result<(usize, Room), Cause> {
     for (at, pool) in pools.iter().enumerate().filter(|(_, pool)| pool.waits == waits) {
-        if let Some(place) = Room::take(&pool.taken, POOLED as usize) {
+        if let Some(place) = Room::take(&pool.taken, pool.most) {
             return Ok((at, place));
         }
     }
-    let home = Home::new(engines.residents(POOLED, waits)?)?;
-    let taken = Arc::default();
-    let place = Room::take(&taken, POOLED as usize);
-    pools.push(Pool { home, waits, taken });
+    let (engine, most) = engines.residents(waits)?;
+    let (home, most, taken) = (Home::new(engine)?, most as usize, Arc::default());
+    let place = Room::take(&taken, most);
+    pools.push(Pool { home, most, waits, taken });
     let full = || Cause::Internal { message: "a new pool is full".into() };
     Ok((pools.len() - 1, place.ok_or_else(full)?))
 }

@@ -5,7 +5,7 @@ use super::clearing::Clearing;
 use super::host::Host;
 use super::imports;
 use super::run::Sandbox;
-use crate::engine::{Engines, POOLED};
+use crate::engine::{Engines, Pools};
 use crate::module::facts::{Facts, Kind};
 use crate::module::globals;
 use crate::module::load::Loaded;
@@ -86,7 +86,7 @@ pub(crate) struct SlotEngines {
 }
 
 /// Sandboxes that wait to be used again: of the modules whose tasks come in turn.
-const SPARES: usize = POOLED as usize / 4;
+const SPARES: usize = Pools::SLAVE.slot as usize / 4;
 
 pub(crate) fn with_linker(engine: Engine) -> Result<(Engine, Linker<Host>), Cause> {
     let mut linker = Linker::new(&engine);
