@@ -24,8 +24,8 @@ const ASKED: usize = 16;
 pub(crate) struct Pristine {
     pages: Vec<(usize, Page)>,
     kept: usize,
-    /// The faults of this thread when it was last back: until there is another one, no page was
-    /// written but those that are known.
+    /// The faults of this thread when it was last back, or before: until there is another one, no
+    /// page was written but those that are known.
     back_at: Option<Faults>,
 }
 
@@ -54,13 +54,15 @@ struct Known(bool);
 impl Pristine {
     /// Puts a memory back, which keeps small pages; whether that was done.
     pub(crate) fn reset(&mut self, pages: &Pages, memory: &mut [u8]) -> bool {
-        let back_at = self.back_at.take();
-        let is_known = back_at.is_some() && self.pages.len() <= FEW && back_at == Faults::so_far();
-        let is_back = match is_known {
-            true => self.put_all_back(memory),
-            false => self.put_written_back(pages, memory),
+        let (back_at, now) = (self.back_at.take(), Faults::so_far());
+        let is_known = back_at.is_some() && self.pages.len() <= FEW && back_at == now;
+        // What is put back where nothing is new was there. Should it take a fault after all, that
+        // is one more than now, and the kernel is asked the next time.
+        let (is_back, back_at) = match is_known {
+            true => (self.put_all_back(memory), now),
+            false => (self.put_written_back(pages, memory), Faults::so_far()),
         };
-        self.back_at = Faults::so_far().filter(|_| is_back);
+        self.back_at = back_at.filter(|_| is_back);
         is_back
     }
 
