@@ -15,6 +15,7 @@ mod mapped;
 mod measure;
 mod pipeline;
 mod placed;
+mod plain;
 mod process;
 mod programs;
 mod queued;

@@ -1,6 +1,7 @@
 //! The measurements.
 
 use crate::placed::Placement;
+use crate::plain::Plain;
 use crate::process::Process;
 use crate::report::print;
 use crate::tcp::{self, BULK};
@@ -47,7 +48,7 @@ pub(crate) fn all(rounds: usize, only: Option<&str>) -> Result<()> {
                 trips::measure(metric, placement, || bench.slave(), bench.rounds).await?;
             }
         }
-        if bench.wants("fresh_tasks_per_s") {
+        if bench.wants("fresh_tasks_per_s") || bench.wants("fresh_tasks_by_plain_loop") {
             bench.throughput().await?;
         }
         if bench.wants("payload") {
@@ -152,31 +153,34 @@ impl Bench {
         self.cache.path().join("cache")
     }
 
-    /// Many tasks under way, beside the same calls in one process without network.
+    /// Many tasks under way, beside the same calls in one process without network: in sandboxes as
+    /// a slave has them, and in instances of wasmtime alone.
     async fn throughput(&self) -> Result<()> {
         let module = fresh_add::task().module().bytes().context("no module")?.clone();
         let mut local = Local::new(&module, Limits::default())?;
         let add = local.task("fresh_add")?;
+        let plain = Plain::new(&module, "fresh_add")?;
         let slave = self.slave()?;
         let master = Master::builder().slave(&slave.address).build().await?;
-        let (mut rates, mut limits) = (vec![], vec![]);
+        let (mut rates, mut limits, mut plains) = (vec![], vec![], vec![]);
         for round in 0..=self.rounds {
             let start = Instant::now();
-            for i in 0..TASKS as i64 {
-                // The arguments as the master encodes them: an array of two integers.
-                let args =
-                    [0x92, 0xd2, (i >> 24) as u8, (i >> 16) as u8, (i >> 8) as u8, i as u8, 1];
-                let result = local.call(&add, &args)?;
-                ensure!(result.get(1) == Some(&1), "a sandbox was used twice");
+            for i in 0..TASKS {
+                let result = local.call(&add, &arguments(i))?;
+                ensure!(is_fresh(&result), "a sandbox was used twice");
             }
             let bare = TASKS as f64 / start.elapsed().as_secs_f64();
+            let alone = plain.rate(TASKS / 4, |i| arguments(i).to_vec(), is_fresh)?;
             let rate = pipelined(&master).await?;
             if round > 0 {
                 rates.push(rate);
                 limits.push(bare);
+                plains.push(alone);
             }
         }
         print("fresh_tasks_per_s", "1/s", &rates, &limits);
+        let ratios: Vec<f64> = rates.iter().zip(&plains).map(|(rate, alone)| rate / alone).collect();
+        print("fresh_tasks_by_plain_loop", "x", &ratios, &[]);
         Ok(())
     }
 
@@ -215,6 +219,16 @@ pub(crate) fn check((count, sum): (u32, i64), expected: i64) -> Result<()> {
     }
     ensure!(sum == expected, "{sum} instead of {expected}");
     Ok(())
+}
+
+/// As the master encodes them: an array of two integers.
+fn arguments(i: usize) -> [u8; 7] {
+    [0x92, 0xd2, (i >> 24) as u8, (i >> 16) as u8, (i >> 8) as u8, i as u8, 1]
+}
+
+/// Whether a result says that it is the first of its sandbox.
+fn is_fresh(result: &[u8]) -> bool {
+    result.get(1) == Some(&1)
 }
 
 /// Tasks per second with many under way.

@@ -27,8 +27,9 @@ const fn bar(metric: &'static str, field: &'static str, bound: Bound) -> Bar {
 }
 
 /// What has to be cleared.
-pub(crate) const BARS: [Bar; 37] = [
+pub(crate) const BARS: [Bar; 38] = [
     bar("fresh_tasks_per_s", "median", Bound::AtLeast(150_000.0)),
+    bar("fresh_tasks_by_plain_loop", "median", Bound::AtLeast(0.7)),
     bar("rtt_one_core_us_p50", "ratio", Bound::AtMost(3.0)),
     bar("rtt_cross_core_us_p50", "ratio", Bound::AtMost(1.25)),
     bar("sandbox_scaling", "median", Bound::AtLeast(1.8)),
