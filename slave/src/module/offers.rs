@@ -57,7 +57,7 @@ impl Modules {
             // What was wrong with a snapshot says more than that there is nothing else.
             let cause = job.refused.as_deref().unwrap_or(&cause).clone();
             if job.refused.is_some() {
-                refuse_sent(&mut cells, &job, &cause);
+                self.refuse_sent(&mut cells, &job, &cause);
             }
             (job, cause)
         });
@@ -99,7 +99,7 @@ impl Modules {
         let mut decided = Vec::new();
         for mut job in jobs {
             if job.refused.is_some() {
-                refuse_sent(cells, &job, cause);
+                self.refuse_sent(cells, &job, cause);
                 decided.push((job, Err(cause.clone())));
                 continue;
             }
@@ -109,8 +109,20 @@ impl Modules {
         decided
     }
 
-    /// A master sent an image whole: it is for its own tasks alone. Others go on waiting for
-    /// what it is made of.
+    /// Remembers that an image is not taken as its master sends it, when there is nothing else to
+    /// make it of; if its master may have one more. What is not remembered is sent again.
+    fn refuse_sent(&self, cells: &mut HashMap<CodeId, State>, job: &Job, cause: &Cause) {
+        let Some(wanted) = &job.bound.image else {
+            return;
+        };
+        let code = CodeId::Image(wanted.sent);
+        if !cells.contains_key(&code) && self.own(cells, code, &job.session.holdings).is_ok() {
+            cells.insert(code, State::Refused(cause.clone()));
+        }
+    }
+
+    /// A master sent an image whole: it is for its own tasks alone, and its own among the modules.
+    /// Others go on waiting for what it is made of.
     fn sent(
         &self,
         mut cells: MutexGuard<'_, HashMap<CodeId, State>>,
@@ -131,7 +143,10 @@ impl Modules {
         else {
             return;
         };
-        match self.load(code, source, from, attempt) {
+        let number = self
+            .own(&mut cells, code, &from.holdings)
+            .and_then(|()| self.load(code, source, from, attempt));
+        match number {
             Ok(number) => {
                 cells.insert(code, State::Loading(number, jobs));
             }
@@ -218,14 +233,6 @@ fn asked_of<'a>(
     match cells.get_mut(&code) {
         Some(State::Asked(asked)) if asked.has_asked(from) => Some(asked),
         _ => None,
-    }
-}
-
-/// Remembers that an image is not taken as its master sends it, when there is nothing else to
-/// make it of.
-fn refuse_sent(cells: &mut HashMap<CodeId, State>, job: &Job, cause: &Cause) {
-    if let Some(wanted) = &job.bound.image {
-        cells.entry(CodeId::Image(wanted.sent)).or_insert(State::Refused(cause.clone()));
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Owns: for whom each was looked for first, and which is forgotten when there is no room for
 //! another. Does not: hold any. Invariants: one principal's modules push out its own, once it has
-//! its share; nothing is forgotten that a session has declared, or that anybody waits for.
+//! its share; nothing is forgotten that a session has declared, or that anybody waits for; all that
+//! is in memory has an owner, or it would be in the way of everybody for ever.
 
 use super::cell::State;
 use super::code::CodeId;
@@ -29,6 +30,8 @@ impl Owners {
         owner: &Arc<Holdings>,
         most: usize,
     ) -> Result<(), Cause> {
+        // What was let go is made anew for whoever comes next: it would only keep its file open.
+        cells.retain(|_, state| !is_gone(state));
         self.0.retain(|code, _| cells.contains_key(code));
         let own = self.count(owner);
         if !may_take(own as u64, 1, cells.len() as u64, most as u64) {
@@ -84,6 +87,10 @@ impl Owners {
         };
         find(is_refused).or_else(|| find(is_unused))
     }
+}
+
+fn is_gone(state: &State) -> bool {
+    matches!(state, State::Ready(it) if it.is_gone())
 }
 
 fn is_refused(state: &State) -> bool {

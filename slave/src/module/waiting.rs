@@ -9,6 +9,7 @@ use super::code::CodeId;
 use super::image;
 use super::load::{Decided, Modules, Release, Work};
 use crate::job::Job;
+use crate::principals::Holdings;
 use crate::queue;
 use crate::session::{Session, tell_of};
 use dpfw_protocol::error::Cause;
@@ -86,13 +87,22 @@ impl Modules {
             if undecided(cells, session) >= MOST_UNDECIDED {
                 return Err(busy(format!("{MOST_UNDECIDED} modules of this master are awaited")));
             }
-            let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
-            owners.add(cells, code, &session.holdings, self.limits.modules)?;
-            drop(owners);
+            self.own(cells, code, &session.holdings)?;
             self.give(Work::Look(code))?;
         }
         let cell = cells.entry(code).or_insert_with(|| State::Looking(Vec::new()));
         cell.waiting_mut().ok_or_else(|| busy("the module is being decided".into()))
+    }
+
+    /// Finds room for code that is new, which is a principal's from now on.
+    pub(super) fn own(
+        &self,
+        cells: &mut HashMap<CodeId, State>,
+        code: CodeId,
+        owner: &Arc<Holdings>,
+    ) -> Result<(), Cause> {
+        let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        owners.add(cells, code, owner, self.limits.modules)
     }
 
     /// A session is gone: its waiting jobs with it; others are asked.

@@ -1,8 +1,9 @@
 //! D9, F50: what masters and slaves say of images that no honest one would.
 
 use super::scene::{Scene, dispatch};
+use super::stage::unharmed;
 use anyhow::{Context, Result, bail};
-use dpfw::{ByteStream, CallExt, Master, ModuleHash, Origin, Transfer};
+use dpfw::{ByteStream, CallExt, Limits, Master, ModuleHash, Origin, Task, Transfer};
 use dpfw_protocol::hello::Role;
 use dpfw_protocol::ids::{BindId, ImageId};
 use dpfw_protocol::message::{
@@ -10,9 +11,10 @@ use dpfw_protocol::message::{
     Snapshot, Timing, kind,
 };
 use dpfw_test_tasks::{add, word, words};
-use dpfw_tests::fleet::{arrival, slave};
+use dpfw_tests::fleet::{Pair, arrival, slave};
 use dpfw_tests::peer::{Wire, hello};
 use dpfw_tests::wait::within;
+use dpfw_tests::wasm::module;
 
 /// What a slave gives as the snapshot that it announced.
 const NONSENSE: &[u8] = b"no module at all";
@@ -112,4 +114,38 @@ async fn a_snapshot_that_is_refused_twice_ends_its_tasks_and_nothing_else() -> R
     assert_eq!((attempt, &result[..]), (3, &[5][..]));
     drop(wire);
     scene.end().await
+}
+
+#[tokio::test]
+async fn snapshots_that_are_refused_take_nobody_elses_place() -> Result<()> {
+    let mut limits = Limits::default();
+    limits.modules = 8;
+    let pair = Pair::start(slave("s1", 1)?.limits(limits)).await?;
+    unharmed(&pair.master).await?;
+    let mut wire = Wire::master(&pair.address, "spammer").await?;
+    for round in 0..20u8 {
+        let image = ImageId::from_bytes([round; 32]);
+        let (module, task) = (add::task().module().hash(), "add".to_owned());
+        let bind = BindImage { bind: BindId(0), image, module, key: None, task, expects: None };
+        wire.send(0, &bind, &[]).await?;
+        let attempt = u64::from(round) + 1;
+        wire.send(attempt, &dispatch(0, 3), &[0x92, 2, 3]).await?;
+        let offer = Offer::Snapshot { module, init: "words".into(), init_us: 1 };
+        let offers = [(offer, NONSENSE), (Offer::Nothing, &[][..])];
+        for (at, (offer, bytes)) in offers.into_iter().enumerate() {
+            let (_, need, _) = wire.expect::<NeedImage>().await?;
+            assert_eq!(need, NeedImage { image, refused: at == 1 });
+            let sent = ImageBytes { image, offer, payload: bytes.len() as u64 };
+            wire.send(1 << 62 | (2 * attempt + at as u64), &sent, bytes).await?;
+        }
+        let (failed, why, _) = wire.expect::<Failed>().await?;
+        assert_eq!(failed, attempt);
+        assert!(why.failure.message.contains("not WebAssembly"), "{why:?}");
+    }
+    // All are remembered of whom they are, so that they give way to others.
+    let fresh = module("(module (func (export \"fresh\") (result i32) (i32.const 4711)))")?;
+    let honest = pair.master.dispatch(Task::<i32>::new(fresh, "fresh").call(&[0; 0])?);
+    assert_eq!(within("another master's module", honest).await??, 4711);
+    drop(wire);
+    unharmed(&pair.master).await
 }
