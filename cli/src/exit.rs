@@ -68,6 +68,8 @@ impl Exit {
     pub(crate) fn of(cause: &Cause) -> Self {
         match cause {
             Cause::Limit { limit: Limit::Module | Limit::Functions | Limit::Data, .. }
+            | Cause::Limit { limit: Limit::Imports | Limit::Exports | Limit::Names, .. }
+            | Cause::Limit { limit: Limit::Section, .. }
             | Cause::Rejected { .. } => Self::Module,
             Cause::MissingTask { .. } | Cause::BadArguments { .. } | Cause::Mismatch { .. } => {
                 Self::Call

@@ -89,6 +89,18 @@ pub(crate) struct LimitOptions {
     /// Functions of a module
     #[arg(long, value_name = "N", default_value_t = DEFAULTS.functions)]
     functions: u32,
+    /// Imports of a module
+    #[arg(long, value_name = "N", default_value_t = DEFAULTS.imports)]
+    imports: u32,
+    /// Exports of a module
+    #[arg(long, value_name = "N", default_value_t = DEFAULTS.exports)]
+    exports: u32,
+    /// Bytes of the names of a module's imports and exports
+    #[arg(long, value_name = "SIZE", default_value_t = Size(DEFAULTS.names))]
+    names: Size,
+    /// Bytes of the section in which a module describes its tasks
+    #[arg(long, value_name = "SIZE", default_value_t = Size(DEFAULTS.section))]
+    section: Size,
     /// Bytes of the body of one of a module's functions
     #[arg(long, value_name = "SIZE", default_value_t = Size(DEFAULTS.function_size))]
     function_size: Size,
@@ -167,6 +179,10 @@ impl LimitOptions {
         limits.log = self.log_bytes.0;
         limits.module = self.module_size.0;
         limits.functions = self.functions;
+        limits.imports = self.imports;
+        limits.exports = self.exports;
+        limits.names = self.names.0;
+        limits.section = self.section.0;
         limits.function_size = self.function_size.0;
         limits.locals = self.locals;
         limits.compile = self.compile.0;

@@ -95,6 +95,8 @@ impl Engines {
         (memory, table, stack, module).hash(&mut hasher);
         let Limits { functions, function_size, locals, data, warm, .. } = self.limits;
         (functions, function_size, locals, data, warm).hash(&mut hasher);
+        let Limits { imports, exports, names, section, .. } = self.limits;
+        (imports, exports, names, section).hash(&mut hasher);
         self.limits.image_memory.hash(&mut hasher);
         hasher.finish()
     }

@@ -37,6 +37,14 @@ pub struct Limits {
     pub module: u64,
     /// `functions`: functions that a module defines.
     pub functions: u32,
+    /// `imports`: what a module imports.
+    pub imports: u32,
+    /// `exports`: what a module exports.
+    pub exports: u32,
+    /// `names`: bytes of the names of what a module imports and exports, together.
+    pub names: u64,
+    /// `section`: bytes of the section in which a module describes its tasks.
+    pub section: u64,
     /// `function size`: bytes of the body of one of a module's functions.
     pub function_size: u64,
     /// `locals`: locals of one of a module's functions.
@@ -110,6 +118,16 @@ impl Default for Limits {
             module: MAX_MODULE,
             // Debug builds of large programs have about 50,000.
             functions: 100_000,
+            // There is nothing like as much to be imported that a slave has.
+            imports: 1_000,
+            // Whoever exports all functions of a large program has some thousands. They are looked
+            // at, and kept, by the slave itself, as are their names.
+            exports: 10_000,
+            // C++ has names of a hundred bytes.
+            names: 1 << 20,
+            // A task and its types have some hundred bytes in it. It stays in memory as long as the
+            // module, as it stands there and parsed.
+            section: 1 << 20,
             // The interpreter loops and tables of large programs have some 100 KiB. What compiling
             // takes may grow with the square of it, and is not interrupted within a pass.
             function_size: 512 << 10,

@@ -88,6 +88,14 @@ words! {
         Module = "module size",
         /// Functions of a module.
         Functions = "functions",
+        /// What a module imports.
+        Imports = "imports",
+        /// What a module exports.
+        Exports = "exports",
+        /// Bytes of the names of what a module imports and exports.
+        Names = "names",
+        /// Bytes of the section that describes a module's tasks.
+        Section = "section",
         /// Bytes of the body of one of a module's functions.
         FunctionSize = "function size",
         /// Locals of one of a module's functions.
@@ -146,6 +154,8 @@ impl Limit {
             Self::Table => format!("{allowed} elements"),
             Self::Locals => format!("{allowed} locals"),
             Self::HostCalls => format!("{allowed} calls"),
+            Self::Imports => format!("{allowed} imports"),
+            Self::Exports => format!("{allowed} exports"),
             Self::Functions => format!("{allowed} functions"),
             Self::Entries | Self::Claims => format!("{allowed} entries"),
             // An empty one is none.

@@ -9,8 +9,9 @@ use dpfw_protocol::error::{Cause, Limit};
 use dpfw_protocol::image::INIT_PREFIX;
 use dpfw_protocol::program::START;
 use dpfw_protocol::resident::RESIDENT_PREFIX;
-use dpfw_protocol::signature::{EXPORT_PREFIX, TaskTable};
+use dpfw_protocol::signature::{EXPORT_PREFIX, SECTION, TaskTable};
 use serde::{Deserialize, Serialize};
+use std::sync::OnceLock;
 use wasmparser::{ExternalKind, Operator, Parser, Payload, TypeRef};
 
 /// How a module's functions are called.
@@ -72,6 +73,8 @@ pub struct Facts {
     pub resets: Option<u32>,
     /// The section that describes its tasks, as it stands there.
     pub section: String,
+    #[serde(skip)]
+    table: Parsed,
     /// The tasks that run on images, each with the init of its image.
     #[serde(default)]
     pub needs: Vec<(String, String)>,
@@ -113,11 +116,24 @@ impl Facts {
     }
 
     /// The tasks that the module describes.
-    pub fn table(&self) -> TaskTable {
-        // It was parsed once already, when the facts were found.
-        TaskTable::parse(self.section.as_bytes()).unwrap_or_default()
+    pub fn table(&self) -> &TaskTable {
+        // Once for all who declare one of them. It was parsed already, when the facts were found.
+        self.table.0.get_or_init(|| TaskTable::parse(self.section.as_bytes()).unwrap_or_default())
     }
 }
+
+/// What the section says, when somebody has asked.
+#[derive(Clone, Debug, Default)]
+struct Parsed(OnceLock<TaskTable>);
+
+impl PartialEq for Parsed {
+    /// It follows from the section.
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Parsed {}
 
 fn rejected(reason: String) -> Cause {
     Cause::Rejected { reason }
@@ -139,6 +155,10 @@ pub(crate) fn not_wasm(bytes: &[u8]) -> String {
 struct Seen {
     imports: Vec<(String, String)>,
     exports: Vec<(String, ExternalKind)>,
+    /// Bytes of the names of both.
+    names: u64,
+    /// Bytes of the sections that describe its tasks.
+    section: u64,
     memories: u32,
     memory: u64,
     tables: u32,
@@ -164,11 +184,14 @@ impl From<wasmparser::BinaryReaderError> for Found {
 impl Seen {
     fn look(&mut self, payload: &Payload<'_>, limits: &Limits) -> Result<(), Found> {
         let over = |limit, allowed| Err(Found::Limit(Cause::Limit { limit, allowed }));
-        self.globals.look(payload)?;
         match payload {
             Payload::ImportSection(imports) => {
                 for import in imports.clone().into_imports() {
                     let import = import?;
+                    if self.imports.len() >= limits.imports as usize {
+                        return over(Limit::Imports, u64::from(limits.imports));
+                    }
+                    self.add_names([import.module, import.name], limits)?;
                     if let TypeRef::Memory(memory) = import.ty {
                         self.add_memory(memory.initial);
                     }
@@ -193,9 +216,13 @@ impl Seen {
                     self.add_memory(memory?.initial);
                 }
             }
+            Payload::ExportSection(exports) if exports.count() > limits.exports => {
+                return over(Limit::Exports, u64::from(limits.exports));
+            }
             Payload::ExportSection(exports) => {
                 for export in exports.clone() {
                     let export = export?;
+                    self.add_names([export.name], limits)?;
                     self.exports.push((export.name.into(), export.kind));
                 }
             }
@@ -223,11 +250,33 @@ impl Seen {
                 }
                 self.shifts = self.shifts || shifts(body)?;
             }
+            Payload::CustomSection(custom) if custom.name() == SECTION => {
+                self.section = self.section.saturating_add(custom.data().len() as u64);
+                if self.section > limits.section {
+                    return over(Limit::Section, limits.section);
+                }
+            }
             Payload::StartSection { .. } => self.start = true,
             _ => {}
         }
+        // Behind the limits: it notes some of what it sees.
+        self.globals.look(payload)?;
         match self.memory > limits.memory {
             true => over(Limit::Memory, limits.memory),
+            false => Ok(()),
+        }
+    }
+
+    /// Counts names before they are kept: what is found out of a module is found out in the slave's
+    /// own process, wherever it is compiled.
+    fn add_names<const N: usize>(
+        &mut self,
+        names: [&str; N],
+        limits: &Limits,
+    ) -> Result<(), Found> {
+        self.names += names.iter().map(|name| name.len() as u64).sum::<u64>();
+        match self.names > limits.names {
+            true => Err(Found::Limit(Cause::Limit { limit: Limit::Names, allowed: limits.names })),
             false => Ok(()),
         }
     }
@@ -267,7 +316,7 @@ impl Seen {
             .filter_map(|task| task.needs().map(|init| (task.name.clone(), init.to_owned())));
         let needs = needs.collect();
         let section = dpfw_protocol::module::custom_sections(wasm)
-            .filter(|(name, _)| *name == dpfw_protocol::signature::SECTION)
+            .filter(|(name, _)| *name == SECTION)
             .map(|(_, data)| String::from_utf8_lossy(data).into_owned() + "\n")
             .collect();
         let waits = |(module, name): &(String, String)| {
@@ -291,6 +340,7 @@ impl Seen {
             inits,
             residents,
             section,
+            table: Parsed::default(),
             needs,
         })
     }
@@ -374,6 +424,56 @@ mod tests {
         let wasm = wat::parse_str("(module (func) (func))").expect("well formed");
         let error = Facts::of(&wasm, &few).expect_err("two functions");
         assert!(matches!(error, Cause::Limit { limit: Limit::Functions, .. }), "{error}");
+    }
+
+    /// A module of one section: its number, how many there are in it, and all of them.
+    fn of_many(section: u8, count: u32, each: impl Fn(u32) -> Vec<u8>) -> Vec<u8> {
+        let leb = |mut n: u32| {
+            let mut out = Vec::new();
+            while n >= 0x80 {
+                out.push(n as u8 | 0x80);
+                n >>= 7;
+            }
+            out.push(n as u8);
+            out
+        };
+        let content: Vec<u8> = leb(count).into_iter().chain((0..count).flat_map(each)).collect();
+        let len = leb(content.len() as u32);
+        [b"\0asm\x01\0\0\0", &[section][..], &len, &content].concat()
+    }
+
+    #[test]
+    fn f36_imports_and_exports_are_counted_before_they_are_kept() {
+        // Without names, of a table each: no more than four bytes an import.
+        let imports = |count| of_many(2, count, |_| vec![0, 0, 1, 0x70, 0, 0]);
+        let exports = |count| of_many(7, count, |_| vec![0, 2, 0]);
+        let d = Limits::default();
+        let over = |limit, allowed| Err(Cause::Limit { limit, allowed });
+        assert!(Facts::of(&imports(d.imports), &d).is_ok());
+        let found = Facts::of(&imports(d.imports + 1), &d);
+        assert_eq!(found, over(Limit::Imports, u64::from(d.imports)));
+        assert!(Facts::of(&exports(d.exports), &d).is_ok());
+        let found = Facts::of(&exports(d.exports + 1), &d);
+        assert_eq!(found, over(Limit::Exports, u64::from(d.exports)));
+        // Their names are counted together, those that would be put back among them.
+        let named = of_many(7, 100, |n| [&[13][..], b"dpfw.global.", &[n as u8, 3, 0]].concat());
+        assert!(Facts::of(&named, &Limits { names: 1300, ..d }).is_ok());
+        let found = Facts::of(&named, &Limits { names: 1299, ..d });
+        assert_eq!(found, over(Limit::Names, 1299));
+    }
+
+    #[test]
+    fn what_describes_the_tasks_is_bounded_and_parsed_once() {
+        let section = br#"{"task":{"name":"a"}}"#;
+        let content = [&[SECTION.len() as u8][..], SECTION.as_bytes(), section].concat();
+        let custom = [&[0, content.len() as u8][..], &content].concat();
+        let wasm = [b"\0asm\x01\0\0\0", &custom[..], &custom[..2], &content[..11], b" "].concat();
+        let wasm = [&wasm[..], &[b' '; 20]].concat();
+        let of = |most| Facts::of(&wasm, &Limits { section: most, ..Limits::default() });
+        let facts = of(42).expect("two sections of 21 bytes");
+        assert!(std::ptr::eq(facts.table(), facts.table()));
+        assert!(facts.table().task("a").is_some());
+        assert_eq!(of(41), Err(Cause::Limit { limit: Limit::Section, allowed: 41 }));
     }
 
     #[test]

@@ -38,7 +38,8 @@ impl Globals {
             }
             Payload::GlobalSection(globals) => {
                 for (index, global) in (0..).zip(globals.clone()) {
-                    if global?.ty.mutable {
+                    // Beyond the limit it is known that there are too many.
+                    if global?.ty.mutable && self.mutable.len() <= MOST {
                         self.mutable.push(index);
                     }
                 }

@@ -139,8 +139,8 @@ impl Method {
             return Err(Cause::Mismatch { difference });
         }
         let table = loaded.facts().table();
-        let missing = || Err(loaded.missing_method(&self.name, |it| is_called(&table, it)));
-        if !is_called(&table, &self.name) {
+        let missing = || Err(loaded.missing_method(&self.name, |it| is_called(table, it)));
+        if !is_called(table, &self.name) {
             return missing();
         }
         match loaded.method(&self.name, self.expects.as_ref()) {

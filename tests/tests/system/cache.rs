@@ -80,6 +80,7 @@ async fn what_was_allowed_once_is_not_allowed_for_ever() -> Result<()> {
     for (limits, limit, allowed) in [
         (less(|l| l.data = 5), Limit::Data, 5),
         (less(|l| l.functions = 1), Limit::Functions, 1),
+        (less(|l| l.exports = 0), Limit::Exports, 0),
         (less(|l| l.table = 9), Limit::Table, 9),
     ] {
         let slave = Slave::builder().name(PeerId::new("s1")?).slots(1).cache(&cache).limits(limits);

@@ -104,7 +104,7 @@ impl Builder<'_> {
         wasm: &[u8],
         args: &[u8],
     ) -> Result<Artifact, Cause> {
-        let facts = Facts::of(wasm, self.limits)?;
+        let mut facts = Facts::of(wasm, self.limits)?;
         imports::check(&facts)?;
         if facts.inits.binary_search_by(|known| known.as_str().cmp(init)).is_err() {
             let known = facts.inits.iter().take(20).cloned().collect::<Vec<_>>();
@@ -127,7 +127,7 @@ impl Builder<'_> {
             memory,
             init_us: micros(took),
         };
-        let facts = Facts { memory, ..facts };
+        facts.memory = memory;
         let compiled = self.compile(&snapshot)?;
         let label = Label::new(facts, true, Some(image));
         let stored = self.cache.put(code, label, &compiled, Some(snapshot));
