@@ -272,6 +272,19 @@ impl TaskTable {
 }
 
 impl Signature {
+    /// About how many bytes of memory it takes: a field of a few bytes on the wire takes fifty.
+    pub fn bytes(&self) -> usize {
+        let of = |fields: &[Field]| -> usize {
+            let texts = |field: &Field| field.name.len() + field.ty.len() + size_of::<Field>();
+            fields.iter().map(texts).sum()
+        };
+        let Self { task, types } = self;
+        let texts = [&task.name, &task.returns, &task.doc, &task.image];
+        let own = size_of::<Self>() + texts.iter().map(|text| text.len()).sum::<usize>();
+        let each = |ty: &TypeRecord| size_of::<TypeRecord>() + ty.name.len() + of(&ty.fields);
+        own + of(&task.args) + types.iter().map(each).sum::<usize>()
+    }
+
     /// Holds the caller's belief (`self`) against the module's word.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use crate::fiber::Fibers;
 use crate::grants::Opened;
 use crate::helm::Helm;
 use crate::job::Job;
-use crate::limits::Limits;
+use crate::limits::{Limits, MOST_DECLARED};
 use crate::module::code::{CodeId, Wanted};
 use crate::module::image::{self, Source};
 use crate::module::load::{Loaded, Modules, Release};
@@ -56,6 +56,8 @@ pub(crate) struct Core {
     pub(crate) trusted: Trusted,
     /// Bytes of arguments of the attempts that are not over, and of payloads that arrive.
     pub(crate) held: Arc<Supply>,
+    /// Bytes of the tasks and methods that sessions have declared.
+    pub(crate) declared: Arc<Supply>,
     /// Watches of the store.
     pub(crate) watched: Arc<Supply>,
     pub(crate) audit: AuditLog,
@@ -110,6 +112,7 @@ impl Core {
             principals: Principals::default(),
             trusted: Trusted::default(),
             held: Supply::new(limits.held()),
+            declared: Supply::new(MOST_DECLARED),
             watched: Supply::new(limits.watches as u64),
             audit: AuditLog::default(),
             buffers: Recycler::default(),

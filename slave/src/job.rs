@@ -7,6 +7,7 @@ use crate::module::facts::Kind;
 use crate::module::load::Loaded;
 use crate::residents::Spawning;
 use crate::session::{Held, Session};
+use crate::shares::Taken;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::{AttemptId, ModuleHash};
 use dpfw_protocol::message::{Bind, BindImage, BindResident, TaskFlags};
@@ -60,6 +61,8 @@ pub(crate) struct Bound {
     target: OnceLock<Result<Target, Cause>>,
     /// A running mean of what a run takes, in microseconds.
     cost_us: AtomicU32,
+    /// What it takes of its principal's.
+    pub(crate) room: Option<Arc<Taken>>,
 }
 
 /// A task found in its module.
@@ -97,6 +100,7 @@ impl Bound {
             expects: bind.expects,
             target: OnceLock::new(),
             cost_us: AtomicU32::new(0),
+            room: None,
         }
     }
 
@@ -123,7 +127,16 @@ impl Bound {
             expects: self.expects.clone(),
             target: OnceLock::new(),
             cost_us: AtomicU32::new(self.cost_us.load(Ordering::Relaxed)),
+            room: self.room.clone(),
         }
+    }
+
+    /// About how many bytes it takes.
+    pub(crate) fn bytes(&self) -> u64 {
+        let key = self.image.as_ref().and_then(|wanted| wanted.key.as_ref());
+        let key = key.map_or(0, |key| key.as_str().len());
+        let expects = self.expects.as_ref().map_or(0, Signature::bytes);
+        (size_of::<Self>() + self.task.len() + key + expects) as u64
     }
 
     /// Whether its image has gone since it was last called.

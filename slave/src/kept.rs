@@ -11,7 +11,7 @@ use crate::module::facts::Kind;
 use crate::session::Session;
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::{Cause, Limit};
-use dpfw_protocol::message::{Done, KeptAs, TaskFlags, Timing};
+use dpfw_protocol::message::{Done, Extras, KeptAs, TaskFlags, Timing};
 use dpfw_protocol::store::{Key, StoreOp};
 
 /// The keys that an attempt names.
@@ -28,6 +28,13 @@ impl Keys {
     pub(crate) fn of(keep: Option<Key>, needs: Vec<Key>) -> Option<Box<Self>> {
         (keep.is_some() || !needs.is_empty()).then(|| Box::new(Self { keep, needs }))
     }
+}
+
+/// About how many bytes it takes, what an attempt says beside its arguments.
+pub(crate) fn bytes(extras: &Extras) -> u64 {
+    let Extras { keep, needs, spawn, limits: _ } = extras;
+    let keys = keep.iter().chain(needs).chain(spawn.as_deref().map(|spawn| &spawn.key));
+    keys.map(|key| (size_of::<Key>() + key.as_str().len()) as u64).sum()
 }
 
 /// Why an attempt is not run, for the keys that it names.

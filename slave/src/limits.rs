@@ -169,6 +169,11 @@ impl Default for Limits {
     }
 }
 
+/// Bytes of the tasks and methods that masters have declared, of all together. One of 500 bytes is
+/// usual, and a session may have 65,536; each in a message of 64 KiB that becomes 1 MiB of fields
+/// would be 64 GiB.
+pub(crate) const MOST_DECLARED: u64 = 64 << 20;
+
 /// What one attempt may use: what the operator allows, or its caller, whoever allows less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Granted {

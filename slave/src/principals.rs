@@ -26,6 +26,8 @@ pub(crate) struct Holdings {
     pub(crate) residents: Arc<Part>,
     /// Bytes that wait to be made into modules and images, or are.
     pub(crate) making: Arc<Part>,
+    /// Bytes of the tasks and methods that it has declared.
+    pub(crate) declared: Arc<Part>,
     /// Watches of the store.
     pub(crate) watches: Arc<Part>,
     /// Its sessions.

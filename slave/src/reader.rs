@@ -10,10 +10,12 @@ use crate::core::Core;
 use crate::drain;
 use crate::job::{Bound, Job};
 use crate::kept::{self, Keys};
+use crate::limits::MOST_DECLARED;
 use crate::module::image::fetch;
 use crate::queue::Reservation;
 use crate::residents::{self, Method, Resident, Spawning};
 use crate::session::{MOST_HELD, Session, tell_reserved, too_many, too_many_bytes};
+use crate::shares::Taken;
 use arriving::{Arriving, Coming};
 use dpfw_link::{Inbox, LinkError};
 use dpfw_protocol::changes::{Unwatch, Watch};
@@ -35,7 +37,11 @@ use std::time::{Duration, Instant};
 
 mod arriving;
 mod calls;
+#[cfg(test)]
+mod kit;
 mod observer;
+#[cfg(test)]
+mod tests;
 
 /// The reading end of one session.
 pub(crate) struct Reader {
@@ -267,7 +273,8 @@ impl Reader {
     }
 
     /// A number stands for a task: a new one, or, from here on, one that stood for another.
-    fn bind(&mut self, bind: BindId, bound: Bound) -> Result<(), LinkError> {
+    fn bind(&mut self, bind: BindId, mut bound: Bound) -> Result<(), LinkError> {
+        bound.room = Some(Arc::new(self.room_for(bound.bytes())?));
         let (at, next) = (bind.0 as usize, self.binds.len());
         match self.binds.get_mut(at) {
             Some(other) => *other = Arc::new(bound),
@@ -275,6 +282,16 @@ impl Reader {
             None => return Err(LinkError::Broken(format!("task {bind} is bound out of turn"))),
         }
         Ok(())
+    }
+
+    /// What is declared stays for as long as the session, and is counted for its principal.
+    fn room_for(&self, bytes: u64) -> Result<Taken, LinkError> {
+        let room = self.core.declared.lend(&self.session.holdings.declared, bytes);
+        room.ok_or_else(|| {
+            let most = MOST_DECLARED;
+            let why = format!("more of the {most} bytes of declared tasks than a master may have");
+            LinkError::Broken(why)
+        })
     }
 
     fn dispatch(
@@ -305,9 +322,12 @@ impl Reader {
         let busy = || LinkError::Broken(format!("more than {MOST_HELD} attempts are under way"));
         let mut held = self.session.hold(&self.core.held).ok_or_else(busy)?;
         let most = self.core.limits.attempts;
+        // What names it has is held like its arguments.
+        let said = dispatch.extras.as_deref().map_or(0, kept::bytes);
+        let bytes = dispatch.payload.saturating_add(said);
         let no_room = match held.is_beyond(most) {
             true => Some(too_many(most)),
-            false => (!held.take(dispatch.payload)).then(too_many_bytes),
+            false => (!held.take(bytes)).then(too_many_bytes),
         };
         let deadline = dispatch.budget_us.and_then(|us| now.checked_add(Duration::from_micros(us)));
         let Extras { limits, keep, needs, spawn } =

@@ -20,7 +20,9 @@ impl Reader {
         if method.0 as usize != count || count >= MAX_BINDS {
             return Err(LinkError::Broken(format!("method {method} is bound out of turn")));
         }
-        self.methods.push(Method::new(bind));
+        let mut method = Method::new(bind);
+        method.room = Some(self.room_for(method.bytes())?);
+        self.methods.push(method);
         Ok(())
     }
 

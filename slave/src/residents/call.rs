@@ -6,6 +6,7 @@
 use super::life::Mail;
 use crate::module::load::Loaded;
 use crate::session::{Held, Session};
+use crate::shares::Taken;
 use crate::slot::micros;
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
@@ -97,12 +98,20 @@ pub(crate) struct Method {
     expects: Option<Signature>,
     /// In the module of this number, what was found.
     found: Option<(usize, Result<usize, Cause>)>,
+    /// What it takes of its principal's.
+    pub(crate) room: Option<Taken>,
 }
 
 impl Method {
     pub(crate) fn new(bind: BindMethod) -> Self {
         let BindMethod { module, name, expects, .. } = bind;
-        Self { module, name, expects, found: None }
+        Self { module, name, expects, found: None, room: None }
+    }
+
+    /// About how many bytes it takes.
+    pub(crate) fn bytes(&self) -> u64 {
+        let expects = self.expects.as_ref().map_or(0, Signature::bytes);
+        (size_of::<Self>() + self.name.len() + expects) as u64
     }
 
     /// Its place in the list of a resident's module. What was found last is remembered; the
