@@ -58,6 +58,8 @@ pub(crate) struct Core {
     pub(crate) held: Arc<Supply>,
     /// Bytes of the tasks and methods that sessions have declared.
     pub(crate) declared: Arc<Supply>,
+    /// Bytes of images that are fetched, until they are sent.
+    pub(crate) fetched: Arc<Supply>,
     /// Watches of the store.
     pub(crate) watched: Arc<Supply>,
     pub(crate) audit: AuditLog,
@@ -113,6 +115,7 @@ impl Core {
             trusted: Trusted::default(),
             held: Supply::new(limits.held()),
             declared: Supply::new(MOST_DECLARED),
+            fetched: Supply::new(limits.fetched()),
             watched: Supply::new(limits.watches as u64),
             audit: AuditLog::default(),
             buffers: Recycler::default(),

@@ -204,6 +204,11 @@ impl Limits {
         largest.max(1 << 30)
     }
 
+    /// Bytes of images that are sent to whoever fetches them, of all masters together: any one fits.
+    pub(crate) fn fetched(&self) -> u64 {
+        self.of_images().module
+    }
+
     /// What an image that was sent is held against: it is a module with more data in it.
     pub(crate) fn of_images(&self) -> Self {
         let most = self.image_memory;

@@ -28,6 +28,8 @@ pub(crate) struct Holdings {
     pub(crate) making: Arc<Part>,
     /// Bytes of the tasks and methods that it has declared.
     pub(crate) declared: Arc<Part>,
+    /// Bytes of images that it fetches, until they are sent.
+    pub(crate) fetched: Arc<Part>,
     /// Watches of the store.
     pub(crate) watches: Arc<Part>,
     /// Its sessions.

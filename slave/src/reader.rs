@@ -43,6 +43,25 @@ mod observer;
 #[cfg(test)]
 mod tests;
 
+/// Bytes of answers that a master may leave unread: nothing more of what it says is read then.
+const MOST_UNREAD: usize = 1 << 20;
+
+/// Whether all frames that are there were handled.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Frames {
+    Done,
+    /// There may be more.
+    Left,
+}
+
+/// Whether it is answered at once, and perhaps with much more than it takes to ask.
+fn is_question(kind: u8) -> bool {
+    matches!(
+        kind,
+        kind::STORE_REQUEST | kind::RESIDENT_REQUEST | kind::LOCATE | kind::DESCRIBE | kind::WATCH
+    )
+}
+
 /// The reading end of one session.
 pub(crate) struct Reader {
     core: Arc<Core>,
@@ -80,19 +99,26 @@ impl Reader {
         let mut outcome = self.frames(inbox, Instant::now());
         loop {
             self.take_in();
-            if let Err(error) = outcome {
-                return error;
+            let all = match outcome {
+                Ok(all) => all,
+                Err(error) => return error,
+            };
+            // The watches wait for the same, in the same task; so whoever is woken wakes both.
+            self.session.outbox.control_below(MOST_UNREAD).await;
+            if all == Frames::Left {
+                outcome = self.frames(inbox, Instant::now());
+                continue;
             }
             let arrived = match inbox.fill_payloads(&mut self.arrivals).await {
                 Ok(arrived) => arrived,
                 Err(error) => return error,
             };
             let now = Instant::now();
-            outcome = match arrived {
+            let arrived = match arrived {
                 Some((conversation, step)) => self.arrived(conversation, step),
                 None => Ok(()),
             };
-            outcome = outcome.and_then(|()| self.frames(inbox, now));
+            outcome = arrived.and_then(|()| self.frames(inbox, now));
         }
     }
 
@@ -108,11 +134,15 @@ impl Reader {
         self.session.took(self.last);
     }
 
-    fn frames(&mut self, inbox: &mut Inbox, now: Instant) -> Result<(), LinkError> {
+    /// Handles the frames that are there, as long as the master reads what it asks for.
+    fn frames(&mut self, inbox: &mut Inbox, now: Instant) -> Result<Frames, LinkError> {
         while let Some(frame) = inbox.next_frame()? {
             self.handle(&frame, now)?;
+            if is_question(frame.header.kind) && self.session.outbox.control_bytes() > MOST_UNREAD {
+                return Ok(Frames::Left);
+            }
         }
-        Ok(())
+        Ok(Frames::Done)
     }
 
     fn handle(&mut self, frame: &Frame<'_>, now: Instant) -> Result<(), LinkError> {

@@ -76,7 +76,10 @@ impl Peer {
     }
 
     /// The next message of this kind, in this conversation, and what came with it.
-    pub(super) async fn hear<M: Message>(&mut self, conversation: ConversationId) -> Outcome<(M, Vec<u8>)> {
+    pub(super) async fn hear<M: Message>(
+        &mut self,
+        conversation: ConversationId,
+    ) -> Outcome<(M, Vec<u8>)> {
         loop {
             while let Some(frame) = self.link.inbox.next_frame()? {
                 if frame.header.kind == M::KIND && frame.header.conversation == conversation {

@@ -5,9 +5,11 @@ use crate::limits::MOST_DECLARED;
 use crate::standing::Rights;
 use dpfw_protocol::ids::{BindId, ConversationId, MethodId, ModuleHash};
 use dpfw_protocol::message::{
-    Bind, BindMethod, Cancel, Close, Dispatch, Extras, Failed, NeedModule, TaskFlags, close,
+    Bind, BindMethod, Cancel, Close, Dispatch, Extras, Failed, NeedModule, StoreReply,
+    StoreRequest, TaskFlags, close,
 };
 use dpfw_protocol::signature::{Field, Signature, TaskRecord};
+use dpfw_protocol::store::{StoreOp, Terms};
 
 /// What a caller believes of a task that has so many arguments without a name.
 fn believed(count: usize) -> Signature {
@@ -85,5 +87,32 @@ async fn keys_that_an_attempt_names_are_counted_like_its_arguments() -> Outcome 
     master.link.outbox.message(ConversationId(1), &Cancel {})?;
     master.link.outbox.flush();
     master.hear::<Failed>(ConversationId(1)).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_asks_and_does_not_read_is_not_read_either() -> Outcome {
+    let slave = slave()?;
+    let mut master = link(&slave, "master", ("master", &[]), Rights::Dispatch).await?;
+    for number in 0..50 {
+        let key = key(&format!("{number:0>1000}"))?;
+        assert!(master.store(StoreOp::Put { key }, b"v").await?.hit);
+    }
+    // A listing takes 50 KB, and asking for it a hundredth of that.
+    let list = StoreOp::List { prefix: String::new(), after: None, limit: 50 };
+    let request = StoreRequest { op: list, terms: Terms::default(), payload: 0 };
+    let mut asked = Vec::new();
+    for _ in 0..1000 {
+        asked.push(master.say(&request)?);
+    }
+    let sessions = slave.core.linked();
+    let unread = || sessions.iter().map(|session| session.outbox.control_bytes()).max();
+    while unread() < Some(1 << 20) {
+        tokio::task::yield_now().await;
+    }
+    for conversation in asked {
+        assert_eq!(master.hear::<StoreReply>(conversation).await?.0.entries.len(), 50);
+        assert!(unread() < Some(5 << 18), "{:?} bytes are unread", unread());
+    }
     Ok(())
 }

@@ -16,7 +16,7 @@ use dpfw_protocol::message::{
     NeedImage, Recall, Release, ResidentOp, Snapshot, kind,
 };
 use dpfw_protocol::store::Key;
-use dpfw_test_tasks::{add, gate, word, words};
+use dpfw_test_tasks::{add, gate, large, word, words};
 use dpfw_test_waiting::{End, need};
 use dpfw_tests::fleet::{Pair, entry, linked, slave};
 use dpfw_tests::peer::{Wire, hello};
@@ -184,6 +184,32 @@ async fn an_image_of_another_namespace_is_neither_found_nor_fetched_nor_run_on()
     let (_, need, _) = wire.expect::<NeedImage>().await?;
     assert_eq!(need.image, image.id());
     Ok(())
+}
+
+#[tokio::test]
+async fn images_that_a_master_fetches_and_does_not_take_are_counted() -> Result<()> {
+    let mut limits = Limits::default();
+    (limits.module, limits.image_memory) = (6 << 20, 15 << 20);
+    let pair = Pair::start(slave("s1", 2)?.limits(limits)).await?;
+    let making = pair.master.init(large::call(12, 1)).into_future();
+    let image = within("the image", making).await??.id();
+    let fetch = FetchImage { image };
+    let mut first = Wire::master(&pair.address, "greedy").await?;
+    first.send(1 << 62, &fetch, &[]).await?;
+    assert_eq!(first.expect::<Snapshot>().await?.1.failure, None);
+    // It takes no more than it gets unasked, on any of its links.
+    let mut second = Wire::master(&pair.address, "greedy").await?;
+    second.send(1 << 62, &fetch, &[]).await?;
+    let cause = second.expect::<Snapshot>().await?.1.failure.map(Cause::from);
+    assert!(matches!(&cause, Some(Cause::Busy { what }) if what.contains("fetched")), "{cause:?}");
+    drop(first);
+    let mut conversation = 1 << 62;
+    until("the room to be given back", async || {
+        conversation += 1;
+        second.send(conversation, &fetch, &[]).await?;
+        Ok(second.expect::<Snapshot>().await?.1.failure.is_none())
+    })
+    .await
 }
 
 #[tokio::test]

@@ -1,10 +1,13 @@
 //! Giving the snapshot of an image away.
 //!
-//! Invariants: a session gets one at a time; the links' thread does not read the disk.
+//! Invariants: a session gets one at a time, and what all of a principal's have in memory, until it
+//! is sent, is no more than its share; the links' thread does not read the disk.
 
 use crate::core::Core;
 use crate::module::code::Wanted;
 use crate::session::Session;
+use crate::shares::Taken;
+use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::{ConversationId, ImageId};
 use dpfw_protocol::message::Snapshot;
@@ -30,20 +33,37 @@ pub(crate) fn snapshot(
     }));
 }
 
-fn find(core: &Core, session: &Session, image: ImageId) -> Result<Vec<u8>, Cause> {
+/// A snapshot, and the room that it takes until its last byte is sent.
+struct Counted {
+    bytes: Vec<u8>,
+    _room: Taken,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+fn find(core: &Core, session: &Session, image: ImageId) -> Result<Bytes, Cause> {
     if session.is_clogged() {
         let what = "the master does not take what it asked for".into();
         return Err(Cause::Busy { what });
     }
     let gone = || Cause::Busy { what: "the image is not here any more".into() };
     let (code, loaded) = core.image(&Wanted::new(image, None, session)).ok_or_else(gone)?;
-    core.snapshot(code, &loaded)
+    let len = loaded.artifact.image.as_ref().map_or(0, |image| image.snapshot);
+    let room = core.fetched.lend(&session.holdings.fetched, len).ok_or_else(|| Cause::Busy {
+        what: "as many bytes of images are being fetched as may be, or by this master".into(),
+    })?;
+    let bytes = core.snapshot(code, &loaded)?;
+    Ok(Bytes::from_owner(Counted { bytes, _room: room }))
 }
 
-fn answer(session: &Session, conversation: ConversationId, found: Result<Vec<u8>, Cause>) {
+fn answer(session: &Session, conversation: ConversationId, found: Result<Bytes, Cause>) {
     let (bytes, failure) = match found {
         Ok(bytes) => (bytes, None),
-        Err(cause) => (Vec::new(), Some(cause.into())),
+        Err(cause) => (Bytes::new(), Some(cause.into())),
     };
     let snapshot = Snapshot { failure, payload: bytes.len() as u64 };
     if let Err(error) = session.outbox.message_with(conversation, &snapshot, bytes.into()) {
