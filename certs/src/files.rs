@@ -184,9 +184,9 @@ const ONE_KEY: &str = "single private key, but several: leave the one of its cer
 /// Reads the certificates of the authorities that are trusted.
 ///
 /// # Errors
-/// [`FileError`] if the file cannot be read, has none, or has a certificate that is no authority's
-/// or has expired, if it has a private key, or if others may write to it: whoever does is an
-/// authority.
+/// [`FileError`] if the file cannot be read, has none, or has a certificate that is no authority's,
+/// if all have expired (those that have are passed over), if it has a private key, or if others may
+/// write to it: whoever does is an authority.
 pub fn authorities(file: &Path) -> Result<Vec<CertificateDer<'static>>, FileError> {
     let (bytes, mode) = read(file)?;
     if mode & 0o022 != 0 {
@@ -197,18 +197,23 @@ pub fn authorities(file: &Path) -> Result<Vec<CertificateDer<'static>>, FileErro
     if sections.iter().any(|(kind, der)| PrivateKeyDer::from_pem(*kind, der.clone()).is_some()) {
         return Err(no_authority("it has a private key: it is a peer's own file"));
     }
-    let found = certificates(file)?;
-    for certificate in &found {
-        let (_, read) = X509Certificate::from_der(certificate)
+    let found = certificates_in(file, sections)?;
+    let mut in_force = Vec::new();
+    for certificate in found {
+        let (_, read) = X509Certificate::from_der(&certificate)
             .map_err(|_| no_authority("what is in it cannot be read"))?;
         if !read.is_ca() {
             return Err(no_authority("it is a peer's certificate"));
         }
-        if !read.validity().is_valid() {
-            return Err(no_authority("it has expired, or is not valid yet"));
+        // One that another has taken over from holds that one back no longer.
+        if read.validity().is_valid() {
+            in_force.push(certificate);
         }
     }
-    Ok(found)
+    match in_force.is_empty() {
+        true => Err(no_authority("it has expired, or is not valid yet")),
+        false => Ok(in_force),
+    }
 }
 
 /// Reads the certificates of a file.
@@ -216,8 +221,14 @@ pub fn authorities(file: &Path) -> Result<Vec<CertificateDer<'static>>, FileErro
 /// # Errors
 /// [`FileError`] if it cannot be read or has none.
 pub fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, FileError> {
-    let sections = sections(file)?.into_iter();
-    let sections = sections.filter(|(kind, _)| *kind == SectionKind::Certificate);
+    certificates_in(file, sections(file)?)
+}
+
+fn certificates_in(
+    file: &Path,
+    sections: Vec<(SectionKind, Vec<u8>)>,
+) -> Result<Vec<CertificateDer<'static>>, FileError> {
+    let sections = sections.into_iter().filter(|(kind, _)| *kind == SectionKind::Certificate);
     let found: Vec<_> = sections.map(|(_, der)| CertificateDer::from(der)).collect();
     match found.is_empty() {
         true => Err(FileError::Lacks { file: file.into(), what: "certificate" }),

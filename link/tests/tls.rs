@@ -408,6 +408,68 @@ async fn what_was_revoked_counts_though_another_file_cannot_be_used() -> Outcome
     Ok(())
 }
 
+#[tokio::test]
+async fn each_file_is_renewed_though_the_others_cannot_be_used() -> Outcome {
+    let place = Place::new()?;
+    let bundle = place.home.path().join("bundle.pem");
+    let mut both = expired_authority()?;
+    both += &std::fs::read_to_string(place.authority.certificate())?;
+    std::fs::write(&bundle, &both)?;
+    let files =
+        TlsFiles { authority: bundle.clone(), ..place.files(place.issue(CertRole::Slave, "s")?) };
+    // An authority that has expired holds the other back neither at the start nor later.
+    let port = Port::open(&Security::tls(Tls::open(files)?)).await?;
+    let masters = [place.peer(CertRole::Master, "m1")?, place.peer(CertRole::Master, "m2")?];
+    let mut links = Vec::new();
+    for master in &masters {
+        let (ours, theirs) = meet(&port, master).await?;
+        links.push((ours?, theirs?));
+    }
+    place.authority.revoke("m1")?;
+    let error = Link::pump(&links[0].1.outbox).await;
+    assert_eq!(error.to_string(), "the peer's certificate was revoked");
+    // Neither does a file that says nothing at all.
+    std::fs::write(&bundle, "nonsense")?;
+    place.authority.revoke("m2")?;
+    let error = Link::pump(&links[1].1.outbox).await;
+    assert_eq!(error.to_string(), "the peer's certificate was revoked");
+    // And what is trusted is what was.
+    let (ours, theirs) = meet(&port, &place.peer(CertRole::Master, "m3")?).await?;
+    drop((ours?, theirs?));
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_trusted_is_renewed_though_the_revocations_cannot_be_used() -> Outcome {
+    let (place, other) = (Place::new()?, Place::new()?);
+    let (bundle, revoked) =
+        (place.home.path().join("bundle.pem"), place.home.path().join("crl.pem"));
+    std::fs::copy(place.authority.certificate(), &bundle)?;
+    std::fs::copy(place.authority.revocations(), &revoked)?;
+    let identity = place.issue(CertRole::Slave, "s")?;
+    let files = TlsFiles { identity, authority: bundle.clone(), revoked: Some(revoked.clone()) };
+    let port = Port::open(&Security::tls(Tls::open(files)?)).await?;
+    let master = place.peer(CertRole::Master, "m1")?;
+    let (ours, theirs) = meet(&port, &master).await?;
+    let (_ours, theirs) = (ours?, theirs?);
+    std::fs::write(&revoked, "nonsense")?;
+    std::fs::copy(other.authority.certificate(), &bundle)?;
+    let error = Link::pump(&theirs.outbox).await.to_string();
+    assert!(error.contains("of no authority that is trusted here"), "{error}");
+    Ok(())
+}
+
+/// The certificate of an authority, as it was long ago.
+fn expired_authority() -> Result<String, Box<dyn Error>> {
+    let mut params = rcgen::CertificateParams::default();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params.distinguished_name.push(rcgen::DnType::CommonName, "an authority of yore");
+    let now = time::OffsetDateTime::now_utc();
+    (params.not_before, params.not_after) =
+        (now - time::Duration::days(20), now - time::Duration::days(10));
+    Ok(params.self_signed(&rcgen::KeyPair::generate()?)?.pem())
+}
+
 #[test]
 fn what_is_no_authority_is_trusted_by_nobody() -> Outcome {
     use std::os::unix::fs::PermissionsExt;
@@ -431,6 +493,9 @@ fn what_is_no_authority_is_trusted_by_nobody() -> Outcome {
     std::fs::copy(place.authority.certificate(), &open)?;
     std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o666))?;
     assert!(refused(open)?.contains("others may write to it"));
+    let yore = place.home.path().join("yore.pem");
+    std::fs::write(&yore, expired_authority()?)?;
+    assert!(refused(yore)?.contains("it has expired"));
     Ok(())
 }
 

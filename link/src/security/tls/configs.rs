@@ -10,7 +10,9 @@ use dpfw_certs::files::{self, Identity};
 use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{
+    CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName, UnixTime,
+};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::version::TLS13;
@@ -24,10 +26,17 @@ pub(crate) struct Configs {
     pub(crate) server: Arc<ServerConfig>,
     pub(crate) client: Arc<ClientConfig>,
     verifiers: Verifiers,
-    own: Own,
+    parts: Parts,
     pub(super) subject: Subject,
-    /// Never 0, and never that of others.
+    /// Of what peers are held against. Never 0, and never that of others.
     pub(super) version: u64,
+}
+
+/// What each of the files says.
+struct Parts {
+    own: Own,
+    roots: Vec<CertificateDer<'static>>,
+    lists: Vec<CertificateRevocationListDer<'static>>,
 }
 
 /// By what a peer's certificate is held, which may have dialled or been dialled.
@@ -54,37 +63,73 @@ impl std::fmt::Debug for Configs {
 impl Configs {
     /// Reads the files.
     pub(super) fn read(from: &TlsFiles) -> Result<Self, SecurityError> {
-        Self::of(from, Identity::read(&from.identity)?)
+        let Identity { subject, chain, key } = Identity::read(&from.identity)?;
+        let roots = roots(from)?;
+        let lists = lists(from, &roots)?;
+        let verifiers = Verifiers::of(from, &roots, &lists)?;
+        let version = VERSIONS.fetch_add(1, Ordering::Relaxed);
+        Self::of(from, subject, Parts { own: (chain, key), roots, lists }, verifiers, version)
     }
 
-    /// Reads them again, when a peer is something already: it stays that. If its own file cannot be
-    /// used the others count all the same, or nobody who was revoked would be kept out meanwhile.
+    /// Reads them again, when a peer is something already: it stays that. Where one of them cannot be
+    /// used, what it said before counts, and what the others say now: or nobody who was revoked would
+    /// be kept out meanwhile. What is wrong, if anything is.
     pub(super) fn renewed(&self, from: &TlsFiles) -> (Result<Self, SecurityError>, Option<String>) {
-        let trouble = match Identity::read(&from.identity) {
-            Ok(identity) if identity.subject.role == self.subject.role => {
-                return (Self::of(from, identity), None);
+        let mut troubles = Vec::new();
+        let mut trouble = |error: String| troubles.push(error);
+        let (subject, own) = self.own_of(from).unwrap_or_else(|error| {
+            trouble(error);
+            (self.subject.clone(), copy(&self.parts.own))
+        });
+        let roots = roots(from).unwrap_or_else(|error| {
+            trouble(error.to_string());
+            self.parts.roots.clone()
+        });
+        let lists = lists(from, &roots).unwrap_or_else(|error| {
+            trouble(error.to_string());
+            self.parts.lists.clone()
+        });
+        // Peers that were verified are verified again only where that may come to something else.
+        let is_as_before = roots == self.parts.roots && lists == self.parts.lists;
+        let (verifiers, version) = match is_as_before {
+            true => (Ok(self.verifiers.clone()), self.version),
+            false => {
+                let version = VERSIONS.fetch_add(1, Ordering::Relaxed);
+                (Verifiers::of(from, &roots, &lists), version)
             }
-            Ok(other) => format!(
+        };
+        let parts = Parts { own, roots, lists };
+        let renewed =
+            verifiers.and_then(|verifiers| Self::of(from, subject, parts, verifiers, version));
+        (renewed, (!troubles.is_empty()).then(|| troubles.join("; ")))
+    }
+
+    /// What the peer's own file says now, if it is of the role that the peer has.
+    fn own_of(&self, from: &TlsFiles) -> Result<(Subject, Own), String> {
+        let Identity { subject, chain, key } =
+            Identity::read(&from.identity).map_err(|error| error.to_string())?;
+        match subject.role == self.subject.role {
+            true => Ok((subject, (chain, key))),
+            false => Err(format!(
                 "{} is now the certificate of a {}, and was that of a {}",
                 from.identity.display(),
-                other.subject.role,
+                subject.role,
                 self.subject.role
-            ),
-            Err(error) => error.to_string(),
-        };
-        let (chain, key) = (self.own.0.clone(), self.own.1.clone_key());
-        (Self::of(from, Identity { subject: self.subject.clone(), chain, key }), Some(trouble))
+            )),
+        }
     }
 
-    fn of(from: &TlsFiles, identity: Identity) -> Result<Self, SecurityError> {
-        let Identity { subject, chain, key } = identity;
-        let verifiers = Verifiers::read(from)?;
-        let (own, bad) = ((chain, key), of_file(&from.identity, words));
-        let server =
-            Arc::new(server(&verifiers, (own.0.clone(), own.1.clone_key())).map_err(&bad)?);
-        let client = client(&verifiers, (own.0.clone(), own.1.clone_key())).map_err(&bad)?;
-        let (client, version) = (Arc::new(client), VERSIONS.fetch_add(1, Ordering::Relaxed));
-        Ok(Self { server, client, verifiers, own, subject, version })
+    fn of(
+        from: &TlsFiles,
+        subject: Subject,
+        parts: Parts,
+        verifiers: Verifiers,
+        version: u64,
+    ) -> Result<Self, SecurityError> {
+        let bad = of_file(&from.identity, words);
+        let server = Arc::new(server(&verifiers, copy(&parts.own)).map_err(&bad)?);
+        let client = Arc::new(client(&verifiers, copy(&parts.own)).map_err(&bad)?);
+        Ok(Self { server, client, verifiers, parts, subject, version })
     }
 
     /// Whether a chain that was verified once still would be.
@@ -105,15 +150,43 @@ impl Configs {
     }
 }
 
+/// The authorities that are trusted, each of which rustls takes.
+fn roots(from: &TlsFiles) -> Result<Vec<CertificateDer<'static>>, SecurityError> {
+    let roots = files::authorities(&from.authority)?;
+    store(from, &roots).map(|_| roots)
+}
+
+fn store(
+    from: &TlsFiles,
+    roots: &[CertificateDer<'static>],
+) -> Result<RootCertStore, SecurityError> {
+    let mut store = RootCertStore::empty();
+    for root in roots {
+        store.add(root.clone()).map_err(of_file(&from.authority, words))?;
+    }
+    Ok(store)
+}
+
+/// The revocation lists, if there are to be any, each of which rustls takes.
+fn lists(
+    from: &TlsFiles,
+    roots: &[CertificateDer<'static>],
+) -> Result<Vec<CertificateRevocationListDer<'static>>, SecurityError> {
+    let Some(file) = from.revoked.as_deref() else {
+        return Ok(Vec::new());
+    };
+    let lists = files::revocations(file)?;
+    Verifiers::of(from, roots, &lists).map(|_| lists)
+}
+
 impl Verifiers {
-    fn read(from: &TlsFiles) -> Result<Self, SecurityError> {
-        let mut roots = RootCertStore::empty();
-        for root in files::authorities(&from.authority)? {
-            roots.add(root).map_err(of_file(&from.authority, words))?;
-        }
-        let roots = Arc::new(roots);
+    fn of(
+        from: &TlsFiles,
+        roots: &[CertificateDer<'static>],
+        lists: &[CertificateRevocationListDer<'static>],
+    ) -> Result<Self, SecurityError> {
+        let (roots, lists) = (Arc::new(store(from, roots)?), lists.to_vec());
         let revoked = from.revoked.as_deref();
-        let lists = revoked.map(files::revocations).transpose()?.unwrap_or_default();
         let bad = of_file(revoked.unwrap_or(&from.authority), ToString::to_string);
         let dialling = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), provider())
             .with_crls(lists.clone())
@@ -128,6 +201,10 @@ impl Verifiers {
 }
 
 type Own = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+fn copy((chain, key): &Own) -> Own {
+    (chain.clone(), key.clone_key())
+}
 
 fn server(verifiers: &Verifiers, (chain, key): Own) -> Result<ServerConfig, rustls::Error> {
     let mut server = ServerConfig::builder_with_provider(provider())
