@@ -1,8 +1,9 @@
 //! Files of certificates and keys, in PEM.
 //!
 //! Owns: reading them, and what is wrong with them. Does not: watch them; whoever uses them reads
-//! them again. Invariants: a key that others may read is refused; a file is bounded; an error
-//! names the file and what to do.
+//! them again. Invariants: a key that others may read is refused, and so is what says whom to trust where others
+//! may write to it; both are this user's own, or root's; a file is bounded; an error names the file and
+//! what to do.
 //!
 //! A peer has one file, with its chain and its key. So a renewal is one rename, and nobody ever
 //! reads a certificate with the key of another.
@@ -74,8 +75,8 @@ pub enum FileError {
     },
     /// Others may write to what says whom to trust.
     #[error(
-        "{} says whose peers are let in, and others may write to it (mode {mode:04o}): `chmod \
-         go-w` it",
+        "{} says who is let in and who is not, and others may write to it (mode {mode:04o}): \
+         `chmod go-w` it",
         file.display()
     )]
     Writable {
@@ -92,10 +93,10 @@ pub enum FileError {
         /// Why not.
         why: &'static str,
     },
-    /// A private key is another user's.
+    /// It is another user's, who could change what is trusted.
     #[error(
-        "{} has a private key and belongs to user {owner}, who can read and replace it: make it \
-         this user's own",
+        "{} is what this user trusts and belongs to user {owner}, who can read and replace it: \
+         make it this user's own, or root's",
         file.display()
     )]
     Owner {
@@ -188,11 +189,7 @@ const ONE_KEY: &str = "single private key, but several: leave the one of its cer
 /// if all have expired (those that have are passed over), if it has a private key, or if others may
 /// write to it: whoever does is an authority.
 pub fn authorities(file: &Path) -> Result<Vec<CertificateDer<'static>>, FileError> {
-    let (bytes, mode) = read(file)?;
-    if mode & 0o022 != 0 {
-        return Err(FileError::Writable { file: file.into(), mode });
-    }
-    let sections = parsed(file, &bytes)?;
+    let sections = trusted(file)?;
     let no_authority = |why| FileError::NoAuthority { file: file.into(), why };
     if sections.iter().any(|(kind, der)| PrivateKeyDer::from_pem(*kind, der.clone()).is_some()) {
         return Err(no_authority("it has a private key: it is a peer's own file"));
@@ -239,9 +236,10 @@ fn certificates_in(
 /// Reads the revocation lists of a file.
 ///
 /// # Errors
-/// [`FileError`] if it cannot be read or has none.
+/// [`FileError`] if it cannot be read or has none, or if others may write to it: whoever does can
+/// take a revocation back.
 pub fn revocations(file: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, FileError> {
-    let sections = sections(file)?.into_iter();
+    let sections = trusted(file)?.into_iter();
     let sections = sections.filter(|(kind, _)| *kind == SectionKind::Crl);
     let found: Vec<_> = sections.map(|(_, der)| der.into()).collect();
     match found.is_empty() {
@@ -257,15 +255,36 @@ pub(crate) fn key(file: &Path) -> Result<PrivateKeyDer<'static>, FileError> {
     keys.next().ok_or(FileError::Lacks { file: file.into(), what: "private key" })
 }
 
-/// What is in a file. One with a key that others may read is refused.
+/// What is in a file. One with a key that others may read, or that is another's, is refused.
 fn sections(file: &Path) -> Result<Vec<(SectionKind, Vec<u8>)>, FileError> {
-    let (bytes, mode) = read(file)?;
+    let (bytes, mode, owner) = read(file)?;
     let sections = parsed(file, &bytes)?;
     let has_key =
         sections.iter().any(|(kind, der)| PrivateKeyDer::from_pem(*kind, der.clone()).is_some());
-    match has_key && mode & 0o077 != 0 {
-        true => Err(FileError::Readable { file: file.into(), mode }),
+    if has_key && mode & 0o077 != 0 {
+        return Err(FileError::Readable { file: file.into(), mode });
+    }
+    match has_key {
+        true => owned(file, owner).map(|()| sections),
         false => Ok(sections),
+    }
+}
+
+/// What is in a file that says whom to trust, which nobody else may write to.
+fn trusted(file: &Path) -> Result<Vec<(SectionKind, Vec<u8>)>, FileError> {
+    let (bytes, mode, owner) = read(file)?;
+    if mode & 0o022 != 0 {
+        return Err(FileError::Writable { file: file.into(), mode });
+    }
+    owned(file, owner)?;
+    parsed(file, &bytes)
+}
+
+/// Whoever owns a file can change it, whatever its mode.
+fn owned(file: &Path, owner: u32) -> Result<(), FileError> {
+    match owner == rustix::process::geteuid().as_raw() || owner == 0 {
+        true => Ok(()),
+        false => Err(FileError::Owner { file: file.into(), owner }),
     }
 }
 
@@ -280,8 +299,8 @@ fn parsed(file: &Path, bytes: &[u8]) -> Result<Vec<(SectionKind, Vec<u8>)>, File
     sections.map_err(pem)
 }
 
-/// A file's bytes, and the mode of what was read.
-fn read(file: &Path) -> Result<(Vec<u8>, u32), FileError> {
+/// A file's bytes, and the mode and the owner of what was read.
+fn read(file: &Path) -> Result<(Vec<u8>, u32, u32), FileError> {
     let io = |source| FileError::Io { file: file.into(), source };
     // A pipe in its place is not waited for.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -291,11 +310,7 @@ fn read(file: &Path) -> Result<(Vec<u8>, u32), FileError> {
     if !metadata.is_file() || metadata.len() > MAX_FILE {
         return Err(FileError::Size { file: file.into() });
     }
-    let (owner, ours) = (metadata.uid(), rustix::process::geteuid().as_raw());
-    if metadata.mode() & 0o077 == 0 && owner != ours && owner != 0 {
-        return Err(FileError::Owner { file: file.into(), owner });
-    }
     let mut bytes = Vec::new();
     open.take(MAX_FILE).read_to_end(&mut bytes).map_err(io)?;
-    Ok((bytes, metadata.mode() & 0o7777))
+    Ok((bytes, metadata.mode() & 0o7777, metadata.uid()))
 }

@@ -3,7 +3,7 @@
 
 #![forbid(unsafe_code)]
 
-use dpfw_certs::files::{FileError, Identity, certificates, revocations};
+use dpfw_certs::files::{self, FileError, Identity, certificates, revocations};
 use dpfw_certs::show::{self, State};
 use dpfw_certs::{Authority, AuthorityError, CertRole, Founding, Request, Subject};
 use dpfw_protocol::hello::Namespace;
@@ -16,7 +16,7 @@ use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -114,6 +114,30 @@ fn a_key_that_others_may_read_is_refused() {
     fs::set_permissions(dir.join("ca.key"), fs::Permissions::from_mode(0o644)).expect("changed");
     let error = Authority::open(&dir).expect_err("refused");
     assert!(matches!(error, AuthorityError::File(FileError::Readable { .. })), "{error}");
+}
+
+#[test]
+fn what_says_whom_to_trust_is_refused_where_others_may_change_it() {
+    let (_place, _dir, authority) = founded();
+    let own = authority.issue(&slave()).expect("issued").file;
+    let (trusted, revoked) = (authority.certificate(), authority.revocations());
+    let read = [
+        (&own, (|file| Identity::read(file).map(drop)) as fn(&Path) -> Result<(), FileError>),
+        (&trusted, |file| files::authorities(file).map(drop)),
+        (&revoked, |file| files::revocations(file).map(drop)),
+    ];
+    for (file, read) in read {
+        read(file).expect("this user's own");
+        // Only root can give a file away.
+        if chown(file, Some(4711), None).is_ok() {
+            let error = read(file).expect_err("another's");
+            assert!(matches!(error, FileError::Owner { owner: 4711, .. }), "{error}");
+            chown(file, Some(0), None).expect("ours again");
+        }
+        fs::set_permissions(file, fs::Permissions::from_mode(0o620)).expect("changed");
+        let error = read(file).expect_err("others may write to it");
+        assert!(error.to_string().contains("others may"), "{error}");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::exit::Failure;
 use dpfw::grants::Grants;
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// Bytes of such a file: some thousand rules.
@@ -20,12 +20,21 @@ pub(crate) fn read(path: &Path) -> Result<Grants, Failure> {
     let name = path.display();
     let mut text = String::new();
     let read = File::open(path).and_then(|file| {
-        let mode = file.metadata()?.permissions().mode();
-        file.take(MOST + 1).read_to_string(&mut text).map(|_| mode)
+        let about = file.metadata()?;
+        file.take(MOST + 1).read_to_string(&mut text).map(|_| about)
     });
-    let mode = read
+    let about = read
         .map_err(|error| Failure::usage(format!("the grants in {name} cannot be read: {error}")))?;
-    if mode & 0o022 != 0 {
+    // Whoever owns it can change it, whatever its mode.
+    let owner = about.uid();
+    if owner != 0 && owner != rustix::process::geteuid().as_raw() {
+        let message = format!(
+            "the grants in {name} belong to user {owner}, who can change them: make the file this \
+             user's own, or root's"
+        );
+        return Err(Failure::usage(message));
+    }
+    if about.mode() & 0o022 != 0 {
         let message = format!("others may write to the grants in {name}: `chmod go-w` it");
         return Err(Failure::usage(message));
     }
@@ -72,6 +81,27 @@ mod tests {
         assert!(grants.rules[1].connect[0].covers("db.example", 5432));
         assert_eq!(grants.rules[2].clocks, Clocks::Fixed(1_767_225_600));
         assert_eq!(grants.rules[2].randomness, Randomness::Seed(7));
+    }
+
+    #[test]
+    fn a_file_that_others_may_change_grants_nothing() {
+        use std::os::unix::fs::{PermissionsExt, chown};
+        let place = tempfile::tempdir().expect("a directory");
+        let path = place.path().join("grants.toml");
+        std::fs::write(&path, "").expect("written");
+        let refused = |words: &str| {
+            let failure = read(&path).err().expect("refused");
+            assert!(failure.text.contains(words), "{}", failure.text);
+        };
+        // Only root can give a file away.
+        if chown(&path, Some(4711), None).is_ok() {
+            refused("belong to user 4711");
+            chown(&path, Some(0), None).expect("ours again");
+        }
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o620)).expect("changed");
+        refused("others may write");
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).expect("changed");
+        assert!(read(&path).is_ok());
     }
 
     #[test]
