@@ -32,6 +32,7 @@ mod parallel;
 mod peers;
 mod pending;
 mod placed;
+mod places;
 mod program;
 mod receipt;
 mod reserve;

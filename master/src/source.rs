@@ -5,6 +5,7 @@ use crate::home::Home;
 use crate::inbox::{Change, Command, Heard, Inbox};
 use crate::link::read;
 use crate::peers::{Entered, Peers};
+use crate::places::{self, Place, Places};
 use crate::slave::Linked;
 use dpfw_dispatch::{Loss, SlaveId};
 use dpfw_link::dial::{DialError, Dialler};
@@ -13,14 +14,18 @@ use dpfw_link::listen::Listener;
 use dpfw_link::{Link, LinkError, Proof, Stream};
 use dpfw_protocol::hello::Hello;
 use dpfw_protocol::ids::SessionId;
-use dpfw_protocol::limits::{MAX_HANDSHAKES, MAX_NAME};
+use dpfw_protocol::limits::{MAX_ATTEMPTS, MAX_HANDSHAKES, MAX_NAME};
 use dpfw_protocol::message::close;
 use dpfw_protocol::recycle::Recycler;
 use dpfw_protocol::text::printable;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
+
+/// Slots that a slave is believed to have: more than any machine runs guests at once. What it says
+/// of itself is not to draw all tasks there are.
+const MOST_SLOTS: u32 = 1024;
 
 /// Links at once through one listener; who comes then is told so.
 const MOST_LINKS: usize = 16 * 1024;
@@ -32,6 +37,8 @@ pub(crate) struct Sources {
     hello: Arc<Hello>,
     next: Arc<AtomicU64>,
     peers: Arc<Peers>,
+    /// Of links that were accepted.
+    places: Places,
     /// For results that arrive.
     buffers: Recycler,
     home: Arc<Home>,
@@ -81,6 +88,7 @@ impl Sources {
             hello: Arc::new(hello),
             next: Arc::new(AtomicU64::new(1)),
             peers: Arc::default(),
+            places: Places::default(),
             buffers: Recycler::default(),
         }
     }
@@ -160,9 +168,20 @@ impl Sources {
     /// Serves a slave that dialled, unless there are too many.
     async fn accepted(&self, stream: Stream, turn: Turn, is_full: bool) {
         let address = stream.peer().to_owned();
-        let admit = |_: &Hello, _: &Proof| match is_full {
-            false => Ok(()),
-            true => Err(LinkError::Refused("busy: the master has too many links".into())),
+        // As long as the link.
+        let place: OnceLock<Place> = OnceLock::new();
+        let admit = |theirs: &Hello, proof: &Proof| {
+            if is_full {
+                return Err(LinkError::Refused("busy: the master has too many links".into()));
+            }
+            if proof.subject().is_some() {
+                let taken = self.places.take(&theirs.peer).ok_or_else(|| {
+                    let (most, name) = (places::MOST, &theirs.peer);
+                    LinkError::Refused(format!("busy: {most} links are of {name}, the limit"))
+                })?;
+                let _ = place.set(taken);
+            }
+            Ok(())
         };
         let established = {
             let mut gate = Gate { hears_first: is_full, admit: &admit, turn: Some(turn) };
@@ -223,6 +242,8 @@ impl Sources {
     ) -> Result<Arc<Linked>, LinkError> {
         let (mut hello, peer) = (link.theirs.clone(), link.peer.clone());
         hello.agent = printable(&hello.agent, MAX_NAME);
+        hello.slots = hello.slots.min(MOST_SLOTS);
+        hello.limits.attempts = hello.limits.attempts.min(MAX_ATTEMPTS as u32);
         tracing::info!(slave = %hello.peer, %peer, slots = hello.slots, "a slave is linked");
         let linked = Arc::new(Linked::new(id, hello, peer, link.outbox.clone(), self.home.clone()));
         let mut stays = Ok(());

@@ -1,13 +1,17 @@
 //! Masters and slaves over TLS: who may do what, and who is called what.
 
 use super::stage::unharmed;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use dpfw::security::{CertRole, Security};
-use dpfw::{Cause, Master, Namespace, PeerId, Slave};
+use dpfw::{Cause, Dial, Master, Namespace, PeerId, Slave};
+use dpfw_link::Link;
+use dpfw_protocol::hello::{Hello, Role};
 use dpfw_protocol::limits::{HANDSHAKE, MAX_HANDSHAKES};
+use dpfw_protocol::message::{Close, decode, kind};
 use dpfw_test_tasks::add;
 use dpfw_tests::certs::Place;
 use dpfw_tests::fleet::{cache, listening};
+use dpfw_tests::peer::hello;
 use dpfw_tests::proxy::Proxy;
 use dpfw_tests::wait::{until, within};
 use std::collections::VecDeque;
@@ -48,12 +52,58 @@ async fn a_master_that_listens_takes_slaves_alone() -> Result<()> {
     let address = running.listening[0].to_string();
     let slave = Slave::builder().slots(1).cache(cache()?);
     let slave = slave.security(place.peer(CertRole::Slave, "slave-1")?).build()?;
-    slave.dial(dpfw::Dial::new(&address));
+    slave.dial(Dial::new(&address));
     unharmed(&running.master).await?;
     let error = self::master(place.peer(CertRole::Master, "master-2")?, &address).await;
     let error = format!("{:#}", error.err().context("it is linked")?);
     assert!(error.contains("is for a master, and links here are to slaves"), "{error}");
     Ok(())
+}
+
+#[tokio::test]
+async fn f57_one_slaves_links_leave_room_for_others_at_a_master_that_listens() -> Result<()> {
+    let place = Place::new()?;
+    let builder = Master::builder().security(place.peer(CertRole::Master, "master-1")?);
+    let running = within("the port", builder.listen("127.0.0.1:0").build_listening()).await??;
+    let address = running.listening[0].to_string();
+    let greedy = place.peer(CertRole::Slave, "greedy")?;
+    let linked = async |security: &Security, name: &str| {
+        let dial = Dial { tries: Some(1), ..Dial::new(&address) };
+        let stream = dial.begin(security.clone()).connect().await?;
+        let said = Hello { slots: u32::MAX, ..hello(Role::Slave, name)? };
+        let mut link = Link::establish(stream, &said).await?;
+        // Who is refused behind the hello is told so; who is not hears of the master's beats.
+        loop {
+            while let Some(frame) = link.inbox.next_frame()? {
+                match frame.header.kind {
+                    kind::CLOSE => bail!("{}", decode::<Close>(&frame)?.0.reason),
+                    _ => return Ok(link),
+                }
+            }
+            link.inbox.fill().await?;
+        }
+    };
+    let mut links = Vec::new();
+    for (round, count) in [96, 96, 96].into_iter().enumerate() {
+        let some = (0..count).map(|_| linked(&greedy, "greedy"));
+        for link in futures_util::future::join_all(some).await {
+            match link {
+                Ok(link) => links.push(link),
+                Err(error) => {
+                    let error = format!("{error:#}");
+                    assert!(error.contains("256 links are of greedy"), "{round}: {error}");
+                }
+            }
+        }
+    }
+    assert_eq!(links.len(), 256, "one certificate has them all");
+    // None has as many slots as it says.
+    assert!(running.master.slaves().iter().all(|slave| slave.slots() == 1024));
+    links
+        .push(within("another", linked(&place.peer(CertRole::Slave, "modest")?, "modest")).await??);
+    // It is the links that are counted, and not those that there ever were.
+    links.truncate(255);
+    until("one to be gone", async || Ok(linked(&greedy, "greedy").await.is_ok())).await
 }
 
 #[tokio::test]
