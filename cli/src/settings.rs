@@ -39,6 +39,7 @@ pub(crate) struct AuditOptions {
     audit: Option<PathBuf>,
     /// How large the file becomes; a full one is FILE.1, the one before FILE.2
     #[arg(long, value_name = "SIZE", requires = "audit", default_value = "64MiB")]
+    #[arg(value_parser = audit_bytes)]
     audit_bytes: Size,
     /// How many full ones are kept
     #[arg(long, value_name = "N", requires = "audit", default_value_t = 8)]
@@ -207,6 +208,15 @@ impl LimitOptions {
     }
 }
 
+/// A file of an audit log that holds a few hundred lines at least, so that the last of them are there.
+fn audit_bytes(text: &str) -> Result<Size, String> {
+    let size: Size = text.parse()?;
+    match (64 << 10..=1 << 40).contains(&size.0) {
+        true => Ok(size),
+        false => Err("it has to be 64KiB to 1TiB".into()),
+    }
+}
+
 /// A stack that every slot's thread can have: on less no guest starts.
 fn stack(text: &str) -> Result<Size, String> {
     let size: Size = text.parse()?;
@@ -243,6 +253,20 @@ mod tests {
     struct Command {
         #[command(flatten)]
         limits: LimitOptions,
+        #[command(flatten)]
+        audit: AuditOptions,
+    }
+
+    #[test]
+    fn an_audit_log_of_nothing_is_refused() {
+        let of =
+            |bytes: &str| Command::try_parse_from(["x", "--audit", "a", "--audit-bytes", bytes]);
+        for silly in ["0", "1", "65535", "2TiB"] {
+            let error = of(silly).err().expect(silly).to_string();
+            assert!(error.contains("64KiB to 1TiB"), "{error}");
+        }
+        let audit = of("64KiB").ok().and_then(|command| command.audit.audit()).expect("allowed");
+        assert_eq!(audit.most_bytes, 64 << 10);
     }
 
     #[test]

@@ -24,7 +24,7 @@ use crate::store::{DirectoryError, Store};
 use crate::watch::{Seen, Watch};
 use dpfw_protocol::attempts::AttemptSet;
 use dpfw_protocol::error::Cause;
-use dpfw_protocol::ids::{AttemptId, ConversationId};
+use dpfw_protocol::ids::{AttemptId, ConversationId, ModuleHash};
 use dpfw_protocol::message::{Draining, Started, Status};
 use dpfw_protocol::recycle::Recycler;
 use std::collections::HashSet;
@@ -238,15 +238,25 @@ impl Core {
 
     /// Ends an attempt that was not started.
     pub(crate) fn refuse(&self, job: &Job, cause: Cause) {
-        if let Some(what) = refused(&cause) {
+        self.tell_refused(&job.session, Some(job.bound.module), &cause);
+        refuse(job, cause);
+    }
+
+    /// Tells the audit log that a session did not get what it asked for, if that was refused.
+    pub(crate) fn tell_refused(
+        &self,
+        session: &Session,
+        module: Option<ModuleHash>,
+        cause: &Cause,
+    ) {
+        if let Some(what) = refused(cause) {
             self.audit.tell(|| Event::Refusal {
                 what,
-                master: Some(job.session.principal.0.clone()),
-                module: Some(job.bound.module.to_hex()),
-                why: short(&cause),
+                master: Some(session.principal.0.clone()),
+                module: module.map(|module| module.to_hex()),
+                why: short(cause),
             });
         }
-        refuse(job, cause);
     }
 
     /// A master sent what a module or an image is made of, or it will not come.
@@ -508,8 +518,8 @@ impl Core {
     }
 }
 
-/// What an audit log calls an attempt that was refused; nothing of one that only came to its end
-/// before it began.
+/// What an audit log calls what was refused; nothing of an attempt that only came to its end before
+/// it began.
 fn refused(cause: &Cause) -> Option<&'static str> {
     match cause {
         Cause::Busy { .. } => Some("room"),

@@ -267,7 +267,7 @@ impl Residents {
             Ok(held) => held,
             Err(cause) => {
                 session.end_call(conversation);
-                refuse(session, conversation, cause);
+                refuse(core, session, conversation, cause);
                 return Ok(());
             }
         };
@@ -355,7 +355,8 @@ impl Residents {
 }
 
 /// Refuses a call that was not taken in.
-pub(crate) fn refuse(session: &Session, conversation: ConversationId, cause: Cause) {
+pub(crate) fn refuse(core: &Core, session: &Session, conversation: ConversationId, cause: Cause) {
+    core.tell_refused(session, None, &cause);
     let failed =
         dpfw_protocol::message::Failed { timing: Default::default(), failure: cause.into() };
     // A cause is cut to what fits a frame.

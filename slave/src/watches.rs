@@ -46,6 +46,9 @@ impl Watches {
         watch: Watch,
     ) {
         let begun = self.add(core, session, conversation, watch);
+        if let Err(cause) = &begun {
+            core.tell_refused(session, None, cause);
+        }
         let failure = begun.err().map(Into::into);
         let begun = Changed { failure, missed: 0, changes: Vec::new() };
         // It always fits a frame.

@@ -14,6 +14,10 @@ use time::format_description::well_known::Rfc3339;
 /// Characters of a text that come from elsewhere: reasons, names of functions, addresses.
 const MOST: usize = 512;
 
+/// Links, and modules, of one master that are lines of their own in the time in which a flood is
+/// counted: as many as honest ones have at a start.
+const MANY: u32 = 64;
+
 /// Something that is told of.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -189,26 +193,32 @@ pub(crate) fn short(text: impl ToString) -> String {
 }
 
 impl Event {
-    /// What makes two of them the same, as far as a flood is concerned; nothing if each is a line
-    /// of its own. Reasons are not part of it: who refuses may count in them.
-    pub(super) fn alike(&self) -> Option<String> {
+    /// What makes two of them the same, as far as a flood is concerned, and how many of those are
+    /// lines of their own; nothing if each is. Reasons are not part of it: who refuses may count in
+    /// them. The log is bounded: who makes many lines must not push others' out.
+    pub(super) fn alike(&self) -> Option<(String, u32)> {
+        let name = |name: &Option<PeerId>| name.as_ref().map_or(String::new(), PeerId::to_string);
         match self {
             Self::Connection { outcome: Outcome::Refused, peer, name, .. } => {
                 // Ports are new each time.
                 let host = peer.rsplit_once(':').map_or(&**peer, |(host, _)| host);
                 let name = name.as_ref().map_or("", PeerId::as_str);
-                Some(format!("connection {host} {name}"))
+                Some((format!("connection {host} {name}"), 1))
             }
-            // The log is bounded: who makes many lines must not push others' out.
+            Self::Connection { outcome, name: of, .. } => {
+                Some((format!("connection {outcome:?} {}", name(of)), MANY))
+            }
+            Self::Module { outcome, master, .. } => {
+                Some((format!("module {outcome:?} {}", name(master)), MANY))
+            }
             Self::Grant { what, module, master, .. } => {
                 let module = module.as_deref().unwrap_or_default();
-                Some(format!("grant {what} {module} {master}"))
+                Some((format!("grant {what} {module} {master}"), 1))
             }
             Self::Refusal { what, master, .. } => {
-                let master = master.as_ref().map_or("", PeerId::as_str);
-                Some(format!("refusal {what} {master}"))
+                Some((format!("refusal {what} {}", name(master)), 1))
             }
-            _ => None,
+            Self::Lost { .. } => None,
         }
     }
 }

@@ -132,7 +132,9 @@ impl Reader {
         match arriving {
             Arriving::Args(job) => self.core.refuse(&job, cause),
             Arriving::Value(_) => self.reply(conversation, Err(cause)),
-            Arriving::Call(..) => residents::refuse(&self.session, conversation, cause),
+            Arriving::Call(..) => {
+                residents::refuse(&self.core, &self.session, conversation, cause);
+            }
             Arriving::Module(offer) => {
                 self.core.offered(&self.session, CodeId::Module(offer.module), Err(cause));
             }
@@ -181,6 +183,9 @@ impl Reader {
     }
 
     fn reply(&self, conversation: ConversationId, answer: Result<Answer, Cause>) {
+        if let Err(cause) = &answer {
+            self.core.tell_refused(&self.session, None, cause);
+        }
         reply(&self.session, conversation, answer);
         self.session.outbox.flush();
     }

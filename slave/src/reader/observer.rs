@@ -70,6 +70,7 @@ impl Reader {
                 decode::<CallResident>(frame)?;
                 self.audited("an observer may not call a resident");
                 residents::refuse(
+                    &self.core,
                     &self.session,
                     frame.header.conversation,
                     not_allowed("call a resident"),

@@ -65,6 +65,7 @@ pub(crate) fn ask(
     let most = core.limits.attempts;
     let Some(held) = session.hold(&core.held).filter(|held| !held.is_beyond(most)) else {
         let cause = too_many(most);
+        core.tell_refused(session, None, &cause);
         let reply = ResidentReply { failure: Some(cause.into()), ..Default::default() };
         // It always fits a frame.
         let _ = session.outbox.message(conversation, &reply);

@@ -1,8 +1,13 @@
 //! The audit log of a slave: what of its masters and their modules is a line in it.
 
+use super::grants::everyone;
 use anyhow::{Context, Result};
-use dpfw::{Audit, Cause, Module, Task};
-use dpfw_tests::fleet::{Pair, slave};
+use dpfw::security::CertRole;
+use dpfw::{Audit, Cause, Limits, Master, Module, Task};
+use dpfw_test_connecting::ask;
+use dpfw_test_tasks::{add, variable};
+use dpfw_tests::certs::Place;
+use dpfw_tests::fleet::{Pair, listening, slave};
 use dpfw_tests::wait::{until, within};
 use dpfw_tests::wasm::module;
 use serde_json::Value;
@@ -100,5 +105,87 @@ async fn whoever_is_not_let_in_is_a_line() -> Result<()> {
     assert_eq!(outcomes(&connections), ["accepted", "refused", "ended"]);
     assert!(connections[1].get("name").is_none() && connections[1]["why"].is_string());
     assert!(!fs::read_to_string(&file)?.contains('\x1b'));
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_guests_use_and_what_they_are_refused_are_lines() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let file = home.path().join("audit.jsonl");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let port = listener.local_addr()?.port();
+    let grants = everyone(|rule| {
+        rule.env.extend("A=1".parse());
+        rule.connect.extend(format!("127.0.0.1:{port}").parse());
+    });
+    let builder = slave("s1", 1)?.grants(grants).audit(Audit::new(&file));
+    let pair = Pair::start(builder).await?;
+    let read = within("A", pair.master.dispatch(variable::call("A".into()))).await??;
+    assert_eq!(read.as_deref(), Some("1"));
+    for address in ["192.0.2.1:80", "no address at all"] {
+        let ask = pair.master.dispatch(ask::call(address.into(), "x".into()));
+        assert!(within("the refusal", ask).await?.is_err(), "it has connected");
+    }
+    let ask = pair.master.dispatch(ask::call(format!("127.0.0.1:{port}"), "x".into()));
+    drop(within("the guest", listener.accept()).await??);
+    // It hears nothing.
+    let _ = within("the end", ask).await?;
+    drop(pair);
+    let grants = lines(&file, "grant")?;
+    let used: Vec<_> = grants.iter().filter_map(|line| line["what"].as_str()).collect();
+    assert_eq!(used, ["environment".to_owned(), format!("connection to 127.0.0.1:{port}")]);
+    assert!(grants.iter().all(|line| line["master"].is_string() && line["attempt"].is_u64()));
+    let refusals = lines(&file, "refusal")?;
+    let (whats, whys): (Vec<_>, Vec<_>) = refusals
+        .iter()
+        .filter_map(|line| Some((line["what"].as_str()?, line["why"].as_str()?)))
+        .unzip();
+    assert_eq!(whats, ["grant", "grant"], "{refusals:?}");
+    assert!(whys[0].contains("192.0.2.1:80 is not granted"), "{whys:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn requests_that_are_refused_are_lines() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let file = home.path().join("audit.jsonl");
+    let mut limits = Limits::default();
+    (limits.store_bytes, limits.watches) = (100_000, 0);
+    let pair = Pair::start(slave("s1", 1)?.limits(limits).audit(Audit::new(&file))).await?;
+    let store = pair.linked()?.store();
+    assert!(store.put("k", &vec![7u8; 200_000]).await.is_err(), "it fits");
+    assert!(store.watch("").await.is_err(), "it is watched");
+    drop((store, pair));
+    let refusals = lines(&file, "refusal")?;
+    let whys: Vec<_> = refusals.iter().filter_map(|line| line["why"].as_str()).collect();
+    assert_eq!(whys.len(), 2, "{refusals:?}");
+    assert!(whys[0].contains("quota") && whys[1].contains("watches"), "{whys:?}");
+    assert!(refusals.iter().all(|line| line["master"].is_string()));
+    Ok(())
+}
+
+#[tokio::test]
+async fn peers_with_certificates_and_what_observers_are_refused_are_lines() -> Result<()> {
+    let (place, home) = (Place::new()?, tempfile::tempdir()?);
+    let file = home.path().join("audit.jsonl");
+    let security = place.peer(CertRole::Slave, "slave-1")?;
+    let builder = slave("s1", 1)?.security(security).audit(Audit::new(&file));
+    let (slave, address) = listening(builder).await?;
+    let eye = place.peer(CertRole::Observer, "eye")?;
+    let eye = Master::builder().security(eye).slave(&address).dial_tries(Some(1)).build();
+    let eye = within("the link", eye).await??;
+    let sum = within("the refusal", eye.dispatch(add::call(1, 1))).await?;
+    assert!(matches!(sum.err().context("it ran")?.cause(), Cause::NotAllowed { .. }));
+    drop(eye);
+    until("its end", async || Ok(lines(&file, "connection")?.len() == 2)).await?;
+    drop(slave);
+    let connections = lines(&file, "connection")?;
+    assert_eq!(outcomes(&connections), ["accepted", "ended"]);
+    for line in &connections {
+        let of = (&line["name"], &line["role"], &line["proof"]);
+        assert_eq!(of, (&"eye".into(), &"observer".into(), &"tls".into()), "{line}");
+    }
+    let refusals = lines(&file, "refusal")?;
+    assert_eq!((&refusals[0]["what"], &refusals[0]["master"]), (&"rights".into(), &"eye".into()));
     Ok(())
 }

@@ -5,7 +5,7 @@
 //! nothing is resolved, and nothing opened, that was not granted by that name.
 
 use super::{ABI, PIECE, Result, charge, memory, slice, slice_mut};
-use crate::grants::{self, Used, used};
+use crate::grants::{self, Used, refused, used};
 use crate::sandbox::host::{Host, Reply};
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -135,16 +135,18 @@ fn name(caller: &mut Caller<'_, Host>, at: u32, len: u32) -> Result<String> {
 }
 
 async fn connect(caller: &mut Caller<'_, Host>, name: &str) -> Result<u32, Failure> {
-    let not_granted = || {
-        let name = name.escape_default();
-        Failure(ACCES, format!("connecting to {name} is not granted"))
-    };
-    let (host, port) = grants::destination(name).ok_or_else(not_granted)?;
     let state = caller.data_mut();
-    let outside = state.outside.as_mut().ok_or_else(not_granted)?;
-    if !outside.grant.may_connect(&host, port) {
-        return Err(not_granted());
-    }
+    let destination = grants::destination(name);
+    let granted = state.outside.as_mut().zip(destination).filter(|(outside, (host, port))| {
+        // Nothing is resolved before.
+        outside.grant.may_connect(host, *port)
+    });
+    let Some((outside, (host, port))) = granted else {
+        let why = format!("connecting to {} is not granted", name.escape_default());
+        let module = state.outside.as_ref().and_then(|outside| outside.grant.module);
+        refused(&state.lent.core, &state.session, module, &why);
+        return Err(Failure(ACCES, why));
+    };
     if outside.is_first_connection(name) {
         let (core, session) = (&state.lent.core, &state.session);
         used(core, session, state.attempt, &outside.grant, Used::Connection(name));
