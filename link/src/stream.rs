@@ -109,6 +109,11 @@ impl Stream {
         matches!(self.way, Way::Locked(_, Lock::Tls(_), _))
     }
 
+    /// Whether its other end is this very process.
+    pub fn is_within(&self) -> bool {
+        matches!(self.way, Way::Open(_, Proof::Within))
+    }
+
     /// Where the other end is, if this is a connection.
     pub fn address(&self) -> Option<IpAddr> {
         self.address

@@ -120,9 +120,15 @@ impl Slave {
     }
 
     /// Serves one master over any byte stream. Returns at once. The master is asked neither for a
-    /// token nor for a certificate: whoever made the stream vouches for it.
+    /// token nor for a certificate: whoever made the stream vouches for it. But where it leads is not
+    /// known here: unless both of its ends are this process, or it is a connection over loopback,
+    /// compiling is confined from then on, as with links from beyond this machine.
     pub fn attach(&self, stream: Stream) {
         let (core, hello) = (Arc::clone(&self.core), Arc::clone(&self.hello));
+        // Before it is met, so that nothing of its is taken for this process's.
+        if !stream.is_within() && !stream.address().is_some_and(is_loopback) {
+            core.set_beyond_loopback();
+        }
         self.core.helm.handle().spawn(async move { meet(core, &hello, stream, None).await });
         self.core.queue.rouse();
     }

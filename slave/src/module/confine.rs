@@ -43,7 +43,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub enum Confine {
     /// Never: whoever sends modules is trusted not to attack the compiler.
     Never,
-    /// From when the slave first listens or dials beyond loopback.
+    /// From when the slave first listens or dials beyond loopback, or is given a stream that leads
+    /// out of this process.
     #[default]
     BeyondLoopback,
     /// Always.

@@ -3,7 +3,11 @@
 use super::stage::{Stage, unharmed};
 use anyhow::{Context, Result, ensure};
 use dpfw::security::{CertRole, Security};
-use dpfw::{Call, Cause, Confine, Limit, Limits, Master, Module, SlaveBuilder, StartError, Task};
+use dpfw::{
+    ByteStream, Call, Cause, Confine, Dial, Limit, Limits, Master, Module, SlaveBuilder,
+    StartError, Task,
+};
+use dpfw_certs::Request;
 use dpfw_test_tasks::{add, word, words};
 use dpfw_tests::certs::Place;
 use dpfw_tests::fleet::{self, Pair};
@@ -14,6 +18,7 @@ use dpfw_tests::wasm::module;
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -209,12 +214,68 @@ async fn what_is_compiled_confined_is_what_is_compiled_here() -> Result<()> {
     Ok(())
 }
 
+/// A module that does nothing, and the hash of which this says.
+fn of(text: &str) -> Result<Module> {
+    module(&format!("(module {text} (func (export \"task\") (result i32) (i32.const 1)))"))
+}
+
+/// An address of this machine that is not loopback's, if it has one.
+fn beyond() -> Result<Option<IpAddr>> {
+    // Nothing is sent: the system only says from where it would be.
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    let ours = socket.connect("198.51.100.1:9").and_then(|()| socket.local_addr());
+    Ok(ours.ok().map(|address| address.ip()).filter(|ip| !ip.is_loopback()))
+}
+
+#[tokio::test]
+async fn compiling_is_confined_where_the_slave_dials_beyond_loopback() -> Result<()> {
+    let Some(host) = beyond()? else {
+        eprintln!("this machine has no other address: nothing is tried");
+        return Ok(());
+    };
+    let (lines, home, place) = (Lines::capture(), tempfile::tempdir()?, Place::new()?);
+    let request = Request { sans: vec![host.to_string()], ..Request::new(CertRole::Master, "m") };
+    let security = place.security(place.authority.issue(&request)?.file)?;
+    let master = Master::builder().security(security).listen("0.0.0.0:0").build_listening();
+    let running = within("the port", master).await??;
+    let port = running.listening[0].port();
+    let slave = fleet::slave("s1", 1)?.cache(home.path().join("cache")).compiler(PROGRAM);
+    let slave = slave.security(place.peer(CertRole::Slave, "slave-1")?).build()?;
+    let (near, far) = (
+        of("(func) (func (result i32) (i32.const 5))")?,
+        of("(func) (func (result i32) (i32.const 6))")?,
+    );
+    // From this machine alone as yet.
+    let (ours, theirs) = ByteStream::pair(1 << 16);
+    slave.attach(theirs);
+    let local = Master::builder().attach(ours).build().await?;
+    assert_eq!(within("a task", local.dispatch(call(near.clone())?)).await??, 1);
+    slave.dial(Dial::new(SocketAddr::new(host, port).to_string()));
+    assert_eq!(within("a task", running.master.dispatch(call(far.clone())?)).await??, 1);
+    for (module, confined) in [(near, "confined=false"), (far, "confined=true")] {
+        lines.wait_for(&["module loaded", &module.to_string(), confined]).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn compiling_is_confined_where_a_stream_leads_out_of_the_process() -> Result<()> {
+    let (lines, home) = (Lines::capture(), tempfile::tempdir()?);
+    let slave =
+        fleet::slave("s1", 1)?.cache(home.path().join("cache")).compiler(PROGRAM).build()?;
+    let (ours, theirs) = tokio::io::duplex(1 << 16);
+    // For all that the slave knows.
+    slave.attach(ByteStream::joined(theirs, "somewhere"));
+    let master = Master::builder().attach(ByteStream::joined(ours, "somewhere")).build().await?;
+    let module = of("(func) (func (result i32) (i32.const 7))")?;
+    assert_eq!(within("a task", master.dispatch(call(module.clone())?)).await??, 1);
+    lines.wait_for(&["module loaded", &module.to_string(), "confined=true"]).await?;
+    Ok(())
+}
+
 #[tokio::test]
 async fn compiling_is_confined_where_the_slave_is_reached_from_beyond_loopback() -> Result<()> {
     let lines = Lines::capture();
-    let of = |text: &str| {
-        module(&format!("(module {text} (func (export \"task\") (result i32) (i32.const 1)))"))
-    };
     let home = tempfile::tempdir()?;
     let slave = fleet::slave("s1", 1)?.cache(home.path().join("cache")).compiler(PROGRAM);
     let place = Place::new()?;
