@@ -141,6 +141,28 @@ fn what_says_whom_to_trust_is_refused_where_others_may_change_it() {
 }
 
 #[test]
+fn nobody_is_given_a_shared_namespace_by_being_called_so() {
+    let (_place, _dir, authority) = founded();
+    let team = || vec![Namespace::new("team-a").expect("a namespace")];
+    let shares =
+        |name: &str| Request { namespaces: team(), ..Request::new(CertRole::Master, name) };
+    authority.issue(&shares("bob")).expect("issued");
+    authority.issue(&shares("alice")).expect("issued");
+    for role in [CertRole::Master, CertRole::Observer] {
+        let error = authority.issue(&Request::new(role, "team-a")).expect_err("it has all of it");
+        assert!(matches!(error, AuthorityError::Shared { .. }), "{error}");
+        assert!(error.to_string().contains("shared by alice, bob:"), "{error}");
+    }
+    // A slave has no namespace; who is meant to have it, has it; whoever is revoked shares nothing.
+    authority.issue(&Request::new(CertRole::Slave, "team-a")).expect("issued");
+    authority.issue(&Request { replace: true, ..shares("team-a") }).expect("issued");
+    authority.renew("team-a", None).expect("renewed");
+    ["alice", "bob"].map(|name| authority.revoke(name).expect("revoked"));
+    let alone = Request { replace: true, ..Request::new(CertRole::Master, "team-a") };
+    authority.issue(&alone).expect("nobody shares it");
+}
+
+#[test]
 fn a_second_authority_in_a_directory_is_refused() {
     let (_place, dir, authority) = founded();
     drop(authority);

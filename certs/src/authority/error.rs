@@ -29,6 +29,18 @@ pub enum AuthorityError {
         /// Its file.
         file: PathBuf,
     },
+    /// Others share a namespace of that name, which would be the peer's own.
+    #[error(
+        "{name} is a namespace that is shared by {}: whoever is called so has all of it. Choose \
+         another name, or say that this is meant with `--namespace {name}`",
+        .whose.iter().map(PeerId::as_str).collect::<Vec<_>>().join(", ")
+    )]
+    Shared {
+        /// The peer, and the namespace.
+        name: PeerId,
+        /// Whose certificates name it.
+        whose: Vec<PeerId>,
+    },
     /// Nobody of that name has one.
     #[error("no certificate of {0} is known: `dpfw certs show` lists those that are")]
     Unknown(String),

@@ -6,7 +6,7 @@
 use super::{Authority, AuthorityError, days, lasting, noted, serial};
 use crate::place::{Existing, Readers};
 use crate::role::CertRole;
-use crate::show::Certificate;
+use crate::show::{Certificate, State};
 use crate::subject::{Serial, Subject};
 use crate::uri::Entry;
 use crate::validity::Validity;
@@ -76,19 +76,45 @@ impl Authority {
     ///
     /// # Errors
     /// [`AuthorityError::Issued`] if the peer has one that is not to be replaced,
+    /// [`AuthorityError::Shared`] if its name is a namespace of others and it does not ask for that,
     /// [`AuthorityError::Request`] if no certificate can say that.
     pub fn issue(&self, request: &Request) -> Result<Issued, AuthorityError> {
         let name = fit(&request.name)?;
+        let asks_for_it = request.namespaces.iter().any(|shared| shared.as_str() == name.as_str());
+        let whose = self.sharers(&name)?;
+        if request.role != CertRole::Slave && !asks_for_it && !whose.is_empty() {
+            return Err(AuthorityError::Shared { name, whose });
+        }
+        self.make(&name, request)
+    }
+
+    /// Those others whose certificates share the namespace that is called like this peer, and is its
+    /// own for that.
+    fn sharers(&self, name: &PeerId) -> Result<Vec<PeerId>, AuthorityError> {
+        let all = crate::show::directory(&self.dir)?.into_iter();
+        let in_force = all.filter(|(_, state)| !matches!(state, State::Expired | State::Revoked));
+        let shares = |subject: &Subject| {
+            subject.name != *name
+                && subject.namespaces.iter().any(|shared| shared.as_str() == name.as_str())
+        };
+        let subjects = in_force.filter_map(|(certificate, _)| certificate.subject.ok());
+        let mut whose: Vec<_> = subjects.filter(shares).map(|subject| subject.name).collect();
+        whose.sort();
+        whose.dedup();
+        Ok(whose)
+    }
+
+    fn make(&self, name: &PeerId, request: &Request) -> Result<Issued, AuthorityError> {
         let sans = match (request.sans.is_empty(), request.role) {
             (true, CertRole::Observer) => Vec::new(),
             (true, _) => this_machine(),
             (false, _) => request.sans.clone(),
         };
-        let file = self.file_of(&name);
+        let file = self.file_of(name);
         if file.exists() && !request.replace {
-            return Err(AuthorityError::Issued { name, file });
+            return Err(AuthorityError::Issued { name: name.clone(), file });
         }
-        let params = self.peer(&name, request, &sans)?;
+        let params = self.peer(name, request, &sans)?;
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &self.issuer)?;
         let subject = Subject::of(certificate.der())
@@ -125,7 +151,8 @@ impl Authority {
             days: days.unwrap_or(PEER_DAYS),
             replace: true,
         };
-        self.issue(&request)
+        // It may do what it could before.
+        self.make(&fit(name)?, &request)
     }
 
     /// What the certificate of a peer has in it.

@@ -3,7 +3,8 @@
 use super::stage::unharmed;
 use anyhow::Result;
 use dpfw::{
-    AddressError, BuildError, ByteStream, Cause, Confine, ListenError, Master, Running, Security, Slave,
+    AddressError, BuildError, ByteStream, Cause, Confine, ListenError, Master, Running, Security,
+    Slave,
 };
 use dpfw_protocol::hello::Role;
 use dpfw_protocol::message::close;
