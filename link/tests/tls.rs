@@ -19,6 +19,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
+use time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -149,27 +150,60 @@ async fn f44_what_is_not_in_force_is_refused() -> Outcome {
     let port = Port::open(&place.peer(CertRole::Slave, "slave-1")?).await?;
     let key = std::fs::read_to_string(place.home.path().join("certs").join("ca.key"))?;
     for (from, until, why) in [(-10, -1, "has expired"), (1, 10, "is not valid yet")] {
+        let days = (Duration::days(from), Duration::days(until));
         let file = place.home.path().join(format!("m{from}.pem"));
-        by_hand(&place, &key, &file, (from, until))?;
+        by_hand(&place, &key, &file, (CertRole::Master, days))?;
         let (ours, theirs) = refused(&port, &place.security(file)?).await?;
         assert!(theirs.contains(why), "{theirs}");
         assert!(ours.contains("refuses this side's certificate"), "{ours}");
+        // A slave's, seen by a master.
+        let file = place.home.path().join(format!("s{from}.pem"));
+        by_hand(&place, &key, &file, (CertRole::Slave, days))?;
+        let other = Port::open(&place.security(file)?).await?;
+        let master = place.peer(CertRole::Master, &format!("m{from}"))?;
+        let (ours, theirs) = refused(&other, &master).await?;
+        assert!(ours.contains(why), "{ours}");
+        assert!(theirs.contains("refuses this side's certificate"), "{theirs}");
     }
     Ok(())
 }
 
-/// A master's certificate, in force from and until so many days from now.
-fn by_hand(place: &Place, key: &str, file: &Path, days: (i64, i64)) -> Outcome {
+#[tokio::test]
+async fn a_link_ends_when_its_peers_certificate_expires() -> Outcome {
+    let place = Place::new()?;
+    let port = Port::open(&place.peer(CertRole::Slave, "slave-1")?).await?;
+    let key = std::fs::read_to_string(place.home.path().join("certs").join("ca.key"))?;
+    let file = place.home.path().join("brief.pem");
+    // Long enough to shake hands on a busy machine.
+    let brief = (Duration::days(-1), Duration::seconds(6));
+    by_hand(&place, &key, &file, (CertRole::Master, brief))?;
+    let (ours, theirs) = meet(&port, &place.security(file)?).await?;
+    let (_ours, theirs) = (ours?, theirs?);
+    let error = Link::pump(&theirs.outbox).await.to_string();
+    assert!(error.contains("has expired"), "{error}");
+    Ok(())
+}
+
+/// A peer's certificate, in force from and until so long from now.
+fn by_hand(
+    place: &Place,
+    key: &str,
+    file: &Path,
+    (role, from_now): (CertRole, (Duration, Duration)),
+) -> Outcome {
     let authority = std::fs::read_to_string(place.authority.certificate())?;
     let issuer = rcgen::Issuer::from_ca_cert_pem(&authority, rcgen::KeyPair::from_pem(key)?)?;
     let mut params = rcgen::CertificateParams::default();
     let now = time::OffsetDateTime::now_utc();
-    (params.not_before, params.not_after) =
-        (now + time::Duration::days(days.0), now + time::Duration::days(days.1));
+    (params.not_before, params.not_after) = (now + from_now.0, now + from_now.1);
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(rcgen::DnType::CommonName, "by-hand");
-    params.subject_alt_names = vec![rcgen::SanType::URI("dpfw:role:master".try_into()?)];
-    params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    params.subject_alt_names = vec![
+        rcgen::SanType::URI(format!("dpfw:role:{role}").try_into()?),
+        rcgen::SanType::IpAddress([127, 0, 0, 1].into()),
+    ];
+    use rcgen::ExtendedKeyUsagePurpose::{ClientAuth, ServerAuth};
+    params.extended_key_usages = vec![ClientAuth, ServerAuth];
     let pair = rcgen::KeyPair::generate()?;
     let certificate = params.signed_by(&pair, &issuer)?;
     private(file, &(certificate.pem() + &pair.serialize_pem()))
@@ -247,7 +281,7 @@ async fn neither_side_falls_back_to_plain() -> Outcome {
 }
 
 #[tokio::test]
-async fn older_versions_and_other_protocols_are_not_spoken() -> Outcome {
+async fn other_protocols_are_not_spoken() -> Outcome {
     let place = Place::new()?;
     let port = Port::open(&place.peer(CertRole::Slave, "slave-1")?).await?;
     let identity = dpfw_certs::files::Identity::read(&place.issue(CertRole::Master, "m")?)?;
@@ -280,6 +314,42 @@ async fn older_versions_and_other_protocols_are_not_spoken() -> Outcome {
         assert!(error.starts_with("TLS: "), "{error}");
         assert!(peer.is_err() || peer.is_ok_and(|said| said.is_empty()));
     }
+    Ok(())
+}
+
+/// What a client says that speaks TLS 1.2 and nothing newer.
+fn hello_of_1_2() -> Vec<u8> {
+    let extensions = [
+        // The groups and the signatures that everybody has: P-256, ECDSA with SHA-256.
+        &[0, 0x0a, 0, 4, 0, 2, 0, 0x17][..],
+        &[0, 0x0d, 0, 4, 0, 2, 4, 3],
+        &[0, 0x0b, 0, 2, 1, 0],
+    ]
+    .concat();
+    let body = [
+        &[3, 3][..],
+        &[7; 32],
+        // No session; ECDHE-ECDSA-AES128-GCM-SHA256; no compression.
+        &[0, 0, 2, 0xc0, 0x2b, 1, 0],
+        &[0, extensions.len() as u8],
+        &extensions,
+    ]
+    .concat();
+    let handshake = [&[1, 0, 0, body.len() as u8][..], &body].concat();
+    [&[0x16, 3, 1, 0, handshake.len() as u8][..], &handshake].concat()
+}
+
+#[tokio::test]
+async fn an_older_tls_is_answered_by_its_alert_alone() -> Outcome {
+    let place = Place::new()?;
+    let port = Port::open(&place.peer(CertRole::Slave, "slave-1")?).await?;
+    let old = hello_of_1_2();
+    let (said, met) = tokio::join!(said_to(&port.address, &old), port.meet());
+    // A fatal alert: protocol_version.
+    let said = said?;
+    assert!(matches!(said[..], [0x15, 3, _, 0, 2, 2, 70]), "{said:?}");
+    let error = met.err().ok_or("it was let in")?.to_string();
+    assert!(error.contains("speaks no TLS 1.3"), "{error}");
     Ok(())
 }
 
@@ -465,8 +535,7 @@ fn expired_authority() -> Result<String, Box<dyn Error>> {
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     params.distinguished_name.push(rcgen::DnType::CommonName, "an authority of yore");
     let now = time::OffsetDateTime::now_utc();
-    (params.not_before, params.not_after) =
-        (now - time::Duration::days(20), now - time::Duration::days(10));
+    (params.not_before, params.not_after) = (now - Duration::days(20), now - Duration::days(10));
     Ok(params.self_signed(&rcgen::KeyPair::generate()?)?.pem())
 }
 
