@@ -225,6 +225,8 @@ impl Engines {
         config.memory_guard_size(2 << 30);
         // Against a compiler that takes an index for a signed number, as one has.
         config.guard_before_linear_memory(true);
+        // What a sandbox begins with is mapped from the compiled file, and a page of it copied when it
+        // is written: making one, and putting one back, costs what the guest touches.
         config.memory_init_cow(true);
         // Images of up to a whole memory are mapped, dense or not.
         config.memory_guaranteed_dense_image_size(16 << 20);
@@ -236,9 +238,12 @@ impl Engines {
 
     fn pool(&self, most: u32) -> PoolingAllocationConfig {
         let mut pool = PoolingAllocationConfig::default();
+        // An instance is all that a sandbox has; and of memories and tables one each, for what has more
+        // is made outside of the pool (`fits_pool`).
         pool.total_core_instances(most);
         pool.total_memories(most);
         pool.total_tables(most);
+        // For those whose calls are run on one; what is not touched is not taken.
         pool.total_stacks(most);
         pool.max_memories_per_module(1);
         pool.max_tables_per_module(1);

@@ -220,9 +220,10 @@ impl Modules {
         })
     }
 
-    /// Modules that tasks can run. None is ever forgotten.
+    /// Modules and images that are in memory, and that tasks can run.
     pub(crate) fn ready(&self) -> usize {
-        self.ready.load(Ordering::Relaxed)
+        let is_ready = |state: &&State| matches!(state, State::Ready(it) if !it.is_gone());
+        self.lock().values().filter(is_ready).count()
     }
 
     /// What comes from now on may come from beyond this machine.
