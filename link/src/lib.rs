@@ -12,6 +12,8 @@
 pub mod address;
 pub mod dial;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod gate;
 pub mod heart;
 mod inbox;

@@ -145,10 +145,17 @@ fn deny() -> Result<Ended> {
         "bans",
         "sources",
     ]))?;
+    // The fuzzer's own licence is none for programs; it is in none.
+    let fuzz = ["deny", "--manifest-path", "fuzz/Cargo.toml", "--config", "deny.toml", "check"];
+    let fuzz_with = |more: &[&str]| {
+        run_command(&mut cargo_with(&[&fuzz[..], &["--hide-inclusion-graph"], more].concat()))
+    };
+    fuzz_with(&["bans", "sources"])?;
     if !succeeds(&mut cargo_with(&["deny", "fetch", "db"])) {
         return Ok(Ended::Skipped("all but advisories passed; their database is out of reach"));
     }
     run_command(&mut cargo_with(&["deny", "check", "advisories"]))?;
+    fuzz_with(&["advisories"])?;
     Ok(Ended::Passed)
 }
 

@@ -16,6 +16,7 @@ pub mod frames;
 pub mod hello;
 #[cfg(feature = "slave")]
 pub mod host;
+pub mod knock;
 pub mod messages;
 
 /// What a target does with bytes.
@@ -32,6 +33,7 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("hello", hello::body),
     #[cfg(feature = "slave")]
     ("host", host::body),
+    ("knock", knock::body),
     ("messages", messages::body),
 ];
 

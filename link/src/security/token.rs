@@ -26,6 +26,11 @@ impl std::fmt::Debug for Token {
 const MOST: u64 = 256;
 
 impl Token {
+    /// One that is in no file.
+    pub(crate) fn of(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// Reads the token of a file, which is made with a new one if there is none. Of several
     /// processes that make it at once, all have the one that was there first.
     pub(crate) fn of_file(path: &Path) -> Result<Self, SecurityError> {

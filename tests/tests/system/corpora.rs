@@ -78,5 +78,6 @@ targets! {
     frames_bear_what_the_fuzzer_found = "frames";
     the_handshake_bears_what_the_fuzzer_found = "hello";
     the_host_bears_what_the_fuzzer_found = "host";
+    the_knock_bears_what_the_fuzzer_found = "knock";
     messages_bear_what_the_fuzzer_found = "messages";
 }
