@@ -73,6 +73,7 @@ mod system {
     mod residents_model;
     mod residents_moving;
     mod residents_order;
+    mod residents_turns;
     mod sandboxes;
     mod security;
     mod store;

@@ -51,8 +51,9 @@ impl Resident {
         let is_unkept = version != 0 && self.is_durable() && core.store.is_on_disk();
         let is_unkept = Arc::new(AtomicBool::new(is_unkept));
         let gone = Gone { key: self.key.clone(), end: end.clone(), failure, is_unkept };
-        core.residents.remove(self, gone.clone());
+        // In this order: whoever finds no resident under the key is not to find its entry.
         core.store.remove_resident(&self.key, version);
+        core.residents.remove(self, gone.clone());
         // A drain waits for the last place, and does not miss what is told below.
         let room = room.filter(|_| end == End::Drained);
         tracing::debug!(resident = %self.key.key, ?end, "a resident has ended");

@@ -94,12 +94,26 @@ fn claim(core: &Arc<Core>, mut job: Job) -> Claimed {
     let (key, there) = (full(&job.session, &spawning.terms.key), spawning.terms.there);
     let had_turn = spawning.turn.take();
     let mut rows = core.residents.rows();
+    if core.is_draining() {
+        // Who spawned has no row any more, by which others would know of it.
+        drop(rows);
+        return Claimed::Not(job, Cause::Draining);
+    }
     if let Some(resident) = core.residents.under(&key) {
         drop(rows);
         return match there {
             There::Take => Claimed::There(job, resident),
             There::Refuse => Claimed::Not(job, taken(&key, EntryKind::Resident)),
         };
+    }
+    // Before the store is asked: whoever spawns has its entry there a moment before it is known,
+    // and its row until after that.
+    if had_turn.is_none()
+        && there == There::Take
+        && let Some(row) = rows.get_mut(&key)
+    {
+        row.waiting.push_back(job);
+        return Claimed::Waits;
     }
     let saved = core.store.saved(&key).filter(|_| there == There::Refuse);
     let kind = saved.map(|_| EntryKind::Resident).or_else(|| core.store.kind_of(&key));
@@ -110,17 +124,11 @@ fn claim(core: &Arc<Core>, mut job: Job) -> Claimed {
     if let Some(turn) = had_turn {
         return Claimed::Spawn(job, turn);
     }
-    match rows.get_mut(&key) {
-        Some(row) if there == There::Take => {
-            row.waiting.push_back(job);
-            Claimed::Waits
-        }
-        Some(_) => Claimed::Not(job, taken(&key, EntryKind::Resident)),
-        None => {
-            rows.insert(key.clone(), Row::default());
-            Claimed::Spawn(job, turn(core, &key))
-        }
+    if rows.contains_key(&key) {
+        return Claimed::Not(job, taken(&key, EntryKind::Resident));
     }
+    rows.insert(key.clone(), Row::default());
+    Claimed::Spawn(job, turn(core, &key))
 }
 
 fn full(session: &Session, key: &Key) -> FullKey {
