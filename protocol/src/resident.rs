@@ -139,8 +139,8 @@ pub enum Stage {
     Restarting,
     /// It is on its way to another slave, or has come and was not let go yet.
     Moving,
-    /// It was saved before its slave was started again, and is begun with that by whoever spawns
-    /// it under its key and takes what is there. Until then it has no number, and its memory is
+    /// It was saved before it failed for good or its slave was started again, and is begun with that
+    /// by whoever spawns it under its key and takes what is there. Until then it has no number, and its memory is
     /// what was saved.
     Asleep,
 }

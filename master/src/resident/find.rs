@@ -218,7 +218,7 @@ pub(super) async fn find_at(linked: &Linked, key: &Key) -> Result<resident::Resi
 pub(super) enum Found {
     Nowhere,
     One(Arc<Linked>, resident::ResidentInfo),
-    /// This slave has its state, and it was not begun since that was started again.
+    /// This slave has its state, and it was not begun since it failed or that was started again.
     Asleep(Arc<Linked>, Cause),
 }
 

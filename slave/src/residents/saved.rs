@@ -3,8 +3,9 @@
 //! Owns: the last state of each, which it is made of when it is begun again, what it is charged
 //! for, and the record of it where the store is on disk: from there it is made again by whoever
 //! spawns it after a restart of the slave. Invariants: whoever is told that a state is kept finds it
-//! at the next restart; a state that cannot be kept is an error of the call that made it; a resident
-//! that has ended, but for the end of its slave, has no record.
+//! at the next restart; a state that cannot be kept is an error of the call that made it; one that
+//! was stopped or has moved has no record, and one that ended otherwise, with its slave or because it
+//! failed, leaves it.
 
 use super::call::Call;
 use super::resident::Resident;
@@ -42,7 +43,7 @@ struct Record<'a> {
     state: &'a [u8],
 }
 
-/// The state under a key that a resident of this class had when the slave ended.
+/// The state under a key that a resident of this class had when it failed or its slave ended.
 ///
 /// # Errors
 /// [`Cause::KeyTaken`] if it is another class's, or no state.
@@ -79,8 +80,8 @@ pub(super) fn info(key: &FullKey, record: &[u8], owner: &Principal) -> Option<Re
 /// Why a resident is not there whose state is.
 pub(super) fn asleep(core: &Core, key: &FullKey) -> Option<Cause> {
     core.store.saved(key)?;
-    let why = "its slave was started again; `get_or_spawn` begins it with what it saved last, and \
-               removing its key from the store forgets that";
+    let why = "it failed, or its slave was started again; `get_or_spawn` begins it with what it saved \
+               last, and removing its key from the store forgets that";
     Some(Cause::ResidentEnded { key: key.key.to_string(), why: why.into() })
 }
 
@@ -123,8 +124,8 @@ impl Resident {
 
     /// What becomes of its record when it ends.
     pub(super) fn forget_record(&self, core: &Core, end: &End) {
-        // Only a slave that ends leaves it for another day.
-        if *end != End::Drained {
+        // What failed, or ends with its slave, leaves it for whoever begins it again.
+        if matches!(end, End::Stopped | End::Moved(_)) {
             core.store.forget_saved(&self.key);
         }
     }

@@ -29,7 +29,7 @@ use std::time::Instant;
 pub(crate) struct Spawning {
     pub(super) terms: SpawnAs,
     pub(super) turn: Option<Turn>,
-    /// Whether it is made of what it saved before its slave was started again.
+    /// Whether it is made of what it saved before it failed or its slave was started again.
     is_back: bool,
     /// What it took, of one whose resident is there and whose answer waits for the disk.
     made: Option<Timing>,
@@ -355,14 +355,14 @@ impl Resident {
     /// Its first state is on disk, or cannot be.
     fn kept(self: &Arc<Self>, core: &Arc<Core>, kept: Result<(), Cause>) {
         let mut makers = core.residents.take_from(&self.key, |job| job.made().is_some());
-        let is_wanted = !makers.is_empty();
-        if kept.is_ok() {
+        let (is_wanted, kept_well) = (!makers.is_empty(), kept.is_ok());
+        if kept_well {
             for job in makers.drain(..) {
                 answer(&job, job.made().unwrap_or_default(), told(self, false));
             }
         }
         let mut inner = self.lock();
-        if kept.is_ok() && is_wanted && inner.life.ended().is_none() {
+        if kept_well && is_wanted && inner.life.ended().is_none() {
             drop(inner);
             return self.tell_waiting(core, &self.key);
         }
@@ -376,8 +376,9 @@ impl Resident {
         inner.heirs = Some(makers);
         let is_failed = inner.failure.is_some();
         drop(inner);
-        if !is_wanted && core.is_draining() {
-            // Who made it was refused, so that its state is where it came from, and not here.
+        if !(kept_well && is_wanted) {
+            // Who made it hears nothing of it, or that it was refused: its state is where it came
+            // from, and not here.
             core.store.forget_saved(&self.key);
         }
         // If nobody wants it any more, it has been made for nothing.

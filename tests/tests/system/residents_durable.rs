@@ -82,6 +82,40 @@ async fn f13_what_was_answered_is_there_after_a_kill() -> Result<()> {
 }
 
 #[tokio::test]
+async fn what_was_answered_outlives_a_final_failure_and_whoever_begins_it_again_has_it() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let store = directory.path().join("store");
+    let mut scene = Scene::at(&store).await?;
+    let c = scene.counter().await?;
+    assert_eq!(c.call(counter::bump()).await?, 101);
+    // Without a policy one panic ends it.
+    within("the panic", c.call(counter::bump_and_panic())).await?.expect_err("it panics");
+    ensure!(matches!(within("the end", c.wait()).await??, End::Failed(Cause::Panic { .. })));
+    let error = scene.there.resident::<Counter>("c").await.expect_err("it is not begun");
+    let told = matches!(error.cause(), Cause::ResidentEnded { why, .. } if why.contains("it failed"));
+    ensure!(told && error.to_string().contains("get_or_spawn"), "{error}");
+    assert_eq!(scene.there.residents("").await?[0].stage, Stage::Asleep);
+    let error = scene.there.spawn("c", counter::new(0)).await.expect_err("its state is there");
+    ensure!(matches!(error.cause(), Cause::KeyTaken { .. }), "{error}");
+    let c = scene.counter().await?;
+    assert_eq!(within("the next", c.call(counter::bump())).await??, 102);
+    // And so does a call that is interrupted.
+    let endless = c.call(counter::bump_and_loop());
+    until("it runs", async || scene.runs().await).await?;
+    endless.cancel();
+    within("the interrupted call", endless).await?.expect_err("it was cancelled");
+    ensure!(matches!(within("the end", c.wait()).await??, End::Failed(Cause::Cancelled)));
+    scene.process.kill()?;
+    let scene = Scene::at(&store).await?;
+    let c = scene.counter().await?;
+    assert_eq!(within("the next", c.call(counter::bump())).await??, 103);
+    // What is stopped is forgotten.
+    c.stop().await?;
+    assert_eq!(scene.counter().await?.call(counter::peek()).await?, 100);
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_changed_is_saved_when_the_slave_drains() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let store = directory.path().join("store");
