@@ -37,15 +37,17 @@ impl Resident {
         let mut inner = self.lock();
         let told = inner.life.over(end.clone());
         let place = std::mem::replace(&mut inner.place, Place::Nowhere);
-        let (version, failure) = (inner.version, inner.failure.clone());
+        let (version, failure, is_left) = (inner.version, inner.failure.clone(), inner.is_left);
         let (room, mover) = (inner.room.take(), inner.mover.take());
-        inner.state = None;
+        let state = inner.state.take();
         drop(inner);
         // Before anybody is told, so that whoever was finds its key free and its place given back.
         drop(place);
         // Before its key is free: who spawns under it next is not to find this one's state.
-        if version != 0 {
-            self.forget_record(core, &end);
+        match is_left {
+            _ if version == 0 => {}
+            true => self.leave_record(core, state.as_ref()),
+            false => self.forget_record(core, &end),
         }
         // Or whoever removed its entry has forgotten it, and that is not on disk yet.
         let is_unkept = version != 0 && self.is_durable() && core.store.is_on_disk();
@@ -109,6 +111,8 @@ impl Resident {
             Left::Nothing => drop(inner),
             Left::Resumed => self.queue(core, inner),
             Left::Over => {
+                // It may have ended where it came from, if who moves it knew of it here.
+                inner.is_left = inner.is_told;
                 drop(inner);
                 self.end(core, End::Stopped);
             }

@@ -401,6 +401,11 @@ impl<C: Mail> Life<C> {
         is_its
     }
 
+    /// Whether it came with this session, and was not let go.
+    pub(super) fn comes_with(&self, session: usize) -> bool {
+        self.stage == Stage::Held { by: session, comes: true }
+    }
+
     /// Whether this session holds it, and may say that it was moved.
     pub(super) fn is_held_by(&self, by: usize) -> bool {
         self.stage == Stage::Held { by, comes: false }
@@ -426,8 +431,7 @@ impl<C: Mail> Life<C> {
             (self.mailbox, dropped) = (stay, gone.into());
         }
         self.senders.retain(|sender| sender.session != session);
-        let came_with = self.stage == Stage::Held { by: session, comes: true }
-            || self.terms.held_by == Some(session);
+        let came_with = self.comes_with(session) || self.terms.held_by == Some(session);
         let left = match () {
             () if came_with => Left::Over,
             () if self.take_back(session) => Left::Resumed,

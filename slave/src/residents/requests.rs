@@ -102,7 +102,15 @@ pub(crate) fn ask(
         }),
         ResidentOp::TakeBack { resident } => with(core, asked, resident, |resident, asked| {
             let by = key(asked.session());
-            let done = resident.lock().life.take_back(by);
+            let mut inner = resident.lock();
+            if inner.life.comes_with(by) {
+                // Who moves it does not know whether it has ended where it was.
+                inner.is_left = true;
+                inner.awaiting.push(asked);
+                return Some(End::Stopped);
+            }
+            let done = inner.life.take_back(by);
+            drop(inner);
             asked.answer(said(resident, done));
             resident.queue(core, resident.lock());
             None

@@ -93,6 +93,10 @@ pub(super) struct Inner {
     pub(super) mover: Option<Asked>,
     /// Why it failed for good.
     pub(super) failure: Option<Cause>,
+    /// Whether who made it was told of it: of one that comes, that may end it where it was.
+    pub(super) is_told: bool,
+    /// Whether it ends though its state may be nowhere else, which therefore stays.
+    pub(super) is_left: bool,
     /// How it ended, once whoever waits for that may be told.
     pub(super) gone: Option<Gone>,
     /// If its row waits for its end: who made it and is to be told why it failed. The next in the
@@ -202,6 +206,8 @@ impl Resident {
             awaiting: Vec::new(),
             mover: None,
             failure: None,
+            is_told: false,
+            is_left: false,
             gone: None,
             heirs: None,
             room: Some(room),

@@ -2,7 +2,8 @@
 //!
 //! Owns: the last state of each, which it is made of when it is begun again, what it is charged
 //! for, and the record of it where the store is on disk: from there it is made again by whoever
-//! spawns it after a restart of the slave. Invariants: whoever is told that a state is kept finds it
+//! spawns it after a restart of the slave. Without a disk a record is made only of one whose move
+//! broke off. Invariants: whoever is told that a state is kept finds it
 //! at the next restart; a state that cannot be kept is an error of the call that made it; one that
 //! was stopped or has moved has no record, and one that ended otherwise, with its slave or because it
 //! failed, leaves it.
@@ -80,8 +81,8 @@ pub(super) fn info(key: &FullKey, record: &[u8], owner: &Principal) -> Option<Re
 /// Why a resident is not there whose state is.
 pub(super) fn asleep(core: &Core, key: &FullKey) -> Option<Cause> {
     core.store.saved(key)?;
-    let why = "it failed, or its slave was started again; `get_or_spawn` begins it with what it saved \
-               last, and removing its key from the store forgets that";
+    let why = "it failed, its move broke off, or its slave was started again; `get_or_spawn` begins \
+               it with what it saved last, and removing its key from the store forgets that";
     Some(Cause::ResidentEnded { key: key.key.to_string(), why: why.into() })
 }
 
@@ -114,7 +115,7 @@ impl Resident {
         Ok(())
     }
 
-    /// Has a state written to disk, within a second.
+    /// Has a state recorded, and written to disk within a second if there is one.
     pub(super) fn record(&self, core: &Core, state: &[u8]) -> Result<(), Cause> {
         let record = Record { class: &self.class, module: self.module, state };
         let record = rmp_serde::to_vec(&record)
@@ -127,6 +128,15 @@ impl Resident {
         // What failed, or ends with its slave, leaves it for whoever begins it again.
         if matches!(end, End::Stopped | End::Moved(_)) {
             core.store.forget_saved(&self.key);
+        }
+    }
+
+    /// It ends in the middle of a move, and may have ended where it was: its state stays.
+    pub(super) fn leave_record(&self, core: &Core, state: Option<&Bytes>) {
+        // On disk there is one.
+        let state = state.filter(|_| !core.store.is_on_disk());
+        if let Some(Err(cause)) = state.map(|state| self.record(core, state)) {
+            tracing::warn!(resident = %self.key.key, %cause, "a state was not kept");
         }
     }
 

@@ -263,6 +263,8 @@ impl Resident {
         if settled.is_ok() && self.is_kept_first(&job) {
             return self.tell_when_kept(core, job, timing);
         }
+        // Before it is: who is told may be gone the next moment.
+        self.lock().is_told = settled.is_ok();
         let is_back = job.spawn.as_ref().is_some_and(|spawning| spawning.is_back);
         let told = settled
             .and_then(|()| told(self, is_back))
@@ -305,6 +307,10 @@ impl Resident {
             core.store.forget_saved(&self.key);
         }
         let version = put?;
+        if !core.store.is_on_disk() {
+            // Of one whose move broke off: it has its state now.
+            core.store.forget_saved(&self.key);
+        }
         // If the entry is gone by now, it ends when it is put back.
         self.lock().version = version;
         core.residents.insert(self);
@@ -357,6 +363,7 @@ impl Resident {
         let mut makers = core.residents.take_from(&self.key, |job| job.made().is_some());
         let (is_wanted, kept_well) = (!makers.is_empty(), kept.is_ok());
         if kept_well {
+            self.lock().is_told = is_wanted;
             for job in makers.drain(..) {
                 answer(&job, job.made().unwrap_or_default(), told(self, false));
             }

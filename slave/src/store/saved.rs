@@ -2,7 +2,7 @@
 //!
 //! Owns: them. Does not: know what is in one. Invariants: each is charged to its owner, whole,
 //! for as long as it is there; nothing evicts one; on disk they are as they are here, if there is
-//! a disk. Locks: these before a shard, never the other way round.
+//! a disk. Without one there are few: those of residents whose move broke off. Locks: these before a shard, never the other way round.
 
 use super::Store;
 use super::disk::{Part, Record, Stored};
@@ -13,11 +13,16 @@ use dpfw_protocol::error::Cause;
 use dpfw_protocol::store::{FullKey, Principal};
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The records. Bounded by the store's quota.
 #[derive(Debug, Default)]
-pub(super) struct SavedStates(Mutex<BTreeMap<FullKey, Saved>>);
+pub(super) struct SavedStates {
+    records: Mutex<BTreeMap<FullKey, Saved>>,
+    /// Whether there ever was one: most stores without a disk never ask.
+    any: AtomicBool,
+}
 
 #[derive(Debug)]
 struct Saved {
@@ -29,7 +34,16 @@ struct Saved {
 
 impl SavedStates {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<FullKey, Saved>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn any(&self) -> bool {
+        self.any.load(Ordering::Acquire)
+    }
+
+    fn insert(&self, all: &mut BTreeMap<FullKey, Saved>, key: FullKey, new: Saved) -> Option<Saved> {
+        self.any.store(true, Ordering::Release);
+        all.insert(key, new)
     }
 }
 
@@ -46,8 +60,7 @@ impl Store {
 
     /// Whether a key has the record of a resident that is not there.
     pub(super) fn is_asleep(&self, key: &FullKey) -> bool {
-        // Without a disk nothing is recorded.
-        self.is_on_disk() && self.saved.lock().contains_key(key) && self.kind_of(key).is_none()
+        self.saved.any() && self.saved.lock().contains_key(key) && self.kind_of(key).is_none()
     }
 
     /// What is known by the next records that have no resident, from a key on and as long as they
@@ -59,7 +72,7 @@ impl Store {
         known: impl Fn(&FullKey, &[u8], &Principal) -> Option<T>,
         most: usize,
     ) -> Vec<T> {
-        if !self.is_on_disk() {
+        if !self.saved.any() {
             return Vec::new();
         }
         let saved = self.saved.lock();
@@ -134,7 +147,8 @@ impl Store {
             };
             disk.note(Part::Saved, key, Some(record));
         }
-        let replaced = all.insert(key.clone(), Saved { record, owner: account, cost });
+        let new = Saved { record, owner: account, cost };
+        let replaced = self.saved.insert(&mut all, key.clone(), new);
         drop(all);
         // It may be large.
         drop(replaced);
@@ -148,7 +162,8 @@ impl Store {
         let content = Content::Value(stored.content.clone());
         let cost = entry::cost(&key, &content, Life::ENDLESS);
         if let Some(owner) = self.ledger.take(&stored.owner, cost) {
-            self.saved.lock().insert(key, Saved { record: stored.content, owner, cost });
+            let saved = Saved { record: stored.content, owner, cost };
+            self.saved.insert(&mut self.saved.lock(), key, saved);
         }
     }
 }

@@ -1,8 +1,12 @@
 //! Residents that go from slave to slave, under load.
 
-use anyhow::Result;
-use dpfw::{Cause, Master, Resident};
-use dpfw_test_tasks::{Counter, Fragile, counter, fragile, unruly};
+use super::resident_caller::{Caller, peer, under};
+use super::stage::unharmed;
+use anyhow::{Context, Result, ensure};
+use dpfw::{Cause, Master, Resident, Stage};
+use dpfw_protocol::message::{ResidentOp, SpawnAs};
+use dpfw_protocol::resident::Saving;
+use dpfw_test_tasks::{Counter, Fragile, add, counter, fragile, unruly};
 use dpfw_tests::fleet::{linked, listening, master, slave};
 use dpfw_tests::wait::{until, within};
 use std::sync::Arc;
@@ -94,4 +98,83 @@ async fn what_cannot_be_moved_stays_where_it_is() -> Result<()> {
     let found = here.resident::<Fragile>("f").await?;
     assert_eq!((found.slave(), found == f), (s2, true));
     Ok(())
+}
+
+/// The messages of a move, in their order.
+const MESSAGES: u32 = 4;
+
+/// Has a resident moved by hand, by a master that is lost when so many messages of the move were
+/// answered; from the first to the second of these addresses.
+async fn begin_to_move(addresses: [&str; 2], key: &str, messages: u32) -> Result<()> {
+    let module = add::task().module().clone();
+    let mut from = Caller::dial(addresses[0], "mover", &module).await?;
+    let mut to = Caller::dial(addresses[1], "mover", &module).await?;
+    let resident = from.found(key).await?.context("there")?.resident;
+    let leave = from.ask(ResidentOp::HandOver { resident }).await?;
+    let (reply, payload) = from.answer(leave).await?;
+    if messages > 1 {
+        let terms = *reply.spawn.context("its terms")?;
+        let attempt = to.begin_spawn_with("counter.new", &payload, terms).await?;
+        let new = to.spawned(attempt).await??.resident.resident;
+        if messages > 2 {
+            from.asked(ResidentOp::Moved { resident, to: peer("s2")? }).await?;
+        }
+        if messages > 3 {
+            to.asked(ResidentOp::LetGo { resident: new }).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn is_somewhere_whoever_moves_it(keeps: bool) -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let builder = |name: &str| -> Result<dpfw::SlaveBuilder> {
+        let builder = slave(name, 1)?;
+        Ok(if keeps { builder.store(directory.path().join(name)) } else { builder })
+    };
+    let (_one, first) = listening(builder("s1")?).await?;
+    let (_other, second) = listening(builder("s2")?).await?;
+    let master = master(&[&first, &second]).await?;
+    for address in [&first, &second] {
+        unharmed(&dpfw_tests::fleet::master(&[address]).await?).await?;
+    }
+    let (s1, s2) = (linked(&master, "s1")?, linked(&master, "s2")?);
+    for messages in 1..=MESSAGES {
+        let key = format!("k{messages}");
+        let terms = SpawnAs { saving: Saving::EachCall, ..under(&key)? };
+        let mut caller = Caller::dial(&first, "caller", add::task().module()).await?;
+        let c = caller.spawn("counter.new", (6u64,), terms).await?;
+        assert_eq!(caller.value::<u64>(c, "counter.bump", ()).await?, 7);
+        begin_to_move([&first, &second], &key, messages).await?;
+        // Where it is held by nobody any more it is alive or asleep.
+        let stages = async || {
+            let mut stages = Vec::new();
+            for slave in [&s1, &s2] {
+                let listed = slave.residents(&key).await?;
+                stages.push(listed.first().map(|info| info.stage));
+            }
+            anyhow::Ok(stages)
+        };
+        let (alive, asleep) = (Some(Stage::Alive), Some(Stage::Asleep));
+        let expected = match messages {
+            1 => [alive, None],
+            2 => [alive, asleep],
+            3 => [None, asleep],
+            _ => [None, alive],
+        };
+        let what = format!("{expected:?} after {messages} messages");
+        until(&what, async || Ok(stages().await? == expected)).await?;
+        if messages != 2 {
+            let found = within("it", master.get_or_spawn(&key, counter::new(0)).into_future()).await??;
+            assert_eq!(within("a call", found.call(counter::bump())).await??, 8, "after {messages}");
+            ensure!(stages().await?.iter().flatten().all(|stage| *stage == Stage::Alive));
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn f13_the_state_of_one_is_somewhere_whenever_who_moves_it_is_lost() -> Result<()> {
+    is_somewhere_whoever_moves_it(false).await?;
+    is_somewhere_whoever_moves_it(true).await
 }
