@@ -13,7 +13,7 @@ use dpfw_link::security::{Security, SecurityError, Tls};
 use dpfw_link::{Stream, identity};
 use dpfw_protocol::hello::{Features, Hello, Identity, Namespace, PeerLimits, Role};
 use dpfw_protocol::ids::PeerId;
-use dpfw_protocol::limits::PROTOCOL;
+use dpfw_protocol::limits::{DIAL_TRIES, PROTOCOL};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -243,7 +243,8 @@ impl Builder {
         let hello = self.hello();
         let peer = hello.peer.clone();
         let (crew, runtime) = (Arc::new(Crew::new()), Handle::current());
-        let home = Home::new(inbox.clone(), &registry, crew.clone(), runtime.clone());
+        let patience = self.patience();
+        let home = Home::new(inbox.clone(), &registry, crew.clone(), runtime.clone(), patience);
         let sources = Sources::new(Arc::clone(&home), hello);
         let mut listening = Vec::new();
         for address in &self.ports {
@@ -292,6 +293,12 @@ impl Builder {
             }
         }
         Ok(Running { master, listening })
+    }
+
+    /// Twice the pauses of all tries at a slave: none is dialled for longer.
+    fn patience(&self) -> Duration {
+        let tries = self.tries.unwrap_or(DIAL_TRIES);
+        self.pause.saturating_mul(tries.saturating_mul(2))
     }
 
     /// Builds the master on a thread of its own, for blocking code.

@@ -7,6 +7,8 @@ use crate::crew::Crew;
 use crate::inbox::Inbox;
 use crate::resident::clock::Clock;
 use crate::slave::Linked;
+use futures_util::future::{Either, select};
+use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -19,7 +21,19 @@ pub(crate) struct Home {
     registry: Weak<watch::Sender<Vec<Arc<Linked>>>>,
     crew: Arc<Crew>,
     runtime: Handle,
+    /// How long a slave whose link is lost may come back: about as long as it is dialled.
+    patience: Duration,
     pub(crate) clock: Clock,
+}
+
+/// What became of a slave whose link was lost.
+pub(crate) enum Back {
+    /// It is linked again.
+    Same(Arc<Linked>),
+    /// Another process has its name: it is gone.
+    Replaced,
+    /// It did not come.
+    Never,
 }
 
 impl Home {
@@ -28,9 +42,10 @@ impl Home {
         registry: &crate::driver::Registry,
         crew: Arc<Crew>,
         runtime: Handle,
+        patience: Duration,
     ) -> Arc<Self> {
         let registry = Arc::downgrade(registry);
-        Arc::new(Self { inbox, registry, crew, runtime, clock: Clock::default() })
+        Arc::new(Self { inbox, registry, crew, runtime, patience, clock: Clock::default() })
     }
 
     /// The slaves that are linked now.
@@ -44,6 +59,30 @@ impl Home {
         registry.borrow().iter().find(|linked| is(linked)).cloned()
     }
 
+    /// Waits until the slave of a link that is lost is linked again, or another in its name, for as
+    /// long as slaves are dialled.
+    pub(crate) async fn back(&self, lost: &Linked) -> Back {
+        // It is held as it is, or it would keep the master's slaves known.
+        let Some(mut slaves) = self.registry.upgrade().map(|registry| registry.subscribe()) else {
+            return Back::Never;
+        };
+        let comes = pin!(async {
+            loop {
+                let back = back(&slaves.borrow_and_update(), lost);
+                if let Some(back) = back {
+                    return back;
+                }
+                if slaves.changed().await.is_err() {
+                    return Back::Never;
+                }
+            }
+        });
+        match select(comes, pin!(self.pause(self.patience))).await {
+            Either::Left((back, _)) => back,
+            Either::Right(_) => Back::Never,
+        }
+    }
+
     /// Has something done that ends with the master.
     pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.crew.spawn(work, &self.runtime);
@@ -54,5 +93,17 @@ impl Home {
         let slept = self.runtime.spawn(tokio::time::sleep(pause));
         // It ends early only with the runtime.
         let _ = slept.await;
+    }
+}
+
+/// Whether the slave of a lost link is among these, or another that came later in its name.
+fn back(slaves: &[Arc<Linked>], lost: &Linked) -> Option<Back> {
+    let named = |linked: &&Arc<Linked>| {
+        linked.hello.peer == lost.hello.peer && !linked.residents.is_over()
+    };
+    let is_same = |linked: &&Arc<Linked>| linked.hello.identity() == lost.hello.identity();
+    match slaves.iter().filter(named).find(is_same) {
+        Some(linked) => Some(Back::Same(Arc::clone(linked))),
+        None => slaves.iter().filter(named).any(|it| it.id > lost.id).then_some(Back::Replaced),
     }
 }

@@ -8,6 +8,7 @@ use dpfw_protocol::ids::SessionId;
 use dpfw_protocol::limits::{MAX_TEXT, PROTOCOL};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 use tokio::runtime::Handle;
 
 fn hello(role: Role) -> Hello {
@@ -58,7 +59,7 @@ async fn a_link_whose_slave_says_more_than_the_driver_hears_is_not_read() {
     let driver = Arc::new(Driver::new(1));
     let outbox = link.outbox.clone();
     let (registry, crew) = (Registry::default(), Arc::new(Crew::new()));
-    let home = Home::new(driver.clone(), &registry, crew, Handle::current());
+    let home = Home::new(driver.clone(), &registry, crew, Handle::current(), Duration::ZERO);
     let linked = Linked::new(SlaveId(1), link.theirs.clone(), "memory".into(), outbox, home);
     let log = Log { level: 3, target: String::new(), text: "x".repeat(MAX_TEXT) };
     let all = 3 * UNHEARD;

@@ -2,23 +2,39 @@
 //!
 //! Owns: the order in which both are told. Does not: hold calls back; they wait in its mailbox,
 //! at the one slave or at the other. Invariant: two slaves never take calls of it at once, which
-//! is why one that may be at either is at none, and is lost.
+//! is why one that may be at either is at none, and what it saved stays where it was to be.
 
 use super::Resident;
+use super::find::find_at;
 use super::follow::Target;
 use super::requests::{ask, ask_with_payload, lost};
 use super::spawn::spawn_at;
 use super::window::{Place, Window};
 use crate::error::TaskError;
+use crate::home::Back;
 use crate::slave::{Linked, Slave};
-use dpfw_dispatch::{Loss, Placement};
+use dpfw_dispatch::Placement;
 use dpfw_protocol::call::Task;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::message::{Extras, ResidentOp, SpawnAs, There};
 use dpfw_protocol::module::Module;
-use dpfw_protocol::resident::End;
+use dpfw_protocol::resident::{End, Stage};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::oneshot;
+
+/// How often a slave is asked whether it has heard that a resident has moved, and how long is waited
+/// between: it knows soon that the link is lost over which it was told.
+const LOOKS: (u32, Duration) = (100, Duration::from_millis(20));
+
+/// What is known of a resident where it was.
+enum Told {
+    /// It is not there any more.
+    Gone,
+    /// It is there, or has ended there otherwise.
+    Stays(Cause),
+    Unknown,
+}
 
 impl<R> Resident<R> {
     /// Moves it to another slave, with its state; it has to offer `save` and `load`. Its present
@@ -31,9 +47,12 @@ impl<R> Resident<R> {
     /// # Errors
     /// [`Cause::Failed`] or what else its `save` ended with; what its `load` ended with at the
     /// other slave; [`Cause::KeyTaken`] if the key is taken there; [`Cause::Busy`] while it is moved
-    /// by somebody else, or begun again after a failure. [`Cause::ResidentLost`] if the
-    /// link to the slave that had it is lost in the very moment in which it is told that the
-    /// resident has moved: it cannot be known whether it has heard.
+    /// by somebody else, or begun again after a failure. [`Cause::ResidentLost`] if a link is lost
+    /// in the middle of it. Where that is the link to the slave that had it, in the very moment in
+    /// which it is told that the resident has moved, the move goes on if it has heard, once it is
+    /// linked again; if it does not come back, what the resident saved is asleep at the other slave.
+    /// One that goes on where it was may leave such a state too ([`Cause::ResidentTwice`]); removing
+    /// the key from that slave's store forgets it.
     pub async fn move_to(&self, to: &Slave) -> Result<(), TaskError> {
         let (told, moved) = oneshot::channel();
         let (window, to) = (Arc::clone(&self.window), Arc::clone(&to.0));
@@ -88,27 +107,72 @@ impl Window {
     async fn hand(self: &Arc<Self>, from: &Place, to: Place) -> Result<(), Cause> {
         let slave = to.linked.hello.peer.clone();
         let moved = ResidentOp::Moved { resident: from.resident, to: slave };
-        let told = ask_with_payload(&from.linked, moved).await;
-        let is_gone = match &told {
-            // It may have been stopped meanwhile.
-            Ok((reply, _)) => matches!(reply.end, None | Some(End::Moved(_))),
-            // With its process it is gone there, whatever it has heard.
-            Err(Cause::SlaveLost { .. }) => {
-                from.linked.ending(|ending| ending.gone.is_some()).await.gone == Some(Loss::Died)
-            }
-            Err(_) => false,
+        let told = match ask_with_payload(&from.linked, moved).await {
+            Ok((reply, _)) => self.told(reply.end.as_ref()),
+            Err(Cause::SlaveLost { .. }) => self.look_back(from).await,
+            Err(Cause::Shutdown) => Told::Unknown,
+            Err(cause) => Told::Stays(cause),
         };
         let resident = to.resident;
-        if !is_gone {
-            // If that link is lost it ends by itself.
-            let _ = ask(&to.linked, ResidentOp::Stop { resident }).await;
-            return Err(told.map_or_else(|cause| lost(&self.key, cause), |_| self.over()));
+        match told {
+            Told::Gone => {}
+            Told::Stays(cause) => {
+                let _ = ask(&to.linked, ResidentOp::Stop { resident }).await;
+                // It may be held there yet.
+                let resident = from.resident;
+                let _ = ask(&from.linked, ResidentOp::TakeBack { resident }).await;
+                return Err(cause);
+            }
+            Told::Unknown => {
+                // Nobody calls it there, and what it saved stays. So it does if that link is lost.
+                let _ = ask(&to.linked, ResidentOp::TakeBack { resident }).await;
+                return Err(self.lost());
+            }
         }
         self.leaves_for(Target::Known(Box::new(to.clone())));
         match self.ask(&to, ResidentOp::LetGo { resident }).await?.0.end {
             Some(_) => Err(self.over()),
             None => Ok(()),
         }
+    }
+
+    /// Whether the slave has heard that the resident has moved, whose link was lost before it said
+    /// so: looks for it over the next one. A link that ends says nothing of the process behind it.
+    async fn look_back(&self, from: &Place) -> Told {
+        let resident = from.resident;
+        for _ in 0..LOOKS.0 {
+            let linked = match self.home.back(&from.linked).await {
+                Back::Same(linked) => linked,
+                Back::Replaced => return Told::Gone,
+                Back::Never => return Told::Unknown,
+            };
+            match find_at(&linked, &self.key).await {
+                // The slave may not know yet that the old link is lost.
+                Ok(info) if info.resident == resident && info.stage == Stage::Moving => {}
+                Ok(info) if info.resident == resident => return Told::Stays(self.lost()),
+                Err(Cause::SlaveLost { .. }) => {}
+                // It has ended, and this says how.
+                _ => match ask(&linked, ResidentOp::Await { resident }).await {
+                    Ok(reply) => return self.told(reply.end.as_ref()),
+                    Err(Cause::SlaveLost { .. }) => {}
+                    Err(_) => return Told::Unknown,
+                },
+            }
+            self.home.pause(LOOKS.1).await;
+        }
+        Told::Unknown
+    }
+
+    /// What is to be made of how it ended where it was; it may have been stopped meanwhile.
+    fn told(&self, end: Option<&End>) -> Told {
+        match end {
+            None | Some(End::Moved(_)) => Told::Gone,
+            Some(_) => Told::Stays(self.over()),
+        }
+    }
+
+    fn lost(&self) -> Cause {
+        lost(&self.key, Cause::SlaveLost { may_have_run: true })
     }
 
     fn over(&self) -> Cause {

@@ -189,6 +189,87 @@ async fn a_resident_is_moved_by_telling_both_in_order() -> Result<()> {
     Ok(())
 }
 
+/// What becomes of a slave that was told that its resident has moved, and does not say whether it
+/// heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unheard {
+    /// It is linked again, and has not heard.
+    Stays,
+    Heard,
+    /// Another process comes in its name.
+    Replaced,
+}
+
+/// The resident moves from the first slave to the second, and the first one's link is closed behind
+/// the words that it has moved.
+async fn moves_and_is_not_heard(then: Unheard) -> Result<()> {
+    let (mut scene, c) = ByHand::with_counter(3).await?;
+    let mut other = scene.beside("s2").await?;
+    let (same, to) = (scene.hello.clone(), other.linked.clone());
+    let mut moving = Box::pin(async move { c.move_to(&to).await });
+    assert!(is_pending(&mut moving).await);
+    let (conversation, _) = scene.asked().await?;
+    scene.reply_with(conversation, left()?, &[0x91, 0, 5]).await?;
+    let (attempt, ..) = other.spawned().await?;
+    other.has_spawned(attempt, info(7, "k", 8)?).await?;
+    let (_, op) = scene.asked().await?;
+    assert!(matches!(op, ResidentOp::Moved { .. }), "{op:?}");
+    // The link ends as that of a process that has died does.
+    let again = if then == Unheard::Replaced { hello(Role::Slave, "s1")? } else { same };
+    scene.wire = Wire::memory().1;
+    gone(&scene).await?;
+    scene.wire = scene.another(&again).await?;
+    if then != Unheard::Replaced {
+        let (conversation, op) = scene.asked().await?;
+        assert!(matches!(op, ResidentOp::Find { .. }), "{op:?}");
+        let reply = match then {
+            Unheard::Heard => {
+                let failure = Cause::ResidentMoved { key: "k".into(), to: "s2".into() };
+                ResidentReply { failure: Some(failure.into()), ..Default::default() }
+            }
+            _ => ResidentReply { residents: vec![info(1, "k", 3)?], ..Default::default() },
+        };
+        scene.reply(conversation, reply).await?;
+    }
+    if then == Unheard::Heard {
+        let (conversation, op) = scene.asked().await?;
+        assert!(matches!(op, ResidentOp::Await { resident } if resident.0 == 1), "{op:?}");
+        let end = Some(resident::End::Moved(dpfw::PeerId::new("s2")?));
+        scene.reply(conversation, ResidentReply { end, ..Default::default() }).await?;
+    }
+    let (conversation, op) = loop {
+        // It is let go, and found, in any order.
+        let (conversation, op) = other.asked().await?;
+        match op {
+            ResidentOp::Find { .. } => {
+                let residents = vec![info(7, "k", 8)?];
+                let found = ResidentReply { residents, ..Default::default() };
+                other.reply(conversation, found).await?;
+            }
+            op => break (conversation, op),
+        }
+    };
+    match then {
+        Unheard::Stays => assert!(matches!(op, ResidentOp::Stop { .. }), "{op:?}"),
+        _ => assert!(matches!(op, ResidentOp::LetGo { .. }), "{op:?}"),
+    }
+    other.reply(conversation, ResidentReply::default()).await?;
+    let outcome = within("the move", moving).await?;
+    match then {
+        Unheard::Stays => assert_eq!(outcome.expect_err("it stays").cause(), &lost(true)),
+        _ => outcome?,
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_link_that_ends_in_a_move_says_nothing_and_the_next_one_is_asked() -> Result<()> {
+    for then in [Unheard::Stays, Unheard::Heard, Unheard::Replaced] {
+        moves_and_is_not_heard(then).await?;
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_move_that_fails_at_the_other_slave_is_taken_back() -> Result<()> {
     let (mut scene, c) = ByHand::with_counter(3).await?;
