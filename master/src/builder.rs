@@ -82,6 +82,9 @@ pub struct Running {
     pub listening: Vec<SocketAddr>,
 }
 
+/// A slave whose link is lost may come back for so long at least, however quickly it is dialled.
+const LEAST_PATIENCE: Duration = Duration::from_secs(1);
+
 impl Default for Builder {
     fn default() -> Self {
         let dial = Dial::new(String::new());
@@ -298,7 +301,7 @@ impl Builder {
     /// Twice the pauses of all tries at a slave: none is dialled for longer.
     fn patience(&self) -> Duration {
         let tries = self.tries.unwrap_or(DIAL_TRIES);
-        self.pause.saturating_mul(tries.saturating_mul(2))
+        self.pause.saturating_mul(tries.saturating_mul(2)).max(LEAST_PATIENCE)
     }
 
     /// Builds the master on a thread of its own, for blocking code.

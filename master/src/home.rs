@@ -29,9 +29,9 @@ pub(crate) struct Home {
 /// What became of a slave whose link was lost.
 pub(crate) enum Back {
     /// It is linked again.
-    Same(Arc<Linked>),
-    /// Another process has its name: it is gone.
-    Replaced,
+    Again(Arc<Linked>),
+    /// It is gone: another process has its name.
+    Gone,
     /// It did not come.
     Never,
 }
@@ -59,16 +59,15 @@ impl Home {
         registry.borrow().iter().find(|linked| is(linked)).cloned()
     }
 
-    /// Waits until the slave of a link that is lost is linked again, or another in its name, for as
+    /// Waits until a look at the linked slaves says what became of one whose link was lost, for as
     /// long as slaves are dialled.
-    pub(crate) async fn back(&self, lost: &Linked) -> Back {
-        // It is held as it is, or it would keep the master's slaves known.
+    pub(crate) async fn back(&self, look: impl Fn(&[Arc<Linked>]) -> Option<Back>) -> Back {
         let Some(mut slaves) = self.registry.upgrade().map(|registry| registry.subscribe()) else {
             return Back::Never;
         };
         let comes = pin!(async {
             loop {
-                let back = back(&slaves.borrow_and_update(), lost);
+                let back = look(&slaves.borrow_and_update());
                 if let Some(back) = back {
                     return back;
                 }
@@ -93,17 +92,5 @@ impl Home {
         let slept = self.runtime.spawn(tokio::time::sleep(pause));
         // It ends early only with the runtime.
         let _ = slept.await;
-    }
-}
-
-/// Whether the slave of a lost link is among these, or another that came later in its name.
-fn back(slaves: &[Arc<Linked>], lost: &Linked) -> Option<Back> {
-    let named = |linked: &&Arc<Linked>| {
-        linked.hello.peer == lost.hello.peer && !linked.residents.is_over()
-    };
-    let is_same = |linked: &&Arc<Linked>| linked.hello.identity() == lost.hello.identity();
-    match slaves.iter().filter(named).find(is_same) {
-        Some(linked) => Some(Back::Same(Arc::clone(linked))),
-        None => slaves.iter().filter(named).any(|it| it.id > lost.id).then_some(Back::Replaced),
     }
 }

@@ -28,6 +28,7 @@ mod asked;
 pub(crate) mod call;
 pub(crate) mod clock;
 mod ends;
+mod failure;
 mod find;
 mod follow;
 mod handle;

@@ -73,7 +73,10 @@ impl Window {
         loop {
             self.settled().await;
             let place = self.place();
-            let answer = self.ask(&place, op(place.resident)).await;
+            // It may have ended while its slave was not linked, and have no place: that slave says how.
+            let again = Target::of(&place).linked(&self.home).map(|linked| place.over(linked));
+            let at = again.as_ref().unwrap_or(&place);
+            let answer = self.ask(at, op(place.resident)).await;
             match answer.map(|(reply, _)| end_of(reply)) {
                 Ok(Some(Ended::Here(end))) => return Ok(end),
                 Ok(Some(Ended::Moved(to))) | Err(Cause::ResidentMoved { to, .. }) => {

@@ -6,8 +6,9 @@
 
 use super::requests::{ask, one};
 use super::window::{Place, Window};
-use crate::home::Home;
+use crate::home::{Back, Home};
 use crate::slave::Linked;
+use dpfw_dispatch::SlaveId;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::hello::Identity;
 use dpfw_protocol::ids::ResidentId;
@@ -48,8 +49,30 @@ impl Target {
         }
     }
 
-    fn linked(&self, home: &Home) -> Option<Arc<Linked>> {
+    pub(super) fn linked(&self, home: &Home) -> Option<Arc<Linked>> {
         home.slave(|linked| self.is(linked) && !linked.residents.is_over())
+    }
+
+    /// What became of its slave after the loss of a link, if these are linked; a link over which the
+    /// resident was looked for in vain is none.
+    pub(super) fn back(
+        &self,
+        slaves: &[Arc<Linked>],
+        lost: SlaveId,
+        tried: Option<SlaveId>,
+    ) -> Option<Back> {
+        // Of one that ends this is known first.
+        let is_up = |it: &&Arc<Linked>| !it.residents.is_over() && !it.outbox.is_closed();
+        let mut linked = slaves.iter().filter(is_up);
+        match (linked.clone().find(|linked| self.is(linked)), self) {
+            (Some(linked), _) if Some(linked.id) == tried => Some(Back::Gone),
+            (Some(linked), _) => Some(Back::Again(Arc::clone(linked))),
+            (None, Self::Same(identity, _)) => {
+                let is_next = |it: &Arc<Linked>| it.hello.peer == identity.peer && it.id > lost;
+                linked.any(is_next).then_some(Back::Gone)
+            }
+            (None, Self::Named(_) | Self::Known(_)) => None,
+        }
     }
 
     pub(crate) fn is_linked(&self, home: &Home) -> bool {

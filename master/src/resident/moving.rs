@@ -141,9 +141,9 @@ impl Window {
     async fn look_back(&self, from: &Place) -> Told {
         let resident = from.resident;
         for _ in 0..LOOKS.0 {
-            let linked = match self.home.back(&from.linked).await {
-                Back::Same(linked) => linked,
-                Back::Replaced => return Told::Gone,
+            let linked = match self.back_at(&Target::of(from), from.linked.id, None).await {
+                Back::Again(linked) => linked,
+                Back::Gone => return Told::Gone,
                 Back::Never => return Told::Unknown,
             };
             match find_at(&linked, &self.key).await {

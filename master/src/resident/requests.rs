@@ -70,6 +70,11 @@ impl Place {
         self.linked.id == other.linked.id && self.resident == other.resident
     }
 
+    /// The same over another link to its slave.
+    pub(super) fn over(&self, linked: Arc<Linked>) -> Self {
+        Self { linked, ..self.clone() }
+    }
+
     /// Where a slave says that it is.
     pub(crate) fn of(linked: Arc<Linked>, info: &ResidentInfo) -> Self {
         // A mailbox that takes nothing would be waited for without end.

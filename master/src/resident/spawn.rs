@@ -4,9 +4,10 @@
 //! places, and never tries again once it may have run.
 
 use super::agreed::agreed;
+use super::failure::Hook;
 use super::find::{Found, find_at_all};
 use super::requests::window;
-use super::{End, Resident};
+use super::Resident;
 use crate::error::TaskError;
 use crate::handle::parked;
 use crate::home::Home;
@@ -19,7 +20,7 @@ use dpfw_protocol::call::Task;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::message::{Extras, SpawnAs, Spawned, TaskFlags, There};
 use dpfw_protocol::payload::{self, Payload};
-use dpfw_protocol::resident::{Mailbox, Saving, Spawn, class_of};
+use dpfw_protocol::resident::{Mailbox, ResidentInfo, Saving, Spawn, class_of};
 use dpfw_protocol::restart::Restart;
 use dpfw_protocol::store::Key;
 use dpfw_protocol::task_limits::TaskLimits;
@@ -43,8 +44,6 @@ pub struct Spawning<R> {
     timeout: Option<Duration>,
     hook: Option<Hook>,
 }
-
-type Hook = Box<dyn FnOnce(TaskError) + Send>;
 
 /// Where it is to be.
 #[derive(Clone, Debug)]
@@ -232,8 +231,10 @@ impl<R> Spawning<R> {
     }
 
     /// Is called once if the resident fails for good: it is not begun again by its policy, or it
-    /// is lost with its slave ([`Cause::ResidentLost`]). Not if it is stopped. It runs on the
-    /// master's runtime and should not block.
+    /// is lost with its slave ([`Cause::ResidentLost`]). Not if it is stopped, nor if it moves or a
+    /// link is lost: it is lost when another process comes in its slave's name, or nobody does for
+    /// twice as long as that is dialled. Also of a resident that `get_or_spawn` has found. It runs on
+    /// the master's runtime and should not block.
     pub fn on_final_failure(mut self, hook: impl FnOnce(TaskError) + Send + 'static) -> Self {
         self.hook = Some(Box::new(hook));
         self
@@ -262,9 +263,7 @@ impl<R> Spawning<R> {
                 Found::One(linked, info) => {
                     let class = class_of(task.name());
                     super::find::check(&info, class).map_err(failed)?;
-                    let resident = Resident::new(window(&linked, &info));
-                    resident.window.module.get_or_init(|| task.module().clone());
-                    return Ok(resident);
+                    return Ok(held(&linked, &info, &task, hook));
                 }
                 Found::Asleep(linked, _) => Placement::On(linked.id),
                 Found::Nowhere => agreed(&home, &key)
@@ -275,13 +274,23 @@ impl<R> Spawning<R> {
         let extras = Extras { limits, ..Extras::default() };
         let (linked, spawned) =
             spawn_at(&home, &task, args, placement, (spawn, extras), timeout).await?;
-        let resident = Resident::new(window(&linked, &spawned.resident));
-        resident.window.module.get_or_init(|| task.module().clone());
-        if let Some(hook) = hook {
-            resident.tell_of_failure(hook);
-        }
-        Ok(resident)
+        Ok(held(&linked, &spawned.resident, &task, hook))
     }
+}
+
+/// What whoever asked for it holds of a resident that is there.
+fn held<R>(
+    linked: &Arc<Linked>,
+    info: &ResidentInfo,
+    task: &Task<()>,
+    hook: Option<Hook>,
+) -> Resident<R> {
+    let resident = Resident::new(window(linked, info));
+    resident.window.module.get_or_init(|| task.module().clone());
+    if let Some(hook) = hook {
+        resident.tell_of_failure(hook);
+    }
+    resident
 }
 
 impl SpawnTerms {
@@ -319,22 +328,6 @@ pub(super) async fn spawn_at(
     match at.filter(|_| is_it) {
         Some(Slave(linked)) => Ok((linked, spawned)),
         None => Err(bad("the slave has spawned another resident".into())),
-    }
-}
-
-impl<R> Resident<R> {
-    /// Calls the hook if it fails for good.
-    fn tell_of_failure(&self, hook: Hook) {
-        let window = Arc::clone(&self.window);
-        self.window.home.spawn(async move {
-            let cause = match window.end().await {
-                Ok(End::Failed(cause)) => cause,
-                Err(cause) if cause != Cause::Shutdown => cause,
-                _ => return,
-            };
-            let slave = window.place().linked.hello.peer.clone();
-            hook(TaskError::new(&window.key.to_string(), Some(slave), 1, cause));
-        });
     }
 }
 

@@ -8,7 +8,7 @@
 use super::call::Asking;
 use super::ends::Watched;
 use super::follow::{Seeking, Target, follow};
-use crate::home::Home;
+use crate::home::{Back, Home};
 use crate::inbox::Room;
 use crate::slave::Linked;
 use dpfw_dispatch::SlaveId;
@@ -313,6 +313,30 @@ impl Window {
         }
         drop(state);
         self.done(after);
+    }
+
+    /// Waits until the slave at which it should be is linked, over another link than the one over
+    /// which it was looked for in vain, or gone.
+    pub(super) async fn back(&self, tried: Option<SlaveId>) -> Back {
+        let (target, lost) = {
+            let state = self.lock();
+            let target = match &state.stage {
+                Stage::Leaving(target) | Stage::Away(target) => target.clone(),
+                Stage::There | Stage::Sought => Target::of(&state.place),
+            };
+            (target, state.place.linked.id)
+        };
+        self.back_at(&target, lost, tried).await
+    }
+
+    /// The same of a place, the link to which was lost.
+    pub(super) async fn back_at(
+        &self,
+        target: &Target,
+        lost: SlaveId,
+        tried: Option<SlaveId>,
+    ) -> Back {
+        self.home.back(|slaves| target.back(slaves, lost, tried)).await
     }
 
     /// The resident goes to another slave, as soon as nothing is under way to where it was.

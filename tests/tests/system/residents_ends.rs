@@ -165,6 +165,74 @@ async fn r5_r3_after_so_many_retries_it_has_failed_and_who_spawned_it_is_told() 
     Ok(())
 }
 
+/// A master that dials one slave again for longer than anything here takes.
+async fn patient(address: &str) -> Result<dpfw::Master> {
+    let builder = dpfw::Master::builder().slave(address).dial_tries(Some(10_000));
+    Ok(builder.dial_pause(Duration::from_millis(20)).build().await?)
+}
+
+/// Calls it until it has ended.
+async fn fails_for_good(u: &Resident<Unruly>) -> Result<()> {
+    until("it to have ended", async || {
+        let outcome = within("the panic", u.call(unruly::boom("last".into()))).await?;
+        let error = outcome.expect_err("it fails");
+        Ok(matches!(error.cause(), Cause::ResidentEnded { .. }))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn r3_r5_over_lost_links_who_spawned_it_is_told_once_of_the_failure_itself() -> Result<()> {
+    let pair = Pair::simple().await?;
+    let proxy = dpfw_tests::proxy::Proxy::before(&pair.address)?;
+    let master = patient(proxy.address()).await?;
+    let is_last = |failure: &dpfw::TaskError| {
+        matches!(failure.cause(), Cause::Panic { message, .. } if message == "last!")
+    };
+    // It lives on over the loss, and fails when it is reached again.
+    let (tell, mut told) = oneshot::channel();
+    let spawning = master.spawn("u", unruly::new()).restart(soon(2));
+    let u = spawning.on_final_failure(move |failure| drop(tell.send(failure))).await?;
+    for round in 0..3 {
+        proxy.reset();
+        let reached = async || Ok(within("a call", u.call(unruly::calls())).await?.is_ok());
+        until(&format!("it to be reached again, {round}"), reached).await?;
+        assert!(told.try_recv().is_err(), "it lives");
+    }
+    fails_for_good(&u).await?;
+    let failure = within("the final failure", told).await??;
+    assert!(is_last(&failure), "{failure}");
+    // And it fails while nobody can hear of it.
+    let (tell, mut told) = oneshot::channel();
+    let spawning = master.spawn("v", unruly::new());
+    let v = spawning.on_final_failure(move |failure| drop(tell.send(failure))).await?;
+    calls(&v).await?;
+    proxy.there().hold();
+    proxy.reset();
+    until("the link to be lost", async || Ok(!v.slave().is_linked())).await?;
+    fails_for_good(&pair.master.resident::<Unruly>("v").await?).await?;
+    assert!(told.try_recv().is_err(), "nobody can know");
+    proxy.heal();
+    let failure = within("the final failure", told).await??;
+    assert!(is_last(&failure), "{failure}");
+    assert!(matches!(within("its end", v.wait()).await??, End::Failed(Cause::Panic { .. })));
+    Ok(())
+}
+
+#[tokio::test]
+async fn r3_who_gets_one_that_is_there_is_told_of_its_final_failure_too() -> Result<()> {
+    let pair = Pair::simple().await?;
+    let u = pair.master.spawn("u", unruly::new()).await?;
+    let (tell, told) = oneshot::channel();
+    let spawning = pair.master.get_or_spawn("u", unruly::new());
+    let same = spawning.on_final_failure(move |failure| drop(tell.send(failure))).await?;
+    assert_eq!(same, u);
+    u.call(unruly::boom("ouch".into())).await.expect_err("it panics");
+    let failure = within("the final failure", told).await??;
+    assert!(matches!(failure.cause(), Cause::Panic { .. }), "{failure}");
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_call_that_waits_holds_no_slot_and_a_cancelled_one_ends() -> Result<()> {
     let pair = Pair::simple().await?;

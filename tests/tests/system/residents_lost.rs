@@ -321,6 +321,38 @@ async fn r3_whoever_waits_for_the_end_follows_a_move_and_hears_how_it_was() -> R
 }
 
 #[tokio::test]
+async fn r3_who_spawned_one_that_moves_out_of_sight_hears_of_its_failure_there() -> Result<()> {
+    let mut scene = ByHand::start().await?;
+    let (tell, mut told) = tokio::sync::oneshot::channel();
+    let spawning = scene.linked.spawn("k", counter::new(0));
+    let spawning = spawning.on_final_failure(move |failure| drop(tell.send(failure)));
+    let mut spawning = spawning.into_future();
+    assert!(is_pending(&mut spawning).await);
+    let (attempt, ..) = scene.spawned().await?;
+    scene.has_spawned(attempt, info(1, "k", 4)?).await?;
+    let c = within("the counter", spawning).await??;
+    let mut waits = Box::pin(c.wait());
+    assert!(is_pending(&mut waits).await);
+    let (conversation, op) = scene.asked().await?;
+    assert!(matches!(op, ResidentOp::Await { resident } if resident.0 == 1), "{op:?}");
+    let end = Some(resident::End::Moved(dpfw::PeerId::new("s2")?));
+    scene.reply(conversation, ResidentReply { end, ..Default::default() }).await?;
+    let moved = Cause::ResidentMoved { key: "k".into(), to: "s2".into() };
+    assert_eq!(within("the end", waits).await?.expect_err("it is out of sight").cause(), &moved);
+    assert_eq!(fails(&c).await?, moved);
+    assert!(told.try_recv().is_err(), "it lives on");
+    let mut other = scene.beside("s2").await?;
+    other.finds(vec![info(7, "k", 8)?]).await?;
+    let (conversation, op) = other.asked().await?;
+    assert!(matches!(op, ResidentOp::Await { resident } if resident.0 == 7), "{op:?}");
+    let why = Cause::Failed { message: "why".into() };
+    let (end, failure) = (Some(resident::End::Failed), Some(why.clone().into()));
+    other.reply(conversation, ResidentReply { end, failure, ..Default::default() }).await?;
+    assert_eq!(within("the final failure", told).await??.cause(), &why);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_master_that_has_ended_says_so_and_not_that_the_resident_is_lost() -> Result<()> {
     let (mut scene, c) = ByHand::with_counter(1).await?;
     let (out, waits) = (c.call(bump()), c.call(bump().or_busy()));
