@@ -34,6 +34,7 @@ mod follow;
 mod handle;
 mod moving;
 mod requests;
+mod search;
 mod spawn;
 pub(crate) mod table;
 mod window;

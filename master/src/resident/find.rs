@@ -1,6 +1,7 @@
 //! Finding residents, and listing them.
 
 use super::requests::{ask, one, window};
+use super::search::{Found, find_at_all};
 use super::{Resident, Untyped};
 use crate::error::TaskError;
 use crate::home::Home;
@@ -16,14 +17,6 @@ use dpfw_protocol::text::printable;
 use futures_util::future::join_all;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// How often slaves are asked again of which two have a resident that moves, and how long is
-/// waited between: a move takes as long as its state travels.
-const MOVING: (u32, Duration) = (100, Duration::from_millis(20));
-
-/// How often slaves are asked again of which one says that it has moved to another, which does
-/// not have it: it may have ended there.
-const ON_ITS_WAY: u32 = 3;
 
 /// A resident as its slave describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,9 +91,10 @@ impl Master {
     /// ```
     ///
     /// # Errors
-    /// [`Cause::NoResident`] if no slave has one, [`Cause::ResidentTwice`] if more than one has,
-    /// with their names: [`Slave::resident`] says which. [`Cause::Mismatch`] if it is of another
-    /// class.
+    /// [`Cause::NoResident`] if no linked slave has one, [`Cause::ResidentTwice`] if more than one
+    /// has, also asleep, with their names: [`Slave::resident`] says which. [`Cause::SlaveLost`] if a
+    /// slave is lost meanwhile that may have it, and does not come back soon. [`Cause::Mismatch`] if
+    /// it is of another class.
     pub async fn resident<R: Class>(&self, key: &str) -> Result<Resident<R>, TaskError> {
         let found = self.0.home.find(key, Some(R::NAME)).await?;
         found.window.module.get_or_init(R::module);
@@ -212,62 +206,6 @@ pub(super) fn check(info: &resident::ResidentInfo, class: &str) -> Result<(), Ca
 /// Asks one slave for the resident under a key.
 pub(super) async fn find_at(linked: &Linked, key: &Key) -> Result<resident::ResidentInfo, Cause> {
     one(ask(linked, ResidentOp::Find { key: key.clone() }).await?, key)
-}
-
-/// What all slaves say of a key.
-pub(super) enum Found {
-    Nowhere,
-    One(Arc<Linked>, resident::ResidentInfo),
-    /// This slave has its state, and it was not begun since it failed or that was started again.
-    Asleep(Arc<Linked>, Cause),
-}
-
-/// Asks all slaves for the resident under a key.
-pub(super) async fn find_at_all(home: &Home, key: &Key) -> Result<Found, Cause> {
-    for look in 0..MOVING.0 {
-        let slaves = home.slaves();
-        let answers = join_all(slaves.iter().map(|linked| find_at(linked, key))).await;
-        let mut found = Vec::new();
-        let (mut moved, mut failure, mut asleep) = (false, None, None);
-        for (linked, answer) in slaves.into_iter().zip(answers) {
-            match answer {
-                Ok(info) => found.push((linked, info)),
-                Err(Cause::NoResident { .. } | Cause::SlaveLost { .. }) => {}
-                Err(Cause::ResidentMoved { to, .. }) => {
-                    // It is on its way, unless it is where this master has no link.
-                    moved |= home.slave(|linked| linked.hello.peer.as_str() == to).is_some();
-                }
-                Err(cause @ Cause::ResidentEnded { .. }) => asleep = Some((linked, cause)),
-                Err(cause) => failure = Some(cause),
-            }
-        }
-        let moves = found.iter().any(|(_, info)| info.stage == Stage::Moving);
-        match found.len() {
-            // It was asked for where it went before it had come.
-            0 if moved && look < ON_ITS_WAY => {}
-            0 => {
-                return match (failure, asleep) {
-                    (Some(cause), _) => Err(cause),
-                    (None, Some((linked, cause))) => Ok(Found::Asleep(linked, cause)),
-                    (None, None) => Ok(Found::Nowhere),
-                };
-            }
-            1 => {
-                if let Some((linked, info)) = found.pop() {
-                    return Ok(Found::One(linked, info));
-                }
-            }
-            _ if moves => {}
-            _ => {
-                let mut slaves: Vec<_> =
-                    found.iter().map(|(linked, _)| linked.hello.peer.to_string()).collect();
-                slaves.sort_unstable();
-                return Err(Cause::ResidentTwice { key: key.to_string(), slaves });
-            }
-        }
-        home.pause(MOVING.1).await;
-    }
-    Err(Cause::Busy { what: format!("the resident `{key}` is being moved") })
 }
 
 impl Home {

@@ -50,9 +50,8 @@ impl<R> Resident<R> {
     /// by somebody else, or begun again after a failure. [`Cause::ResidentLost`] if a link is lost
     /// in the middle of it. Where that is the link to the slave that had it, in the very moment in
     /// which it is told that the resident has moved, the move goes on if it has heard, once it is
-    /// linked again; if it does not come back, what the resident saved is asleep at the other slave.
-    /// One that goes on where it was may leave such a state too ([`Cause::ResidentTwice`]); removing
-    /// the key from that slave's store forgets it.
+    /// linked again; if it does not come back, what the resident saved is asleep at the other slave,
+    /// and gives way to one that is alive elsewhere.
     pub async fn move_to(&self, to: &Slave) -> Result<(), TaskError> {
         let (told, moved) = oneshot::channel();
         let (window, to) = (Arc::clone(&self.window), Arc::clone(&to.0));
@@ -126,7 +125,7 @@ impl Window {
             Told::Unknown => {
                 // Nobody calls it there, and what it saved stays. So it does if that link is lost.
                 let _ = ask(&to.linked, ResidentOp::TakeBack { resident }).await;
-                return Err(self.lost());
+                return Err(self.adrift());
             }
         }
         self.leaves_for(Target::Known(Box::new(to.clone())));
@@ -149,7 +148,7 @@ impl Window {
             match find_at(&linked, &self.key).await {
                 // The slave may not know yet that the old link is lost.
                 Ok(info) if info.resident == resident && info.stage == Stage::Moving => {}
-                Ok(info) if info.resident == resident => return Told::Stays(self.lost()),
+                Ok(info) if info.resident == resident => return Told::Stays(self.adrift()),
                 Err(Cause::SlaveLost { .. }) => {}
                 // It has ended, and this says how.
                 _ => match ask(&linked, ResidentOp::Await { resident }).await {
@@ -171,7 +170,7 @@ impl Window {
         }
     }
 
-    fn lost(&self) -> Cause {
+    fn adrift(&self) -> Cause {
         lost(&self.key, Cause::SlaveLost { may_have_run: true })
     }
 

@@ -13,18 +13,26 @@ use dpfw_protocol::resident::ResidentInfo;
 use dpfw_protocol::store::Key;
 use std::sync::Arc;
 
-/// Asks, and gives the answer with its payload.
-pub(crate) async fn ask_with_payload(
+/// Asks, and gives the answer as it came.
+pub(super) async fn answer(
     linked: &Linked,
     op: ResidentOp,
 ) -> Result<(ResidentReply, Bytes), Cause> {
     let request = ResidentRequest { op };
     let answer = linked.ask(&linked.residents.replies, &request, Payload::default()).await;
-    let (mut reply, payload) = answer.map_err(|unanswered| match unanswered {
+    answer.map_err(|unanswered| match unanswered {
         Unanswered::Lost if linked.residents.is_shut_down() => Cause::Shutdown,
         Unanswered::Lost => Cause::SlaveLost { may_have_run: true },
         Unanswered::Unsendable(error) => Cause::BadArguments { message: error.to_string() },
-    })?;
+    })
+}
+
+/// Asks, and gives the answer with its payload; a failure is one.
+pub(crate) async fn ask_with_payload(
+    linked: &Linked,
+    op: ResidentOp,
+) -> Result<(ResidentReply, Bytes), Cause> {
+    let (mut reply, payload) = answer(linked, op).await?;
     // Of one that ended the failure says how.
     match reply.failure.take_if(|_| reply.end.is_none()) {
         Some(failure) => Err(failure.into()),

@@ -3,11 +3,11 @@
 //! Owns: on what terms one is spawned. Does not: place it; spawning is a task that the policy
 //! places, and never tries again once it may have run.
 
+use super::Resident;
 use super::agreed::agreed;
 use super::failure::Hook;
-use super::find::{Found, find_at_all};
 use super::requests::window;
-use super::Resident;
+use super::search::{Found, find_at_all};
 use crate::error::TaskError;
 use crate::handle::parked;
 use crate::home::Home;
@@ -92,6 +92,9 @@ impl Master {
     /// the slave that the key chooses among those that are linked. Of many who ask at once, also
     /// of several masters that see the same slaves, one spawns it, and all get it.
     ///
+    /// Slaves that are not linked are not asked: if one of them has it, alive or asleep, there are
+    /// two then, and whoever sees both is told so.
+    ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -106,7 +109,8 @@ impl Master {
     /// ```
     ///
     /// # Errors
-    /// When awaited: [`Cause::ResidentTwice`] if it is on more than one slave, [`Cause::KeyTaken`]
+    /// When awaited: [`Cause::ResidentTwice`] if it is on more than one slave, also asleep,
+    /// [`Cause::SlaveLost`] if a slave is lost meanwhile that may have it, [`Cause::KeyTaken`]
     /// if the entry under the key is something else, what its constructor failed with, and
     /// whatever ends a task.
     pub fn get_or_spawn<R>(&self, key: impl Into<String>, spawn: Spawn<R>) -> Spawning<R> {

@@ -406,6 +406,11 @@ impl<C: Mail> Life<C> {
         self.stage == Stage::Held { by: session, comes: true }
     }
 
+    /// Whether it came, and was not let go.
+    pub(super) fn comes(&self) -> bool {
+        matches!(self.stage, Stage::Held { comes: true, .. })
+    }
+
     /// Whether this session holds it, and may say that it was moved.
     pub(super) fn is_held_by(&self, by: usize) -> bool {
         self.stage == Stage::Held { by, comes: false }

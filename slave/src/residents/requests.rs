@@ -5,7 +5,7 @@
 
 use super::call::key;
 use super::life::Unmoved;
-use super::resident::Resident;
+use super::resident::{Inner, Resident};
 use super::saved::asleep;
 use crate::core::Core;
 use crate::session::{Held, Session, too_many};
@@ -77,10 +77,11 @@ pub(crate) fn ask(
             let key = full(session, key);
             let found = match core.residents.under(&key) {
                 Some(resident) => Ok(vec![resident.info()]),
-                None => {
-                    let why = core.residents.moved_from(&key).or_else(|| asleep(core, &key));
-                    why.map_or(Ok(Vec::new()), Err)
-                }
+                None => match (core.residents.moved_from(&key), asleep(core, &key)) {
+                    (Some(moved), _) => Err(moved),
+                    (None, Some(asleep)) => return asked.answer(Ok(asleep)),
+                    (None, None) => Ok(Vec::new()),
+                },
             };
             asked.answer(found.map(|residents| ResidentReply { residents, ..Default::default() }));
         }
@@ -117,6 +118,10 @@ pub(crate) fn ask(
         }),
         ResidentOp::LetGo { resident } => with(core, asked, resident, |resident, asked| {
             let by = key(asked.session());
+            let comes = |inner: &Inner| inner.life.comes_with(by).then(|| inner.state.clone());
+            let state = comes(&resident.lock()).flatten();
+            // Nothing is locked: room may have to be made. Nothing is called before it is let go.
+            resident.has_come(core, state.as_ref());
             let done = resident.lock().life.let_go(by);
             asked.answer(said(resident, done));
             resident.queue(core, resident.lock());

@@ -14,7 +14,7 @@ use crate::core::Core;
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::{ModuleHash, ResidentId};
-use dpfw_protocol::message::Timing;
+use dpfw_protocol::message::{ResidentReply, Timing};
 use dpfw_protocol::resident::{End, ResidentInfo, Stage};
 use dpfw_protocol::store::{EntryKind, FullKey, Principal};
 use serde::{Deserialize, Serialize};
@@ -42,6 +42,16 @@ struct Record<'a> {
     module: ModuleHash,
     #[serde(with = "serde_bytes")]
     state: &'a [u8],
+    /// It came with a move that is not known to be over, and may be where it was.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    comes: bool,
+}
+
+/// Whether a state came with a move that is not known to be over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Comes {
+    Yes,
+    No,
 }
 
 /// The state under a key that a resident of this class had when it failed or its slave ended.
@@ -78,12 +88,22 @@ pub(super) fn info(key: &FullKey, record: &[u8], owner: &Principal) -> Option<Re
     })
 }
 
-/// Why a resident is not there whose state is.
-pub(super) fn asleep(core: &Core, key: &FullKey) -> Option<Cause> {
-    core.store.saved(key)?;
+/// Whether a state came with a move that broke off: it gives way to one that comes again.
+pub(super) fn comes(record: &[u8]) -> bool {
+    rmp_serde::from_slice::<Record<'_>>(record).is_ok_and(|saved| saved.comes)
+}
+
+/// What whoever looks for a resident is told that is not there, and whose state is. One that may
+/// be where it came from is described as on its way.
+pub(super) fn asleep(core: &Core, key: &FullKey) -> Option<ResidentReply> {
+    let (record, owner) = core.store.saved_by(key)?;
+    let info = info(key, &record, &owner).filter(|_| comes(&record));
+    let residents = info.map(|info| ResidentInfo { stage: Stage::Moving, ..info });
     let why = "it failed, its move broke off, or its slave was started again; `get_or_spawn` begins \
                it with what it saved last, and removing its key from the store forgets that";
-    Some(Cause::ResidentEnded { key: key.key.to_string(), why: why.into() })
+    let cause = Cause::ResidentEnded { key: key.key.to_string(), why: why.into() };
+    let residents = residents.into_iter().collect();
+    Some(ResidentReply { failure: Some(cause.into()), residents, ..Default::default() })
 }
 
 impl Resident {
@@ -94,7 +114,7 @@ impl Resident {
     /// nothing.
     pub(super) fn keep(&self, core: &Core, state: Bytes) -> Result<(), Cause> {
         if core.store.is_on_disk() {
-            self.record(core, &state)?;
+            self.record(core, &state, Comes::No)?;
             self.lock().state = Some(state);
             return Ok(());
         }
@@ -116,8 +136,9 @@ impl Resident {
     }
 
     /// Has a state recorded, and written to disk within a second if there is one.
-    pub(super) fn record(&self, core: &Core, state: &[u8]) -> Result<(), Cause> {
-        let record = Record { class: &self.class, module: self.module, state };
+    pub(super) fn record(&self, core: &Core, state: &[u8], comes: Comes) -> Result<(), Cause> {
+        let (class, module, comes) = (&*self.class, self.module, comes == Comes::Yes);
+        let record = Record { class, module, state, comes };
         let record = rmp_serde::to_vec(&record)
             .map_err(|error| Cause::Internal { message: error.to_string() })?;
         core.store.save(&self.key, &self.owner, record.into())
@@ -134,9 +155,21 @@ impl Resident {
     /// It ends in the middle of a move, and may have ended where it was: its state stays.
     pub(super) fn leave_record(&self, core: &Core, state: Option<&Bytes>) {
         // On disk there is one.
-        let state = state.filter(|_| !core.store.is_on_disk());
-        if let Some(Err(cause)) = state.map(|state| self.record(core, state)) {
-            tracing::warn!(resident = %self.key.key, %cause, "a state was not kept");
+        if let Some(state) = state.filter(|_| !core.store.is_on_disk()) {
+            self.try_to_record(core, state, Comes::Yes);
+        }
+    }
+
+    /// It came with this state, and is nowhere else any more.
+    pub(super) fn has_come(&self, core: &Core, state: Option<&Bytes>) {
+        if let Some(state) = state.filter(|_| core.store.is_on_disk()) {
+            self.try_to_record(core, state, Comes::No);
+        }
+    }
+
+    fn try_to_record(&self, core: &Core, state: &[u8], comes: Comes) {
+        if let Err(cause) = self.record(core, state, comes) {
+            tracing::warn!(resident = %self.key.key, %cause, "a state was not recorded");
         }
     }
 
@@ -160,4 +193,25 @@ pub(super) fn answer_when_kept(
         }
         call.session().outbox.flush();
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_of_one_that_has_come_is_as_it_always_was() {
+        #[derive(Serialize)]
+        struct Before<'a>(&'a str, ModuleHash, #[serde(with = "serde_bytes")] &'a [u8]);
+
+        let module = ModuleHash::of(b"module");
+        let before = rmp_serde::to_vec(&Before("counter", module, &[7])).expect("it encodes");
+        let mut record = Record { class: "counter", module, state: &[7], comes: false };
+        assert_eq!(rmp_serde::to_vec(&record).expect("it encodes"), before);
+        record.comes = true;
+        for (record, comes) in [(before, false), (rmp_serde::to_vec(&record).expect("it"), true)] {
+            let read: Record<'_> = rmp_serde::from_slice(&record).expect("it decodes");
+            assert_eq!((read.class, read.state, read.comes), ("counter", &[7][..], comes));
+        }
+    }
 }

@@ -8,7 +8,7 @@ use super::call::key as session_key;
 use super::engine::Lodged;
 use super::resident::{New, Place, Resident, Roles};
 use super::rows::{Row, Turn, pass, turn};
-use super::saved;
+use super::saved::{self, Comes};
 use super::turn::Hands;
 use super::work::Doing;
 use crate::core::Core;
@@ -115,7 +115,8 @@ fn claim(core: &Arc<Core>, mut job: Job) -> Claimed {
         row.waiting.push_back(job);
         return Claimed::Waits;
     }
-    let saved = core.store.saved(&key).filter(|_| there == There::Refuse);
+    let (refuses, held) = (there == There::Refuse, spawning.terms.held);
+    let saved = core.store.saved(&key).filter(|record| refuses && !(held && saved::comes(record)));
     let kind = saved.map(|_| EntryKind::Resident).or_else(|| core.store.kind_of(&key));
     if let Some(kind) = kind {
         drop(rows);
@@ -186,7 +187,7 @@ fn make(core: &Arc<Core>, job: &mut Job, turn: Turn) -> Result<Arc<Resident>, Ca
     let args = std::mem::take(&mut job.args).into_bytes();
     let (args, sent) = split(&spawning.terms, &args)?;
     let last = saved::of_last(core, &key, &class)?;
-    spawning.is_back = last.is_some();
+    spawning.is_back = last.is_some() && sent.is_none();
     let state = sent.or(last);
     let saves = roles.save.is_some() && roles.load.is_some();
     if !saves && (state.is_some() || spawning.terms.durable) {
@@ -295,9 +296,12 @@ impl Resident {
         if core.is_draining() {
             return Err(Cause::Draining);
         }
-        let state = self.lock().state.clone();
+        let (state, comes) = {
+            let inner = self.lock();
+            (inner.state.clone(), inner.life.comes())
+        };
         if let Some(state) = state.as_ref().filter(|_| core.store.is_on_disk()) {
-            self.record(core, state)?;
+            self.record(core, state, if comes { Comes::Yes } else { Comes::No })?;
         }
         let kept = Arc::new(Kept { resident: Arc::clone(self), core: Arc::downgrade(core) });
         let bytes = saved::charge(state.as_ref().filter(|_| !core.store.is_on_disk()));

@@ -2,7 +2,8 @@
 //!
 //! Owns: them. Does not: know what is in one. Invariants: each is charged to its owner, whole,
 //! for as long as it is there; nothing evicts one; on disk they are as they are here, if there is
-//! a disk. Without one there are few: those of residents whose move broke off. Locks: these before a shard, never the other way round.
+//! a disk. Without one there are few: those of residents whose move broke off. Locks: these before a
+//! shard, never the other way round.
 
 use super::Store;
 use super::disk::{Part, Record, Stored};
@@ -41,7 +42,12 @@ impl SavedStates {
         self.any.load(Ordering::Acquire)
     }
 
-    fn insert(&self, all: &mut BTreeMap<FullKey, Saved>, key: FullKey, new: Saved) -> Option<Saved> {
+    fn insert(
+        &self,
+        all: &mut BTreeMap<FullKey, Saved>,
+        key: FullKey,
+        new: Saved,
+    ) -> Option<Saved> {
         self.any.store(true, Ordering::Release);
         all.insert(key, new)
     }
@@ -56,6 +62,12 @@ impl Store {
     /// The record under a key.
     pub(crate) fn saved(&self, key: &FullKey) -> Option<Bytes> {
         self.saved.lock().get(key).map(|saved| saved.record.clone())
+    }
+
+    /// The same, and whose it is.
+    pub(crate) fn saved_by(&self, key: &FullKey) -> Option<(Bytes, Principal)> {
+        let saved = self.saved.lock();
+        saved.get(key).map(|saved| (saved.record.clone(), saved.owner.principal.clone()))
     }
 
     /// Whether a key has the record of a resident that is not there.

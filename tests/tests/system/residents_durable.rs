@@ -82,7 +82,8 @@ async fn f13_what_was_answered_is_there_after_a_kill() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_was_answered_outlives_a_final_failure_and_whoever_begins_it_again_has_it() -> Result<()> {
+async fn what_was_answered_outlives_a_final_failure_and_whoever_begins_it_again_has_it()
+-> Result<()> {
     let directory = tempfile::tempdir()?;
     let store = directory.path().join("store");
     let mut scene = Scene::at(&store).await?;
@@ -92,7 +93,8 @@ async fn what_was_answered_outlives_a_final_failure_and_whoever_begins_it_again_
     within("the panic", c.call(counter::bump_and_panic())).await?.expect_err("it panics");
     ensure!(matches!(within("the end", c.wait()).await??, End::Failed(Cause::Panic { .. })));
     let error = scene.there.resident::<Counter>("c").await.expect_err("it is not begun");
-    let told = matches!(error.cause(), Cause::ResidentEnded { why, .. } if why.contains("it failed"));
+    let told =
+        matches!(error.cause(), Cause::ResidentEnded { why, .. } if why.contains("it failed"));
     ensure!(told && error.to_string().contains("get_or_spawn"), "{error}");
     assert_eq!(scene.there.residents("").await?[0].stage, Stage::Asleep);
     let error = scene.there.spawn("c", counter::new(0)).await.expect_err("its state is there");
@@ -221,6 +223,38 @@ async fn f13_one_that_has_moved_is_there_after_a_kill_and_nowhere_else() -> Resu
         assert_eq!(c.call(counter::peek()).await?, expected, "{slave}");
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn f13_one_that_is_asleep_beside_one_that_is_alive_is_there_twice() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let (first, second) = (directory.path().join("first"), directory.path().join("second"));
+    let mut scene = Scene::of("s1", &first).await?;
+    let c = scene.counter().await?;
+    assert_eq!(c.call(counter::bump()).await?, 101);
+    scene.process.kill()?;
+    // While it is not linked nobody knows of it.
+    let two = Process::keeping(SLAVE, "s2", &second, None).await?;
+    let master = fleet::master(&[&two.address]).await?;
+    let spawning = master.get_or_spawn("c", counter::new(0)).durable();
+    let c = within("another", spawning.into_future()).await??;
+    assert_eq!(c.call(counter::bump()).await?, 1);
+    // Whoever sees both chooses neither.
+    let one = Process::keeping(SLAVE, "s1", &first, None).await?;
+    let master = fleet::master(&[&one.address, &two.address]).await?;
+    let twice = Cause::ResidentTwice { key: "c".into(), slaves: vec!["s1".into(), "s2".into()] };
+    let spawning = master.get_or_spawn("c", counter::new(0)).durable();
+    let error = within("the refusal", spawning.into_future()).await?.expect_err("it is on two");
+    assert_eq!(error.cause(), &twice);
+    let error = master.resident::<Counter>("c").await.expect_err("it is on two");
+    assert_eq!(error.cause(), &twice);
+    ensure!(linked(&master, "s2")?.store().remove("c").await?, "it was there");
+    let again = async || {
+        let spawning = master.get_or_spawn("c", counter::new(0)).durable();
+        let c = within("the first", spawning.into_future()).await?;
+        Ok(matches!(c, Ok(c) if c.call(counter::peek()).await? == 101))
+    };
+    until("the other to be gone", again).await
 }
 
 #[tokio::test]

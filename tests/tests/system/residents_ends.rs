@@ -186,9 +186,7 @@ async fn r3_r5_over_lost_links_who_spawned_it_is_told_once_of_the_failure_itself
     let pair = Pair::simple().await?;
     let proxy = dpfw_tests::proxy::Proxy::before(&pair.address)?;
     let master = patient(proxy.address()).await?;
-    let is_last = |failure: &dpfw::TaskError| {
-        matches!(failure.cause(), Cause::Panic { message, .. } if message == "last!")
-    };
+    let is_last = |failure: &dpfw::TaskError| matches!(failure.cause(), Cause::Panic { message, .. } if message == "last!");
     // It lives on over the loss, and fails when it is reached again.
     let (tell, mut told) = oneshot::channel();
     let spawning = master.spawn("u", unruly::new()).restart(soon(2));

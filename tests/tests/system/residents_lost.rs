@@ -79,6 +79,66 @@ async fn f13_over_a_new_link_to_the_same_process_the_resident_is_found_by_its_nu
 }
 
 #[tokio::test]
+async fn f13_a_slave_that_is_lost_in_a_search_is_asked_again_before_another_is_spawned()
+-> Result<()> {
+    let mut scene = ByHand::start().await?;
+    let mut other = scene.beside("s2").await?;
+    let master = scene.master.clone();
+    let mut found = master.get_or_spawn("k", counter::new(0)).into_future();
+    assert!(is_pending(&mut found).await);
+    other.finds(Vec::new()).await?;
+    let (_, op) = scene.asked().await?;
+    assert!(matches!(op, ResidentOp::Find { .. }), "{op:?}");
+    scene.wire = Wire::memory().1;
+    gone(&scene).await?;
+    let same = scene.hello.clone();
+    let answers = async {
+        scene.wire = scene.another(&same).await?;
+        scene.finds(vec![info(1, "k", 4)?]).await
+    };
+    // As often as it is asked, and nothing is spawned there.
+    let others = async {
+        loop {
+            other.finds(Vec::new()).await?;
+        }
+    };
+    let found = async {
+        tokio::select! {
+            found = found => anyhow::Ok(found?),
+            error = others => error,
+        }
+    };
+    let (found, answered) = within("it", async { tokio::join!(found, answers) }).await?;
+    answered?;
+    let found: Resident<Counter> = found?;
+    assert_eq!((found.key(), found.slave().name().as_str()), ("k", "s1"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn f13_where_a_slave_is_lost_that_may_have_it_nothing_is_spawned_elsewhere() -> Result<()> {
+    let mut scene = ByHand::start().await?;
+    let mut other = scene.beside("s2").await?;
+    let master = scene.master.clone();
+    let mut found = master.get_or_spawn("k", counter::new(0)).into_future();
+    assert!(is_pending(&mut found).await);
+    scene.asked().await?;
+    scene.wire = Wire::memory().1;
+    let others = async {
+        loop {
+            other.finds(Vec::new()).await?;
+        }
+    };
+    let outcome: Result<_> = tokio::select! {
+        found = within("the refusal", found) => Ok(found?),
+        error = others => error,
+    };
+    let error = outcome?.expect_err("it may be at s1");
+    assert_eq!(error.cause(), &Cause::SlaveLost { may_have_run: false });
+    Ok(())
+}
+
+#[tokio::test]
 async fn f13_another_resident_under_the_key_is_not_taken_for_the_lost_one() -> Result<()> {
     let (mut scene, c) = ByHand::with_counter(4).await?;
     let same = scene.hello.clone();
