@@ -13,8 +13,8 @@ use anyhow::Result;
 use rustix::net::sockopt::set_socket_linger;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
@@ -34,7 +34,7 @@ pub struct Proxy {
 
 #[derive(Debug)]
 struct Shared {
-    target: SocketAddr,
+    target: Mutex<SocketAddr>,
     there: Way,
     back: Way,
     ends: watch::Sender<Option<End>>,
@@ -61,7 +61,7 @@ impl Proxy {
         let listener = socket.listen(1024)?;
         let address = listener.local_addr()?.to_string();
         let shared = Arc::new(Shared {
-            target: target.parse()?,
+            target: Mutex::new(target.parse()?),
             there: Way::default(),
             back: Way::default(),
             ends: watch::Sender::default(),
@@ -122,6 +122,15 @@ impl Proxy {
         self.shared.ends.send_replace(Some(End::Strand));
     }
 
+    /// Stands before another port from now on; connections that there are stay as they are.
+    ///
+    /// # Errors
+    /// If that is no address.
+    pub fn lead_to(&self, target: &str) -> Result<()> {
+        *self.shared.target() = target.parse()?;
+        Ok(())
+    }
+
     /// How many connections it carries.
     pub fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::SeqCst)
@@ -136,9 +145,14 @@ impl Drop for Proxy {
 }
 
 impl Shared {
+    fn target(&self) -> MutexGuard<'_, SocketAddr> {
+        self.target.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn carry(&self, mut near: TcpStream) {
         let mut ends = self.ends.subscribe();
-        let Ok(mut far) = dial(self.target).await else { return };
+        let target = *self.target();
+        let Ok(mut far) = dial(target).await else { return };
         self.connections.fetch_add(1, Ordering::SeqCst);
         let _counted = Counted(&self.connections);
         let ((near_in, near_out), (far_in, far_out)) = (near.split(), far.split());
