@@ -68,6 +68,7 @@ mod system {
     mod residents_at_slave;
     mod residents_durable;
     mod residents_ends;
+    mod residents_killed;
     mod residents_lost;
     mod residents_many;
     mod residents_model;

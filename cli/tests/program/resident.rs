@@ -1,6 +1,7 @@
 //! `dpfw resident`.
 
-use crate::kit::{Left, Modules, Slave, dpfw, slave};
+use crate::kit::{Left, Modules, Process, Slave, dpfw, slave};
+use rustix::process::Signal;
 
 fn resident(slaves: &[&Slave], args: &[&str], input: &str) -> Left {
     let slaves = slaves.iter().flat_map(|slave| ["--slave", &slave.address]);
@@ -101,4 +102,80 @@ fn a_key_on_two_slaves_is_not_guessed_at() {
     [2]
     ");
     assert_eq!(shown(&resident(&[&other], &["call", "hits", "bump"], "")), "1\n[0]");
+}
+
+/// A module whose residents save, panic and never end, as they are told; where it is.
+fn unruly(modules: &Modules) -> String {
+    let module = dpfw_test_tasks::add::task().module().bytes().expect("embedded").clone();
+    let path = modules.path("unruly.wasm");
+    std::fs::write(&path, module).expect("written");
+    path
+}
+
+/// The slave as `dpfw slaves` tells of it.
+fn told(slave: &Slave) -> serde_json::Value {
+    let told = dpfw(&["slaves", "--json", "--slave", &slave.address], "").out;
+    serde_json::from_str(&told).expect("an object")
+}
+
+#[test]
+fn on_what_terms_a_resident_lives_is_said_on_the_command_line() {
+    let modules = Modules::new();
+    let module = unruly(&modules);
+    let place = modules.path("store");
+    let (durable, memory) = (slave(&["--store", &place]), slave(&[]));
+    assert_eq!(
+        (&told(&durable)["disk"], &told(&memory)["disk"]),
+        (&"durable".into(), &"memory".into())
+    );
+    let at = |slave: &Slave, args: &[&str]| resident(&[slave], args, "");
+    let spawn = |slave: &Slave, args: &[&str]| at(slave, &[&["spawn", &module], args].concat());
+    let listed = |key: &str| -> serde_json::Value {
+        let listed = at(&durable, &["list", key, "--json"]).out;
+        serde_json::from_str(&listed).expect("an object")
+    };
+    // It is begun again, with what was on disk.
+    let terms = ["--restart-every", "1ms", "--backoff", "20ms", "--mailbox", "7", "--durable"];
+    let spawned = spawn(&durable, &[&["counter.new", "again", "[40]"], &terms[..]].concat());
+    assert_eq!(spawned.code, 0, "{spawned:?}");
+    assert_eq!(shown(&at(&durable, &["call", "again", "bump"])), "41\n[0]");
+    assert_ne!(at(&durable, &["call", "again", "bump_and_panic"]).code, 0);
+    assert_eq!(shown(&at(&durable, &["call", "again", "bump"])), "42\n[0]");
+    let object = listed("again");
+    assert_eq!((&object["mailbox"], &object["restarts"]), (&7.into(), &1.into()), "{object}");
+    // It is not, and what it saved is asleep.
+    let terms = ["--restart-every", "1h", "--retries", "0", "--durable"];
+    let spawned = spawn(&durable, &[&["counter.new", "ends", "[40]"], &terms[..]].concat());
+    assert_eq!(spawned.code, 0, "{spawned:?}");
+    assert_eq!(shown(&at(&durable, &["call", "ends", "bump"])), "41\n[0]");
+    assert_ne!(at(&durable, &["call", "ends", "bump_and_panic"]).code, 0);
+    let ended = at(&durable, &["call", "ends", "bump"]);
+    assert!(ended.code == 9 && ended.err.contains("get_or_spawn"), "{ended:?}");
+    assert_eq!(listed("ends")["stage"], "asleep");
+    assert_eq!(spawn(&durable, &["counter.new", "ends", "[0]"]).code, 10);
+    assert_eq!(spawn(&durable, &["counter.new", "ends", "[0]", "--get"]).code, 0);
+    assert_eq!(shown(&at(&durable, &["call", "ends", "bump"])), "42\n[0]");
+    // What cannot be had is refused.
+    let refused = spawn(&memory, &["counter.new", "kept", "[0]", "--durable"]);
+    assert!(refused.code != 0 && refused.err.contains("no directory for its store"), "{refused:?}");
+    let late = spawn(&memory, &["unruly.for_ever", "late", "--timeout", "100ms"]);
+    assert!(late.code != 0 && late.err.contains("the deadline passed"), "{late:?}");
+    assert_eq!(shown(&at(&memory, &["list"])), "[0]");
+}
+
+#[test]
+fn a_call_whose_command_a_signal_ends_goes_on() {
+    let (slave, modules) = (slave(&["--slots", "1"]), Modules::new());
+    let module = unruly(&modules);
+    let resident = |args: &[&str]| resident(&[&slave], args, "");
+    assert_eq!(resident(&["spawn", &module, "unruly.new", "u"]).code, 0);
+    let call = Process::start(&["resident", "call", "u", "spin", "--slave", &slave.address]);
+    while told(&slave)["running"] != 1 {}
+    call.signal(Signal::INT);
+    let left = call.finish();
+    assert!(left.code == 130 && left.err.contains("ended by a signal"), "{left:?}");
+    assert_eq!(told(&slave)["running"], 1);
+    let listed = resident(&["list", "--json"]).out;
+    let object: serde_json::Value = serde_json::from_str(&listed).expect("an object");
+    assert_eq!(object["stage"], "alive", "nobody took it from the others");
 }

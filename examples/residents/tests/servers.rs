@@ -3,6 +3,7 @@
 
 use anyhow::Result;
 use dpfw::{Master, Slave};
+use dpfw_tests::lines::Lines;
 use futures_util::future::try_join_all;
 use residents_tasks::{
     Bank, Changed, Generator, Opened, TupleServer, Value, bank, generator, tuple_server,
@@ -30,10 +31,11 @@ async fn d12_a_generator_in_a_slaves_table_gives_one_and_then_two() -> Result<()
 
 #[tokio::test]
 async fn r9_the_tuple_server_sets_gets_and_says_hello() -> Result<()> {
-    let (master, _cache) = master().await?;
+    let (lines, (master, _cache)) = (Lines::capture(), master().await?);
     master.spawn("tuples", tuple_server::new()).await?;
     let tuples = master.resident::<TupleServer>("tuples").await?;
     tuples.cast(tuple_server::hello()).await?;
+    lines.wait_for(&["tuple_server.hello", "hello from the tuple server"]).await?;
     let user = |n: i64| Value::List(vec!["user".into(), n.into()]);
     for n in 0..3 {
         let kept = tuples.call(tuple_server::set(user(n), (100 * n).into())).await?;

@@ -44,6 +44,12 @@ impl Counter {
         panic!("a counter panics at {n}");
     }
 
+    /// Counts, then traps.
+    pub fn bump_and_trap(&mut self) {
+        self.bump();
+        crate::hostile::abort()
+    }
+
     /// Counts, then loops for ever.
     pub fn bump_and_loop(&mut self) {
         self.bump();
@@ -64,6 +70,7 @@ impl Counter {
 /// Does what it is told, right or wrong, and remembers how often; it saves nothing.
 #[derive(Debug)]
 pub struct Unruly {
+    name: String,
     calls: u32,
     taken: Vec<Vec<u8>>,
 }
@@ -72,7 +79,12 @@ pub struct Unruly {
 impl Unruly {
     /// One that is well.
     pub fn new() -> Self {
-        Self { calls: 0, taken: Vec::new() }
+        Self::named(String::new())
+    }
+
+    /// One with a name.
+    pub fn named(name: String) -> Self {
+        Self { name, calls: 0, taken: Vec::new() }
     }
 
     /// One that is not.
@@ -93,6 +105,11 @@ impl Unruly {
         endless()
     }
 
+    /// Its name.
+    pub fn name(&self) -> String {
+        self.name.clone()
+    }
+
     /// How often it was called.
     pub fn calls(&mut self) -> u32 {
         self.calls += 1;
@@ -102,7 +119,7 @@ impl Unruly {
     /// Panics. The test knows this line.
     pub fn boom(&mut self, why: String) {
         self.calls += 1;
-        panic!("{why}!") // line 105
+        panic!("{why}!") // line 122
     }
 
     /// Traps.

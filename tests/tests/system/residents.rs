@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 use dpfw::store::EntryKind;
-use dpfw::{Cause, End, Master, MethodCall, Namespace, Stage, Task, Untyped};
-use dpfw_test_tasks::{Counter, Unruly, counter, unruly};
-use dpfw_tests::fleet::{Pair, linked, listening, master, slave};
+use dpfw::{CallExt, Cause, End, Master, MethodCall, Namespace, Stage, Task, Untyped};
+use dpfw_test_tasks::{Counter, Unruly, counter, gate, unruly};
+use dpfw_tests::fleet::{Pair, entry, linked, listening, master, slave};
 use dpfw_tests::wait::{until, within};
 use futures_util::future::try_join_all;
 use std::collections::BTreeSet;
@@ -41,6 +41,26 @@ async fn r6_a_resident_is_found_by_its_key_from_any_master_of_the_namespace() ->
     let theirs = stranger.spawn("k", counter::new(0)).await?;
     assert_eq!(theirs.call(counter::bump()).await?, 1);
     assert_eq!(c.call(counter::peek()).await?, 8);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_resident_is_spawned_on_the_slave_that_has_least_to_do() -> Result<()> {
+    let (_one, first) = listening(slave("s1", 1)?).await?;
+    let (_two, second) = listening(slave("s2", 1)?).await?;
+    let master = master(&[&first, &second]).await?;
+    let slaves = [linked(&master, "s1")?, linked(&master, "s2")?];
+    for n in 0..6 {
+        let (busy, idle) = (&slaves[n % 2], &slaves[(n + 1) % 2]);
+        let (runs, end) = (format!("runs {n}"), format!("end {n}"));
+        let holds = master.dispatch(gate::call(runs.clone(), end.clone(), 1).on(busy));
+        entry(busy, &runs).await?;
+        let c =
+            within("it", master.spawn(format!("k{n}"), counter::new(0)).into_future()).await??;
+        assert_eq!(&c.slave(), idle, "{n}");
+        busy.store().put(&end, &1).await?;
+        within("the task", holds).await??;
+    }
     Ok(())
 }
 

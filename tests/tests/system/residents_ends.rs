@@ -165,6 +165,44 @@ async fn r5_r3_after_so_many_retries_it_has_failed_and_who_spawned_it_is_told() 
     Ok(())
 }
 
+#[tokio::test]
+async fn r3_what_is_begun_again_is_made_by_its_constructor_with_the_same_arguments() -> Result<()> {
+    let pair = Pair::simple().await?;
+    let spawn = pair.linked()?.spawn("u", unruly::named("what it was given".into()));
+    let u = spawn.restart(soon(9)).await?;
+    for round in 0..3 {
+        assert_eq!(within("its name", u.call(unruly::name())).await??, "what it was given");
+        assert_eq!(calls(&u).await?, 1, "round {round}");
+        within("the trap", u.call(unruly::traps())).await?.expect_err("it traps");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn r5_so_many_failures_as_there_are_retries_are_survived_and_the_next_one_is_not()
+-> Result<()> {
+    const RETRIES: u32 = 3;
+    let pair = Pair::simple().await?;
+    let (tell, mut told) = oneshot::channel();
+    // Each call waits for the one that is begun again, and so comes well before twice the interval.
+    let policy = Restart::every(Duration::from_millis(300)).retries(RETRIES);
+    let spawn = pair.master.spawn("u", unruly::new()).restart(policy);
+    let u = spawn.on_final_failure(move |failure| drop(tell.send(failure))).await?;
+    for n in 0..=RETRIES {
+        assert!(told.try_recv().is_err(), "{n} are survived");
+        let error = within("the panic", u.call(unruly::boom(n.to_string()))).await?;
+        let error = error.expect_err("it panics");
+        let message = format!("{n}!");
+        let is_it = matches!(error.cause(), Cause::Panic { message: m, .. } if *m == message);
+        assert!(is_it, "{error}");
+    }
+    let failure = within("the final failure", told).await??;
+    assert!(failure.to_string().contains(&format!("{RETRIES}!")), "{failure}");
+    let error = u.call(unruly::calls()).await.expect_err("it has ended");
+    assert!(matches!(error.cause(), Cause::ResidentEnded { .. }), "{error}");
+    Ok(())
+}
+
 /// A master that dials one slave again for longer than anything here takes.
 async fn patient(address: &str) -> Result<dpfw::Master> {
     let builder = dpfw::Master::builder().slave(address).dial_tries(Some(10_000));
