@@ -211,14 +211,14 @@ pub enum Saving {
     /// After each call that ended well, before its caller is answered.
     EachCall,
     /// So many milliseconds after the first call since it was taken last, and when the slave
-    /// drains.
+    /// drains. It is on disk half a second later, if its slave has one.
     After(u64),
 }
 
 impl Default for Saving {
-    /// Within a second, as what is not durable is on disk.
+    /// After half a second, so that within a second it is on disk, as whatever is not durable.
     fn default() -> Self {
-        Self::After(1000)
+        Self::After(500)
     }
 }
 

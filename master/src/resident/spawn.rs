@@ -64,7 +64,8 @@ struct SpawnTerms {
 }
 
 impl Master {
-    /// Spawns a resident on the least loaded slave.
+    /// Spawns a resident on the least loaded slave: the one that has least to run. Residents that
+    /// nobody calls are no load.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -209,8 +210,8 @@ impl<R> Spawning<R> {
         self
     }
 
-    /// When its state is saved, if it offers `save` and `load`; within a second unless this is
-    /// said.
+    /// When its state is saved, if it offers `save` and `load`; half a second after what changed it
+    /// unless this is said, so that it is on disk within a second.
     pub fn saving(mut self, saving: Saving) -> Self {
         self.terms.saving = saving;
         self

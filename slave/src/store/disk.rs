@@ -34,7 +34,8 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-/// How long a change waits for others when nobody waits for it. It is on disk within a second.
+/// How long a change waits for others when nobody waits for it. It is on disk within a second, also
+/// if it is a state of a resident, which is taken half a second after what changed it.
 const HOLD: Duration = Duration::from_millis(500);
 
 /// Who may wait for the disk at once.

@@ -6,6 +6,7 @@ use crate::limits::Limits;
 use disks::Platter;
 use dpfw_protocol::hello::Namespace;
 use dpfw_protocol::ids::PeerId;
+use dpfw_protocol::resident::Saving;
 use dpfw_protocol::store::{Disk as Told, EntryInfo, Key, Principal, StoreOp, Terms};
 use std::sync::mpsc;
 
@@ -74,4 +75,10 @@ impl Store {
 
 fn storage(what: Storage) -> Result<(), Cause> {
     Err(Cause::Storage { what })
+}
+
+#[test]
+fn what_a_resident_changes_is_on_disk_within_a_second_unless_it_says_otherwise() {
+    let Saving::After(ms) = Saving::default() else { panic!("it is taken behind calls") };
+    assert!(Duration::from_millis(ms) + HOLD <= Duration::from_secs(1));
 }
