@@ -19,6 +19,7 @@ mod imports;
 pub(crate) mod net;
 pub(crate) mod store;
 pub(crate) mod wait;
+pub(crate) mod watch;
 
 pub(crate) use imports::{log, panic, progress};
 

@@ -4,7 +4,8 @@
 //! MessagePack of any serde type; the functions with `bytes` in their names take them as
 //! they are. What is put stays until it is removed, unless it was put as [`evictable`] or
 //! with a time to live ([`ttl`]); and another slave has a store of its own: a task finds a
-//! value or makes it. [`get_or_init`] does so once where many tasks need it.
+//! value or makes it. [`get_or_init`] does so once where many tasks need it; [`watch`] tells what
+//! others do.
 //!
 //! ```
 //! use dpfw_guest::store::{self, StoreError};
@@ -37,6 +38,7 @@ mod memory;
 mod once;
 mod terms;
 mod update;
+mod watch;
 mod writer;
 
 #[cfg(target_family = "wasm")]
@@ -49,6 +51,7 @@ pub use list::{Entry, EntryKind, List, list};
 pub use once::{get_or_init, get_or_try_init, wait};
 pub use terms::{Terms, evictable, ttl};
 pub use update::update;
+pub use watch::{Change, Event, Watch, What, watch, watch_with_present};
 pub use writer::{Writer, write};
 
 use crate::{Bytes, wire};

@@ -224,7 +224,7 @@ impl Claim {
         &self.key
     }
 
-    /// Puts the entry that was built, and gives it to all who wait. If there is one by now that
+    /// Puts the entry that was built, on these terms, and gives it to all who wait. If there is one by now that
     /// somebody else has put, that one is kept and given. While room is made for it `go_on` is
     /// asked now and then whether to go on.
     ///
@@ -234,12 +234,11 @@ impl Claim {
         mut self,
         owner: &Principal,
         value: Bytes,
+        terms: Terms,
         go_on: &dyn Fn() -> bool,
     ) -> Result<Answer, Cause> {
         let op = StoreOp::PutIfAbsent { key: self.key.key.clone() };
         let store = &self.core.store;
-        // Whoever needs it again can build it again.
-        let terms = Terms { evictable: true, ..Terms::default() };
         let namespace = &self.key.namespace;
         let mut answer = store.apply_on(terms, namespace, owner, op, value.clone(), go_on)?;
         if answer.hit {

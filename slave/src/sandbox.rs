@@ -17,6 +17,7 @@ pub(crate) mod run;
 mod shelf;
 pub(crate) mod trap;
 mod wasi;
+pub(crate) mod watches;
 
 #[cfg(test)]
 mod tests;

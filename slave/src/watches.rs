@@ -70,11 +70,8 @@ impl Watches {
             let what = format!("a session has at most {MAX_WATCHES} watches, and no two in one");
             return Err(Cause::Busy { what });
         }
-        let Some(taken) = core.watched.lend(&session.holdings.watches, 1) else {
-            let most = core.limits.watches;
-            let what = format!("the slave has {most} watches, or has none left for this master");
-            return Err(Cause::Busy { what });
-        };
+        let taken = core.watched.lend(&session.holdings.watches, 1);
+        let taken = taken.ok_or_else(|| none_left(core))?;
         let wake = Arc::clone(&self.wake);
         let wake = Box::new(move || wake.notify_one());
         let Watch { prefix, present } = watch;
@@ -112,7 +109,8 @@ impl Watches {
             self.lock().iter().map(|(id, (watching, _))| (*id, Arc::clone(watching))).collect();
         let mut has_told = false;
         for (conversation, watching) in all {
-            let mut room = Room::default();
+            // Beside what the message has besides.
+            let mut room = Room::new(MAX_MESSAGE - 64);
             let (missed, changes) = core.store.watched(&watching, |change| room.takes(change));
             if missed == 0 && changes.is_empty() {
                 continue;
@@ -127,22 +125,28 @@ impl Watches {
     }
 }
 
-/// What a message has room for.
-struct Room {
+/// Why somebody may not watch.
+pub(crate) fn none_left(core: &Core) -> Cause {
+    let most = core.limits.watches;
+    let what = format!("the slave has {most} watches, or has none left for this master");
+    Cause::Busy { what }
+}
+
+/// What there is room for, of that which is told at one go.
+pub(crate) struct Room {
     bytes: usize,
     changes: usize,
 }
 
-impl Default for Room {
-    fn default() -> Self {
-        // A change is larger than its key by the numbers and words of its other fields.
-        Self { bytes: MAX_MESSAGE - 64, changes: MAX_LISTED }
-    }
-}
-
 impl Room {
+    /// For so many bytes.
+    pub(crate) fn new(bytes: usize) -> Self {
+        Self { bytes, changes: MAX_LISTED }
+    }
+
     /// Takes the room of a change, if there is any. The first always fits.
-    fn takes(&mut self, change: &Change) -> bool {
+    pub(crate) fn takes(&mut self, change: &Change) -> bool {
+        // It is larger than its key by the numbers and words of its other fields.
         let size = change.key.as_str().len() + 40;
         if self.changes == 0 || size > self.bytes {
             return false;

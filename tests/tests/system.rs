@@ -34,6 +34,7 @@ mod system {
     mod grants;
     mod grants_connect;
     mod grants_files;
+    mod guest_watches;
     mod guests;
     mod handles;
     mod hostile;

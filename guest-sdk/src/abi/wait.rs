@@ -6,12 +6,20 @@
 //! Invariant: as in [`store`](super::store).
 
 use super::store::answer;
-use crate::store::Answer;
+use crate::store::{Answer, Terms};
 
 #[link(wasm_import_module = "dpfw_1")]
 unsafe extern "C" {
     fn store_claim(key: *const u8, key_len: usize) -> i32;
     fn store_settle(key: *const u8, key_len: usize, value: *const u8, value_len: usize) -> i32;
+    fn store_settle_on(
+        key: *const u8,
+        key_len: usize,
+        value: *const u8,
+        value_len: usize,
+        evictable: i32,
+        ttl_ms: i64,
+    ) -> i32;
     fn store_forgo(key: *const u8, key_len: usize, why: *const u8, why_len: usize) -> i32;
     fn store_wait(key: *const u8, key_len: usize, version: i64) -> i32;
     safe fn store_sync(waits: i32) -> i32;
@@ -28,7 +36,17 @@ pub(crate) fn claim(key: &str) -> Result<Answer, String> {
 pub(crate) fn settle(key: &str, value: &[u8]) -> Result<Answer, String> {
     let (at, len) = (value.as_ptr(), value.len());
     // SAFETY: as in `claim`.
-    let outcome = unsafe { store_settle(key.as_ptr(), key.len(), at, len) };
+    settled(unsafe { store_settle(key.as_ptr(), key.len(), at, len) })
+}
+
+/// The same on terms; without them it may be evicted.
+pub(crate) fn settle_on(terms: Terms, key: &str, value: &[u8]) -> Result<Answer, String> {
+    let ((evictable, ttl), (at, len)) = (terms.raw(), (value.as_ptr(), value.len()));
+    // SAFETY: as in `claim`.
+    settled(unsafe { store_settle_on(key.as_ptr(), key.len(), at, len, evictable, ttl) })
+}
+
+fn settled(outcome: i32) -> Result<Answer, String> {
     if outcome == 0 {
         // The reply is the other value, as if it had been read.
         return answer::<true>(1).map(|other| Answer { there: false, ..other });

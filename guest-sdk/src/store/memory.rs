@@ -11,6 +11,8 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+pub(super) mod watchers;
+
 #[derive(Default)]
 struct Memory {
     entries: BTreeMap<String, Entry>,
@@ -19,6 +21,7 @@ struct Memory {
     /// Values that are being written in pieces, by their numbers.
     drafts: BTreeMap<u32, (String, Terms, Vec<u8>)>,
     last_draft: u32,
+    watchers: watchers::Watchers,
 }
 
 struct Entry {
@@ -110,7 +113,13 @@ pub(super) fn update(key: &str, value: &[u8], expected: Version) -> Result<Answe
 }
 
 pub(super) fn remove(key: &str) -> Result<Answer, String> {
-    with(key, |memory, _| answer(memory.entries.remove(key).is_some(), 0))
+    with(key, |memory, _| {
+        let there = memory.entries.remove(key).is_some();
+        if there {
+            memory.ended(key, "removed");
+        }
+        answer(there, 0)
+    })
 }
 
 pub(super) fn pin(key: &str, pinned: bool) -> Result<Answer, String> {
@@ -193,11 +202,20 @@ impl Memory {
             gone_at: terms.ttl.and_then(|ttl| Instant::now().checked_add(ttl)),
         };
         self.entries.insert(key.to_owned(), entry);
+        self.watchers.publish(key, self.version, "put");
         answer(true, self.version)
     }
 
     fn expire(&mut self) {
         let now = Instant::now();
-        self.entries.retain(|_, entry| entry.gone_at.is_none_or(|at| at > now));
+        let is_gone = |_: &String, entry: &mut Entry| entry.gone_at.is_some_and(|at| at <= now);
+        let gone: Vec<_> = self.entries.extract_if(.., is_gone).map(|(key, _)| key).collect();
+        gone.iter().for_each(|key| self.ended(key, "expired"));
+    }
+
+    /// The end of an entry has a version of its own.
+    fn ended(&mut self, key: &str, what: &'static str) {
+        self.version += 1;
+        self.watchers.publish(key, self.version, what);
     }
 }

@@ -13,7 +13,7 @@ use crate::abi::wait as backend;
 #[cfg(not(target_family = "wasm"))]
 use memory as backend;
 
-use super::{Answer, StoreError, Version, encode, refused};
+use super::{Answer, StoreError, Terms, Version, encode, refused};
 use crate::wire;
 use serde::{Serialize, de::DeserializeOwned};
 use std::fmt::Display;
@@ -23,7 +23,7 @@ use std::fmt::Display;
 /// Of all tasks of all masters that need the same entry on a slave, one calls `build`. The
 /// others wait, and hold no slot meanwhile. If the one that builds fails, is cancelled or lost,
 /// the next of those that wait calls its own. What was built may be evicted; then it is built
-/// again.
+/// again. [`Terms::get_or_init`] keeps it on other terms.
 ///
 /// ```
 /// use dpfw_guest::store::{self, StoreError};
@@ -101,6 +101,67 @@ where
     T: Serialize + DeserializeOwned,
     E: From<StoreError> + Display,
 {
+    found_or_built(key, build, backend::settle)
+}
+
+impl Terms {
+    /// As [`get_or_init`]; what is built is kept on these terms. With `Terms::default()` it stays
+    /// until it is removed.
+    ///
+    /// ```
+    /// use dpfw_guest::store;
+    /// use std::time::Duration;
+    ///
+    /// let hour = store::ttl(Duration::from_secs(3600));
+    /// assert_eq!(hour.get_or_init("rate", || 7)?, 7);
+    /// assert_eq!(hour.get_or_init("rate", || 8)?, 7, "the hour is not over");
+    /// # Ok::<(), store::StoreError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`get_or_init`].
+    ///
+    /// # Panics
+    /// As [`get_or_init`].
+    pub fn get_or_init<T: Serialize + DeserializeOwned>(
+        self,
+        key: &str,
+        build: impl FnOnce() -> T,
+    ) -> Result<T, StoreError> {
+        let build = || Ok::<T, Never>(build());
+        self.get_or_try_init(key, build).map_err(|Never(error)| error)
+    }
+
+    /// As [`get_or_try_init`]; what is built is kept on these terms.
+    ///
+    /// # Errors
+    /// As [`get_or_try_init`].
+    ///
+    /// # Panics
+    /// As [`get_or_init`].
+    pub fn get_or_try_init<T, E>(
+        self,
+        key: &str,
+        build: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E>
+    where
+        T: Serialize + DeserializeOwned,
+        E: From<StoreError> + Display,
+    {
+        found_or_built(key, build, |key, value| backend::settle_on(self, key, value))
+    }
+}
+
+/// Finds an entry, or builds it and has it settled.
+fn found_or_built<T, E>(
+    key: &str,
+    build: impl FnOnce() -> Result<T, E>,
+    settle: impl FnOnce(&str, &[u8]) -> Result<Answer, String>,
+) -> Result<T, E>
+where
+    T: Serialize + DeserializeOwned,
+    E: From<StoreError> + Display,
+{
     let found = backend::claim(key).map_err(refused)?;
     if found.there {
         return Ok(decode(key, found)?);
@@ -120,7 +181,7 @@ where
             return Err(error.into());
         }
     };
-    let settled = claim.settle(&bytes)?;
+    let settled = claim.settle(&bytes, settle)?;
     match settled.there {
         true => Ok(value),
         false => Ok(decode(key, settled)?),
@@ -171,10 +232,14 @@ impl Display for Never {
 struct Claim<'a>(&'a str);
 
 impl Claim<'_> {
-    fn settle(self, value: &[u8]) -> Result<Answer, StoreError> {
+    fn settle(
+        self,
+        value: &[u8],
+        settle: impl FnOnce(&str, &[u8]) -> Result<Answer, String>,
+    ) -> Result<Answer, StoreError> {
         let key = self.0;
         std::mem::forget(self);
-        backend::settle(key, value).map_err(refused)
+        settle(key, value).map_err(refused)
     }
 
     fn forgo(self, why: &str) {

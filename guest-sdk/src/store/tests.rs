@@ -101,6 +101,63 @@ fn what_would_wait_for_ever_is_refused() {
 }
 
 #[test]
+fn what_changes_below_a_prefix_is_told_in_order() {
+    put("k/0", &0).expect("put");
+    let mut watch = watch_with_present("k/").expect("not too many");
+    let (first, other) = (put("k/1", &1).expect("put"), put("other", &1).expect("put"));
+    ttl(Duration::ZERO).put("k/2", &2).expect("put");
+    assert_eq!(remove("k/1"), Ok(true));
+    let mut told = Vec::new();
+    while let Some(event) = watch.try_next().expect("it goes on") {
+        let Event::Changed(change) = event else { panic!("missed") };
+        told.push((change.key, change.what, change.version));
+    }
+    let words: Vec<_> = told.iter().map(|(key, what, _)| format!("{key} {what}")).collect();
+    let expected = ["k/0 present", "k/1 put", "k/2 put", "k/2 expired", "k/1 removed"];
+    assert_eq!(words, expected);
+    assert!(told.is_sorted_by_key(|(_, _, version)| *version) && told[1].2 == first);
+    assert!(told[2].2 > other);
+    let error = watch.next().expect("it is told").expect_err("nobody changes it");
+    assert!(error.to_string().contains("would wait for ever"), "{error}");
+    assert_eq!(watch.next(), None);
+}
+
+#[test]
+fn what_is_not_taken_is_missed_and_so_many_are_watched_at_once() {
+    let mut watch = super::watch("n").expect("not too many");
+    for n in 0..5000 {
+        put("n", &n).expect("put");
+    }
+    let mut told = 0;
+    let missed = loop {
+        match watch.try_next().expect("it goes on").expect("there is more") {
+            Event::Changed(_) => told += 1,
+            Event::Missed(missed) => break missed,
+        }
+    };
+    assert_eq!((told, missed, watch.try_next()), (4096, 904, Ok(None)));
+    let more: Vec<_> = (0..15).map(|_| super::watch("").expect("not too many")).collect();
+    assert!(super::watch("").is_err());
+    drop(more);
+    assert!(super::watch("").is_ok() && super::watch(&"p".repeat(1025)).is_err());
+}
+
+#[test]
+fn what_is_built_is_kept_on_the_terms_that_were_said() {
+    let of = |key: &str| {
+        let entry = list(key).next().expect("one").expect("lists");
+        (entry.evictable, entry.ttl.is_some())
+    };
+    let hour = ttl(Duration::from_secs(3600));
+    assert_eq!((get_or_init("a", || 1), of("a")), (Ok(1), (true, false)));
+    assert_eq!((Terms::default().get_or_init("b", || 2), of("b")), (Ok(2), (false, false)));
+    assert_eq!((hour.get_or_init("c", || 3), of("c")), (Ok(3), (true, true)));
+    assert_eq!((hour.get_or_init("a", || 4), of("a")), (Ok(1), (true, false)), "it was there");
+    let failed = hour.get_or_try_init("d", || Err::<u64, _>(refused("no".into())));
+    assert_eq!(failed, Err(refused("no".into())));
+}
+
+#[test]
 fn terms_are_kept_to() {
     ttl(Duration::ZERO).put("gone", &1).expect("put");
     assert_eq!(get::<u8>("gone"), Ok(None));

@@ -8,6 +8,9 @@ use std::task::Waker;
 
 type Outcome<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
+/// On which what is built is kept mostly.
+const EVICTABLE: Terms = Terms { evictable: true, ttl_ms: None, durable: false };
+
 struct Bench {
     core: Arc<Core>,
     owner: Principal,
@@ -70,7 +73,7 @@ fn one_builds_and_all_that_wait_get_it() -> Outcome {
         waiting.push(bench.waits("k", &bench.who())?);
     }
     assert!(waiting.iter_mut().all(|waiter| turn(waiter).is_none()));
-    let settled = claim.settle(&bench.owner, Bytes::from_static(b"it"), &|| true)?;
+    let settled = claim.settle(&bench.owner, Bytes::from_static(b"it"), EVICTABLE, &|| true)?;
     assert!(settled.hit);
     for waiter in &mut waiting {
         let Some(Turn::Hit(answer)) = turn(waiter) else { panic!("not told") };
@@ -141,7 +144,7 @@ fn what_somebody_else_has_put_meanwhile_stays() -> Outcome {
     let (namespace, op) = (Namespace::default(), StoreOp::Put { key: Key::new("k")? });
     let put = bench.core.store.apply(&namespace, &bench.owner, op, Bytes::from_static(b"put"))?;
     assert!(matches!(bench.claim("k", &bench.who())?, Claimed::Hit(_)));
-    let settled = claim.settle(&bench.owner, Bytes::from_static(b"built"), &|| true)?;
+    let settled = claim.settle(&bench.owner, Bytes::from_static(b"built"), EVICTABLE, &|| true)?;
     assert_eq!((settled.hit, &settled.value[..]), (false, &b"put"[..]));
     let Some(Turn::Hit(answer)) = turn(&mut waiter) else { panic!("not told") };
     assert_eq!((&answer.value[..], answer.version), (&b"put"[..], put.version));
@@ -153,9 +156,10 @@ fn f58_what_the_store_has_no_room_for_is_built_by_the_next() -> Outcome {
     let bench = Bench::new(Limits { store_bytes: 1000, ..Limits::default() })?;
     let claim = bench.builds("k", &bench.who())?;
     let mut waiter = bench.waits("k", &bench.who())?;
-    let error = claim.settle(&bench.owner, vec![0; 2000].into(), &|| true).expect_err("no room");
+    let error =
+        claim.settle(&bench.owner, vec![0; 2000].into(), EVICTABLE, &|| true).expect_err("no room");
     assert!(matches!(error, Cause::Limit { limit: Limit::Quota, .. }), "{error}");
-    builds_now(&mut waiter)?.settle(&bench.owner, vec![0; 10].into(), &|| true)?;
+    builds_now(&mut waiter)?.settle(&bench.owner, vec![0; 10].into(), EVICTABLE, &|| true)?;
     drop(waiter);
     assert!(bench.is_empty());
     Ok(())

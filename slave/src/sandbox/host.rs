@@ -4,6 +4,7 @@ use super::files::Files;
 use super::journal::{Journal, LOG_WATERMARK, Output};
 use super::limiter::Limiter;
 use super::outside::Outside;
+use super::watches::Watches;
 use crate::claims::{Claim, Who};
 use crate::core::Core;
 use crate::fiber::control::Control;
@@ -74,6 +75,8 @@ pub(crate) struct Host {
     pub(crate) is_init: bool,
     /// The values that the guest is writing in pieces.
     pub(crate) drafts: Drafts,
+    /// What the guest watches of the store.
+    pub(super) watches: Watches,
     /// Entries that the guest builds. Given up with the sandbox.
     pub(crate) claims: Vec<Claim>,
     /// As whom it builds and waits, once it has.
@@ -188,6 +191,7 @@ impl Host {
             reply: Reply::default(),
             is_init: false,
             drafts: Drafts::default(),
+            watches: Watches::default(),
             claims: Vec::new(),
             who: None,
             outside: None,
@@ -231,13 +235,14 @@ impl Host {
     }
 
     /// The call is over, and nothing of it stays: what it said is sent, what it had begun to
-    /// write or to build is given up. Gives how many lines were not sent.
+    /// write, to build or to watch is given up. Gives how many lines were not sent.
     pub(crate) fn end_call(&mut self) -> u64 {
         self.take_lines();
         self.journal.finish();
         self.send_progress();
         self.reply = Reply::default();
         self.drafts = Drafts::default();
+        self.watches.clear();
         self.claims.clear();
         self.who = None;
         self.journal.dropped()

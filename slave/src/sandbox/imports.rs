@@ -18,6 +18,7 @@ use wasmtime_wasi::p1::add_to_linker_async;
 mod net;
 mod store;
 mod wait;
+mod watch;
 
 /// The module name of the ABI's imports; a later version has another one.
 pub(crate) const ABI: &str = "dpfw_1";
@@ -26,7 +27,7 @@ pub(crate) const ABI: &str = "dpfw_1";
 pub(crate) const WASI: &str = "wasi_snapshot_preview1";
 
 /// What the ABI offers.
-pub(crate) const ABI_NAMES: [&str; 30] = [
+pub(crate) const ABI_NAMES: [&str; 34] = [
     "log",
     "progress",
     "panic",
@@ -46,9 +47,13 @@ pub(crate) const ABI_NAMES: [&str; 30] = [
     "store_write_drop",
     "store_claim",
     "store_settle",
+    "store_settle_on",
     "store_forgo",
     "store_wait",
     "store_sync",
+    "store_watch",
+    "store_watch_next",
+    "store_watch_end",
     "connect",
     "connection_read",
     "connection_write",
@@ -60,8 +65,15 @@ pub(crate) const ABI_NAMES: [&str; 30] = [
 ];
 
 /// Those of the ABI that can wait. A module that imports one has its tasks run on fibers.
-pub(crate) const WAITING_NAMES: [&str; 6] =
-    ["store_claim", "store_wait", "store_sync", "connect", "connection_read", "connection_write"];
+pub(crate) const WAITING_NAMES: [&str; 7] = [
+    "store_claim",
+    "store_wait",
+    "store_sync",
+    "store_watch_next",
+    "connect",
+    "connection_read",
+    "connection_write",
+];
 
 /// Whether it is what a guest connects by: that is there only where connections are granted.
 pub(crate) fn is_connecting(module: &str, name: &str) -> bool {
@@ -183,6 +195,7 @@ pub(crate) fn link(linker: &mut Linker<Host>) -> Result<()> {
     })?;
     store::link(linker)?;
     wait::link(linker)?;
+    watch::link(linker)?;
     net::link(linker)?;
     wasi::link(linker)
 }
@@ -195,6 +208,7 @@ pub(crate) fn link_waiting(linker: &mut Linker<Host>) -> Result<()> {
     link(linker)?;
     linker.allow_shadowing(true);
     wait::link_waiting(linker)?;
+    watch::link_waiting(linker)?;
     net::link_waiting(linker)?;
     wasi::link_waiting(linker)?;
     linker.allow_shadowing(false);

@@ -143,7 +143,8 @@ pub(super) struct Watcher {
     pub(super) prefix: String,
     queue: Mutex<Queue>,
     /// Called when there is something to take, while a shard is locked: it does no more than
-    /// wake somebody.
+    /// wake somebody. A guest that waits is put into the queue of the slots by that, for which
+    /// its attempt's lock is taken and the queue's: under neither is the store asked for anything.
     wake: Box<dyn Fn() + Send + Sync>,
 }
 

@@ -166,7 +166,8 @@ fn a_module_imports_what_waits_only_if_it_calls_it() -> Result<()> {
             .iter()
             .any(|(_, name)| name.starts_with("store_c") && name != "store_compare_and_swap")
     );
-    assert!(!plain.waits && !plain.imports.iter().any(|(_, name)| name == "store_wait"));
+    let waits = |name: &str| name == "store_wait" || name.starts_with("store_watch");
+    assert!(!plain.waits && !plain.imports.iter().any(|(_, name)| waits(name)));
     assert!(facts(need::task().module())?.waits);
     let limit = Limit::Claims;
     assert_eq!(limit.amount(64), "64 entries");

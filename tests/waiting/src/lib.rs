@@ -6,7 +6,7 @@
 //! assert; the tests do. Invariant: what is built waits for a key of the store and not for
 //! time, so that a test decides when it goes on.
 
-use dpfw_guest::store::{self, StoreError, Versioned};
+use dpfw_guest::store::{self, Event, StoreError, Versioned, Watch};
 use dpfw_guest::{Bytes, init, resident, task};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -162,6 +162,86 @@ pub fn change(key: String, version: u64, me: String) -> Result<u64, StoreError> 
     store::wait(&key, version)
 }
 
+/// Watches what begins with `prefix`, from what is there on if it is to be told, and writes `me`;
+/// gives what it hears up to a change of `end`: the key, what happened and the version, or how many
+/// were missed.
+///
+/// # Errors
+/// [`StoreError`].
+#[task]
+pub fn hear(
+    prefix: String,
+    present: bool,
+    me: String,
+    end: String,
+) -> Result<Vec<String>, StoreError> {
+    let watch = if present { store::watch_with_present } else { store::watch };
+    let mut changes = watch(&prefix)?;
+    store::put(&me, &0u64)?;
+    let mut heard = Vec::new();
+    loop {
+        let event = changes.next().transpose()?;
+        let is_last = matches!(&event, Some(Event::Changed(change)) if change.key == end);
+        heard.extend(event.map(said));
+        if is_last {
+            return Ok(heard);
+        }
+    }
+}
+
+/// An event in a line.
+fn said(event: Event) -> String {
+    match event {
+        Event::Changed(it) => format!("{} {} {}", it.key, it.what, it.version),
+        Event::Missed(count) => format!("missed {count}"),
+        other => format!("{other:?}"),
+    }
+}
+
+/// Watches, writes `me`, waits for `go`, and hears only then what has happened: how many changes,
+/// and how many were missed.
+///
+/// # Errors
+/// [`StoreError`].
+#[task]
+pub fn hear_late(prefix: String, me: String, go: String) -> Result<(u64, u64), StoreError> {
+    let mut changes = store::watch(&prefix)?;
+    store::put(&me, &0u64)?;
+    arrival(&go)?;
+    let (mut told, mut missed) = (0, 0);
+    while let Some(event) = changes.try_next()? {
+        match event {
+            Event::Missed(count) => missed += count,
+            _ => told += 1,
+        }
+    }
+    Ok((told, missed))
+}
+
+/// Begins so many watches; writes `me` and waits for `go` if it has them all.
+///
+/// # Errors
+/// [`StoreError`].
+#[task]
+pub fn hear_much(watches: u32, me: String, go: String) -> Result<(), StoreError> {
+    let watches = (0..watches).map(|_| store::watch("")).collect::<Result<Vec<_>, _>>()?;
+    store::put(&me, &0u64)?;
+    arrival(&go)?;
+    drop(watches);
+    Ok(())
+}
+
+/// Needs a number, and builds one that is gone after a while, or never goes.
+///
+/// # Errors
+/// [`StoreError`].
+#[task]
+pub fn need_on(key: String, ttl_ms: Option<u64>, number: u64) -> Result<u64, StoreError> {
+    let ttl = ttl_ms.map(Duration::from_millis);
+    let terms = ttl.map_or_else(store::Terms::default, store::ttl);
+    terms.get_or_init(&key, || number)
+}
+
 /// Sleeps, and gives a value.
 #[task]
 pub fn doze(millis: u64, value: u64) -> u64 {
@@ -199,13 +279,14 @@ pub fn hoard(len: u64) -> u64 {
 #[derive(Debug)]
 pub struct Sleeper {
     calls: u64,
+    watch: Option<Watch>,
 }
 
 #[resident]
 impl Sleeper {
     /// At once.
     pub fn new() -> Self {
-        Self { calls: 0 }
+        Self { calls: 0, watch: None }
     }
 
     /// When there is an entry under that key.
@@ -233,6 +314,23 @@ impl Sleeper {
         self.calls += 1;
         std::thread::sleep(Duration::from_millis(millis));
         self.calls
+    }
+
+    /// Begins to watch, and keeps what it watches with.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn listen(&mut self, prefix: String) -> Result<(), StoreError> {
+        self.watch = Some(store::watch(&prefix)?);
+        Ok(())
+    }
+
+    /// What it has heard since, in a line.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn heard(&mut self) -> Result<Option<String>, StoreError> {
+        self.watch.as_mut().map_or(Ok(None), |watch| Ok(watch.try_next()?.map(said)))
     }
 
     /// Does not wait; gives how often it was called.
@@ -286,6 +384,18 @@ const PAGE: usize = 512;
 pub fn fill(mib: u32, seed: u64) {
     let words = (0..u64::from(mib) << 17).map(|n| (n ^ seed) | 1);
     *WORDS.lock().unwrap_or_else(PoisonError::into_inner) = words.collect();
+}
+
+/// Watches the store, which an init may not, and gives the error that it gets.
+///
+/// # Errors
+/// [`StoreError`].
+#[init]
+pub fn fill_and_watch(mib: u32) -> Result<(), StoreError> {
+    let watch = store::watch("")?;
+    fill(mib, 0);
+    drop(watch);
+    Ok(())
 }
 
 /// Reads all of it, adds one to a word of every so many-th page, writes `me`, waits for an entry,

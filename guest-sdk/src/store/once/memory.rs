@@ -2,7 +2,7 @@
 //!
 //! Invariant: it answers as a slave does, but for what would wait for ever: that is told.
 
-use crate::store::{Answer, Version, memory};
+use crate::store::{Answer, Terms, Version, evictable, memory};
 use bytes::Bytes;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -22,9 +22,13 @@ pub(super) fn claim(key: &str) -> Result<Answer, String> {
 }
 
 pub(super) fn settle(key: &str, value: &[u8]) -> Result<Answer, String> {
-    BUILT.with_borrow_mut(|built| built.remove(key));
     // A slave may evict it as well.
-    let settled = memory::put_on(super::super::evictable(), key, value, Some(0))?;
+    settle_on(evictable(), key, value)
+}
+
+pub(super) fn settle_on(terms: Terms, key: &str, value: &[u8]) -> Result<Answer, String> {
+    BUILT.with_borrow_mut(|built| built.remove(key));
+    let settled = memory::put_on(terms, key, value, Some(0))?;
     match settled.there {
         true => Ok(settled),
         // It was put by the one who built, beside what it builds.

@@ -113,7 +113,7 @@ fn put_on(
     put(&mut caller, (key, key_len), (value, value_len), op, terms(evictable, ttl_ms))
 }
 
-fn terms(evictable: u32, ttl_ms: i64) -> Terms {
+pub(super) fn terms(evictable: u32, ttl_ms: i64) -> Terms {
     let ttl_ms = (ttl_ms != NONE).then_some(ttl_ms.cast_unsigned());
     Terms { evictable: evictable != 0, ttl_ms, ..Terms::default() }
 }

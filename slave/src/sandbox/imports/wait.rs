@@ -5,14 +5,14 @@
 //! guests that have nobody beside them (a module that is tried out), which are told that they
 //! would wait for ever. Invariant: a guest's claims are in its [`Host`], and go with it.
 
-use super::store::{HIT, MISS, copy, failed, key_text, unseen_by_init};
+use super::store::{HIT, MISS, copy, failed, key_text, terms, unseen_by_init};
 use super::{ABI, Ends, Result, charge, go_on, memory, slice, text};
 use crate::claims::{self, Claimed, Claims, Turn};
 use crate::sandbox::host::{Host, Reply};
 use crate::store::Answer;
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
-use dpfw_protocol::store::{FullKey, Key, StoreOp, Version};
+use dpfw_protocol::store::{FullKey, Key, StoreOp, Terms, Version};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use wasmtime::{Caller, Linker};
@@ -22,7 +22,21 @@ const BUILD: u32 = MISS;
 
 /// Links what builds entries, and what waits for guests that cannot.
 pub(super) fn link(linker: &mut Linker<Host>) -> Result<()> {
-    linker.func_wrap(ABI, "store_settle", settle)?;
+    linker.func_wrap(
+        ABI,
+        "store_settle",
+        |mut caller: Caller<'_, Host>, k: u32, kl: u32, v: u32, vl: u32| {
+            // Whoever needs it again can build it again.
+            settle(&mut caller, (k, kl), (v, vl), Terms { evictable: true, ..Terms::default() })
+        },
+    )?;
+    linker.func_wrap(
+        ABI,
+        "store_settle_on",
+        |mut caller: Caller<'_, Host>, k: u32, kl: u32, v: u32, vl: u32, evicts: u32, ttl: i64| {
+            settle(&mut caller, (k, kl), (v, vl), terms(evicts, ttl))
+        },
+    )?;
     linker.func_wrap(ABI, "store_forgo", forgo)?;
     linker.func_wrap(ABI, "store_claim", |mut caller: Caller<'_, Host>, k: u32, kl: u32| {
         match claim(&mut caller, k, kl)? {
@@ -191,11 +205,16 @@ fn claimed(host: &mut Host, outcome: Result<Claimed, Cause>) -> u32 {
     }
 }
 
-fn settle(mut caller: Caller<'_, Host>, k: u32, kl: u32, v: u32, vl: u32) -> Result<u32> {
-    let key = key_of(&mut caller, k, kl)?;
-    let memory = memory(&mut caller)?;
-    let (data, host) = memory.data_and_store_mut(&mut caller);
-    let value = slice(data, v, vl)?;
+fn settle(
+    caller: &mut Caller<'_, Host>,
+    (key, key_len): (u32, u32),
+    (value, len): (u32, u32),
+    terms: Terms,
+) -> Result<u32> {
+    let key = key_of(caller, key, key_len)?;
+    let memory = memory(caller)?;
+    let (data, host) = memory.data_and_store_mut(caller);
+    let value = slice(data, value, len)?;
     let storable = host.lent.core.store.check_value(value.len() as u64);
     // Whatever comes of it, it is not this guest's any more.
     let claim = key.and_then(|key| take(host, &key, "settles"));
@@ -204,7 +223,7 @@ fn settle(mut caller: Caller<'_, Host>, k: u32, kl: u32, v: u32, vl: u32) -> Res
         Ok(claim) => {
             let value = copy(host, value)?;
             let may_go_on = || go_on(host).is_ok();
-            claim.settle(&host.session.principal, value, &may_go_on)
+            claim.settle(&host.session.principal, value, terms, &may_go_on)
         }
         Err(cause) => Err(cause),
     };
@@ -267,7 +286,7 @@ fn seen(host: &mut Host, answer: &Answer) -> u32 {
 }
 
 /// The guest is told that nobody is there who could do what it waits for.
-fn alone(host: &mut Host) -> u32 {
+pub(super) fn alone(host: &mut Host) -> u32 {
     let what = "nothing else runs here, so it would wait for ever".into();
     failed(host, &Cause::Busy { what })
 }
