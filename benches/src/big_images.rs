@@ -41,7 +41,7 @@ pub(crate) async fn all(cache: &Path, rounds: usize) -> Result<()> {
         master.dispatch(doze::call(0, 0)).await?;
         let before = proportional_mib(slave.id())?;
         slave.reset_peak()?;
-        let image = master.init(fill::call(MIB, round as u64)).await?;
+        let image = master.init(fill::call(MIB, 1, round as u64)).await?;
         peaks.push(slave.peak_mib()? / f64::from(MIB));
         let together = together(&master, &image, &slave).await?;
         ten.push(together - before);

@@ -40,6 +40,7 @@ mod system {
     mod hostile;
     mod image_lies;
     mod image_names;
+    mod image_pages;
     mod images;
     mod isolation;
     mod links;

@@ -7,13 +7,10 @@ use dpfw::{
 };
 use dpfw_test_tasks::{
     add, add_word, count_words, init_for_ever, init_that_asks_the_store, init_that_panics,
-    init_without_end, large, numbers, square, sum, sum_once, word, words,
+    init_without_end, large, numbers, square, sum, word, words,
 };
-use dpfw_test_waiting::{doze, fill, read_and_write};
 use dpfw_tests::fleet::{self, Pair, arrival, listening, slave};
 use dpfw_tests::lines::Lines;
-use dpfw_tests::memory::proportional_mib;
-use dpfw_tests::process::Process;
 use dpfw_tests::wait::{until, within};
 use std::time::Duration;
 
@@ -232,7 +229,7 @@ async fn everywhere_is_also_where_slaves_come_later() -> Result<()> {
     let image = within("the image", making.into_future()).await??;
     assert_eq!(made(&lines, &image), 2);
     let _third = start("s3")?;
-    dpfw_tests::wait::until("the third to have it", async || {
+    until("the third to have it", async || {
         Ok(image.places().await.iter().any(|place| place.slave.as_str() == "s3"))
     })
     .await?;
@@ -338,51 +335,11 @@ async fn f53_an_image_that_was_changed_on_disk_is_built_afresh() -> Result<()> {
 }
 
 #[tokio::test]
-async fn sparse_memory_is_mapped_as_dense_memory_is() -> Result<()> {
-    let Pair { master, .. } = &Pair::simple().await?;
-    // Every hundredth page of 48 MiB: far less than half of it, and more than 16 MiB.
-    let image = master.init(large::call(48, 100)).await?;
-    let pages = (48u64 << 20) / 4096;
-    let expected = (0..pages).step_by(100).map(|n| (n + 1) * 512).sum::<u64>();
-    assert_eq!(image.dispatch(sum::call()).await?, expected);
-    Ok(())
-}
-
-#[tokio::test]
 async fn an_init_may_draw_randomness() -> Result<()> {
     let Pair { master, .. } = &Pair::simple().await?;
     let image = master.init(numbers::call(1000)).await?;
     assert_eq!(image.dispatch(square::call(31)).await?, Some(961));
     assert_eq!(image.dispatch(square::call(1000)).await?, None);
-    Ok(())
-}
-
-#[tokio::test]
-async fn tasks_on_an_image_share_its_pages_and_own_what_they_write() -> Result<()> {
-    const MIB: u32 = 64;
-    const TASKS: u32 = 10;
-    const STRIDE: u32 = 100;
-    let slave = Process::start(env!("CARGO_BIN_EXE_dpfw-test-slave"), "s1", 1).await?;
-    let master = fleet::master(&[&slave.address]).await?;
-    master.dispatch(doze::call(0, 0)).await?;
-    let before = proportional_mib(slave.id())?;
-    let image = within("the image", master.init(fill::call(MIB, 1)).into_future()).await??;
-    let store = master.slaves().pop().context("it is linked")?.store();
-    let call = |n| read_and_write::call(STRIDE, format!("at/{n}"), "go".into());
-    let tasks: Vec<_> = (0..TASKS).map(|n| image.dispatch(call(n))).collect();
-    let all = async || Ok(store.list("at/").await?.len() == TASKS as usize);
-    until("all to have read and written", all).await?;
-    let together = proportional_mib(slave.id())? - before;
-    store.put("go", &0u64).await?;
-    let written = u64::from((MIB << 8).div_ceil(STRIDE));
-    for task in tasks {
-        let (read, after) = task.await?;
-        assert_eq!(after, read.wrapping_add(written), "a task has seen what another one wrote");
-    }
-    // One image, a hundredth of it for each task, and as much again as that for all else.
-    let own = f64::from(MIB * TASKS) / f64::from(STRIDE);
-    let most = f64::from(MIB) + 2.0 * own + 16.0;
-    assert!(together < most, "{together} MiB, where {most} were expected at most");
     Ok(())
 }
 
@@ -405,19 +362,6 @@ async fn where_memory_is_short_images_are_made_one_after_the_other() -> Result<(
     for (n, image) in within("six images", made).await?? {
         let word = image.dispatch(word::call(2)).await?;
         assert_eq!(word, Some(n.to_string()));
-    }
-    Ok(())
-}
-
-#[tokio::test]
-async fn tasks_that_read_all_of_a_large_image_find_it_as_it_was() -> Result<()> {
-    let Pair { master, .. } = &Pair::simple().await?;
-    let image = master.init(large::call(64, 1)).await?;
-    let pages = (64u64 << 20) / 4096;
-    let expected = (1..=pages).map(|n| n * 512).sum::<u64>();
-    // Clearing up is slow for all these pages, so they are given back now and then.
-    for _ in 0..20 {
-        assert_eq!(image.dispatch(sum_once::call()).await?, (expected, 1));
     }
     Ok(())
 }

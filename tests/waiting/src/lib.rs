@@ -379,11 +379,14 @@ static WORDS: Mutex<Vec<u64>> = Mutex::new(Vec::new());
 /// Words of 8 bytes in a page of 4 KiB.
 const PAGE: usize = 512;
 
-/// Fills so many MiB; those of another seed are others.
+/// Fills every so many-th page of so many MiB; those of another seed are others.
 #[init]
-pub fn fill(mib: u32, seed: u64) {
-    let words = (0..u64::from(mib) << 17).map(|n| (n ^ seed) | 1);
-    *WORDS.lock().unwrap_or_else(PoisonError::into_inner) = words.collect();
+pub fn fill(mib: u32, stride: u32, seed: u64) {
+    let mut words = vec![0; (mib as usize) << 17];
+    for (number, page) in words.chunks_mut(PAGE).enumerate().step_by(stride.max(1) as usize) {
+        page.iter_mut().zip(number as u64..).for_each(|(word, n)| *word = (n ^ seed) | 1);
+    }
+    *WORDS.lock().unwrap_or_else(PoisonError::into_inner) = words;
 }
 
 /// Watches the store, which an init may not, and gives the error that it gets.
@@ -393,7 +396,7 @@ pub fn fill(mib: u32, seed: u64) {
 #[init]
 pub fn fill_and_watch(mib: u32) -> Result<(), StoreError> {
     let watch = store::watch("")?;
-    fill(mib, 0);
+    fill(mib, 1, 0);
     drop(watch);
     Ok(())
 }
