@@ -5,6 +5,7 @@ use dpfw_guest::{init, progress, task};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 static WORDS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 static LARGE: OnceLock<Vec<u64>> = OnceLock::new();
@@ -75,6 +76,21 @@ pub fn init_for_ever(word: String) {
     loop {
         std::hint::black_box(0);
     }
+}
+
+/// Says a word, works for so long, and fails.
+///
+/// # Errors
+/// Always.
+#[init]
+pub fn init_that_fails_late(word: String, millis: u64) -> Result<(), String> {
+    log::info!("{word}");
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(millis) {
+        // Calls of the host are counted.
+        (0..100_000).for_each(|n| _ = std::hint::black_box(n));
+    }
+    Err(format!("all that {word} is in vain"))
 }
 
 /// Takes all the memory that it is given.
