@@ -41,6 +41,7 @@ mod system {
     mod image_lies;
     mod image_names;
     mod image_pages;
+    mod image_places;
     mod image_waits;
     mod images;
     mod isolation;

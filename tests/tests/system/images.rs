@@ -15,12 +15,12 @@ use dpfw_tests::wait::{until, within};
 use std::time::Duration;
 
 /// An image of a text that no other test has.
-async fn image(master: &Master, text: &str) -> Result<Image> {
+pub(super) async fn image(master: &Master, text: &str) -> Result<Image> {
     Ok(within("the image", master.init(words::call(text.into())).into_future()).await??)
 }
 
 /// How often the image was made, as the log has it.
-fn made(lines: &Lines, image: &Image) -> usize {
+pub(super) fn made(lines: &Lines, image: &Image) -> usize {
     lines.with(&["an image is ready", &image.id().to_string()]).len()
 }
 
