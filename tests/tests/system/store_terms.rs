@@ -5,6 +5,7 @@ use dpfw::store::{Event, What};
 use dpfw::{CallExt, Cause, Limit, Limits, LinkedSlave, Master, PeerId, TaskLimits};
 use dpfw_test_tasks::{begin_and_spin, count_up, get, keep_on, pin, put, read_part, write_pieces};
 use dpfw_tests::fleet::{self, Pair, linked, slave};
+use dpfw_tests::lines::Lines;
 use dpfw_tests::wait::{until, within};
 use futures_util::StreamExt;
 use std::time::Duration;
@@ -17,6 +18,11 @@ fn limits(store_bytes: u64) -> Limits {
     let mut limits = Limits::default();
     limits.store_bytes = store_bytes;
     limits
+}
+
+/// A field of a line of the log.
+fn field<'a>(line: &'a str, name: &str) -> Option<&'a str> {
+    line.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
 }
 
 async fn named(name: &str, address: &str) -> Result<Master> {
@@ -124,6 +130,7 @@ async fn a_value_that_is_not_finished_costs_nothing_when_its_task_has_ended() ->
 
 #[tokio::test]
 async fn f58_what_may_go_goes_and_the_rest_stays() -> Result<()> {
+    let lines = Lines::capture();
     let pair = Pair::start(slave("s1", 1)?.limits(limits(40_000))).await?;
     let (slave, master) = (pair.linked()?, &pair.master);
     let mut changes = slave.store().watch("").await?;
@@ -159,6 +166,13 @@ async fn f58_what_may_go_goes_and_the_rest_stays() -> Result<()> {
         }
     }
     assert_eq!(evicted, ["b", "c", "a"]);
+    // Each is said in the log as well, and whose write it was for. Other tests evict none of this
+    // length.
+    let said = lines.with(&["an entry is evicted", "kind=value", "bytes=10000 "]);
+    let said: Vec<_> = said.iter().filter_map(|line| field(line, "key")).collect();
+    assert_eq!(said, evicted);
+    let lines = lines.with(&["an entry is evicted", "bytes=10000 "]);
+    assert!(lines.iter().all(|line| field(line, "owner") == field(line, "writer")), "{lines:?}");
     Ok(())
 }
 
