@@ -81,6 +81,38 @@ fn an_image_is_built_listed_started_from_and_dropped() {
 }
 
 #[test]
+fn an_image_is_an_entry_among_others_with_its_size_last_use_and_owner() {
+    let scene = Scene::new();
+    assert_eq!(scene.build(&["fill", "[7]", "--name", "seven"]).code, 0);
+    let store = |args: &[&str]| {
+        let left = dpfw(&[&["store"], args, &["--slave", &scene.slave.address]].concat(), "");
+        assert_eq!(left.code, 0, "{left:?}");
+        left.out
+    };
+    store(&["put", "six", "6"]);
+    let json = store(&["list", "--json"]);
+    let entries: Vec<Value> =
+        json.lines().map(|line| serde_json::from_str(line).expect("an object")).collect();
+    let table = store(&["list"]);
+    let rows = cells(&table);
+    assert_eq!(rows[0], ["KEY", "KIND", "BYTES", "VERSION", "IDLE", "OWNER", "KEPT"]);
+    assert_eq!((rows.len(), entries.len()), (3, 2));
+    let built = scene.image(&["list", "--json"]).out;
+    let built: Value = serde_json::from_str(&built).expect("one object");
+    let expected = [("seven", "image", Some("evictable")), ("six", "value", None)];
+    for ((row, entry), (key, kind, kept)) in rows[1..].iter().zip(&entries).zip(expected) {
+        let text = |field: &str| entry[field].to_string().trim_matches('"').to_owned();
+        assert_eq!(row[..4], [key, kind, &text("bytes"), &text("version")]);
+        assert!(entry["idle_s"].is_u64() && humantime::parse_duration(row[4]).is_ok(), "{row:?}");
+        assert_eq!((row[5], row.get(6).copied()), (&*text("owner"), kept));
+        assert!(row[5].starts_with("master-"), "{row:?}");
+    }
+    assert_eq!(entries[0]["owner"], built["owner"]);
+    // An image's size is what of its memory and of its module is there.
+    assert!(entries[0]["bytes"].as_u64() > entries[1]["bytes"].as_u64(), "{entries:?}");
+}
+
+#[test]
 fn everything_of_an_image_is_there_as_json() {
     let scene = Scene::new();
     let left = scene.build(&["fill", "[7]", "--json"]);

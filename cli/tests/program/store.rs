@@ -103,11 +103,17 @@ fn a_listing_is_a_table() {
     }
     let left = store(&slave, &["list", "colours/"], "");
     let lines: Vec<Vec<_>> =
-        left.out.lines().map(|line| line.split_whitespace().take(4).collect()).collect();
+        left.out.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(left.code, 0, "{left:?}");
-    assert_eq!(lines[0], ["KEY", "KIND", "BYTES", "VERSION"]);
-    assert_eq!(lines[1], [r"colours/\u{1b}[31msea", "value", "1", "2"]);
-    assert_eq!(lines[2], ["colours/sky", "value", "1", "1"]);
+    assert_eq!(lines[0], ["KEY", "KIND", "BYTES", "VERSION", "IDLE", "OWNER", "KEPT"]);
+    assert_eq!(lines[1][..4], [r"colours/\u{1b}[31msea", "value", "1", "2"]);
+    assert_eq!(lines[2][..4], ["colours/sky", "value", "1", "1"]);
+    for line in &lines[1..] {
+        assert!(humantime::parse_duration(line[4]).is_ok(), "{line:?}");
+        assert!(line.len() == 6 && line[5].starts_with("master-"), "{line:?}");
+    }
+    // Each command was a master of its own.
+    assert_ne!(lines[1][5], lines[2][5]);
     let left = store(&slave, &["list", "--json"], "");
     assert_eq!(left.out.lines().count(), 3);
     for line in left.out.lines() {
