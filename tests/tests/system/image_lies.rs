@@ -3,14 +3,14 @@
 use super::scene::{Scene, dispatch};
 use super::stage::unharmed;
 use anyhow::{Context, Result, bail};
-use dpfw::{ByteStream, CallExt, Limits, Master, ModuleHash, Origin, Task, Transfer};
+use dpfw::{ByteStream, CallExt, Cause, Limits, Master, ModuleHash, Origin, Task, Transfer};
 use dpfw_protocol::hello::Role;
 use dpfw_protocol::ids::{BindId, ImageId};
 use dpfw_protocol::message::{
     Bind, BindImage, Dispatch, Done, Failed, FetchImage, ImageBytes, ImageReady, NeedImage, Offer,
     Snapshot, Timing, kind,
 };
-use dpfw_test_tasks::{add, word, words};
+use dpfw_test_tasks::{add, large, word, words};
 use dpfw_tests::fleet::{Pair, arrival, slave};
 use dpfw_tests::peer::{Wire, hello};
 use dpfw_tests::wait::within;
@@ -81,6 +81,35 @@ async fn a_snapshot_that_is_refused_is_replaced_by_what_the_image_is_made_of() -
     let used = handle.receipt().and_then(|receipt| receipt.image).context("no image")?;
     assert_eq!(used.origin, Origin::Built);
     Ok(())
+}
+
+#[tokio::test]
+async fn a_task_that_needs_an_image_does_not_run_without_it_whatever_its_master_says() -> Result<()>
+{
+    let scene = Scene::start().await?;
+    let mut wire = scene.liar().await?;
+    // Its own SDK would have told it so.
+    wire.bind(1, word::task().module(), "word").await?;
+    let other = large::call(1, 1).recipe()?;
+    within("the other's image", scene.pair.master.init(large::call(1, 1)).into_future()).await??;
+    let (image, module, task) = (other.id, other.module.hash(), "word".to_owned());
+    let bind = BindImage { bind: BindId(2), image, module, key: None, task, expects: None };
+    wire.send(0, &bind, &[]).await?;
+    let told = ["`word` was dispatched without one", "`word` was given one of `large`"];
+    for (attempt, message) in (1..).zip(told) {
+        wire.send(attempt, &dispatch(attempt as u32, 2), &[0x91, 0]).await?;
+        let (failed, outcome) = loop {
+            let said = wire.next().await?.context("the link ended")?;
+            if said.header.kind == kind::FAILED {
+                break (said.header.conversation.0, said.read::<Failed>()?.0);
+            }
+        };
+        assert_eq!(failed, attempt);
+        let (init, message) = ("words".to_owned(), message.to_owned());
+        assert_eq!(Cause::from(outcome.failure), Cause::NeedsImage { init, message });
+    }
+    drop(wire);
+    scene.end().await
 }
 
 #[tokio::test]
