@@ -82,6 +82,7 @@ mod system {
     mod sandboxes;
     mod security;
     mod store;
+    mod store_linear;
     mod store_terms;
     mod store_watches;
     mod storms;

@@ -1,7 +1,9 @@
 //! Tasks on the keyed store, and tasks that wait for it.
 
 use dpfw_guest::store::{self, StoreError, Versioned};
-use dpfw_guest::{Bytes, task};
+use dpfw_guest::{Bytes, Shape, task};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// Reads a value.
@@ -47,6 +49,62 @@ pub fn swap(key: String, value: String, expected: u64) -> Result<Option<u64>, St
 #[task]
 pub fn remove(key: String) -> Result<bool, StoreError> {
     store::remove(&key)
+}
+
+/// An operation on an entry, and what it writes there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Shape)]
+pub enum Op {
+    /// Reads it.
+    Get,
+    /// Writes it.
+    Put(u64),
+    /// Writes it unless it is there.
+    PutIfAbsent(u64),
+    /// Writes it if it has the version that the task has seen last, or that it was told.
+    Swap(u64),
+    /// Removes it.
+    Remove,
+}
+
+/// What was answered to an [`Op`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Shape)]
+pub struct Answered {
+    /// Whether the entry was there, or was written.
+    pub hit: bool,
+    /// The version, if it was told.
+    pub version: Option<u64>,
+    /// What was read.
+    pub value: u64,
+    /// The version that was expected.
+    pub expected: u64,
+}
+
+/// Does one after the other, each on a key and with a version that its caller has seen there.
+///
+/// # Errors
+/// [`StoreError`].
+#[task(once)]
+pub fn operate(all: Vec<(String, Op, u64)>) -> Result<Vec<Answered>, StoreError> {
+    let mut seen = HashMap::new();
+    let mut answers = Vec::new();
+    for (key, op, told) in all {
+        let seen = seen.entry(key.clone()).or_insert(told);
+        let expected = *seen;
+        let written = |version: Option<u64>| (version.is_some(), version, 0);
+        let (hit, version, value) = match op {
+            Op::Get => match store::get_versioned::<u64>(&key)? {
+                Some(Versioned { value, version }) => (true, Some(version), value),
+                None => (false, None, 0),
+            },
+            Op::Put(value) => written(Some(store::put(&key, &value)?)),
+            Op::PutIfAbsent(value) => written(store::put_if_absent(&key, &value)?),
+            Op::Swap(value) => written(store::compare_and_swap(&key, &value, expected)?),
+            Op::Remove => (store::remove(&key)?, None, 0),
+        };
+        *seen = version.unwrap_or(*seen);
+        answers.push(Answered { hit, version, value, expected });
+    }
+    Ok(answers)
 }
 
 /// The keys that begin like this.

@@ -1,15 +1,10 @@
-//! Operations of several threads at once on the same keys: what each was answered has to be
-//! what it would have been one after the other, in an order in which none comes before one that
-//! had ended when it began.
-//!
-//! The order is looked for key by key (Wing and Gong's search, which remembers where it has been:
-//! a set of operations that are done and the state that they led to). Evictions are not asked for
-//! by who suffers them, so those that a watcher heard of are operations of their own, which may
-//! have been at any time.
+//! Operations of several threads at once on the same keys: there is an order in which they could
+//! have been one after the other. It is looked for key by key (`dpfw_test_linear`).
 
 use super::*;
+use dpfw_test_linear::{Done, What, is_linear};
 use proptest::prelude::*;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Barrier;
 
 const KEYS: [&str; 2] = ["a", "b"];
@@ -26,84 +21,6 @@ enum Kind {
     Create,
     Get,
     Remove,
-}
-
-/// An operation on a key, and the state that its answer speaks of.
-#[derive(Clone, Debug)]
-struct Done {
-    what: What,
-    hit: bool,
-    version: Version,
-    /// The value that was written or read: each has a length of its own.
-    value: usize,
-    began: u64,
-    ended: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum What {
-    Write,
-    WriteIf {
-        expected: Version,
-    },
-    Get,
-    Remove,
-    /// It was refused: nothing has happened.
-    Refused,
-    Evicted,
-}
-
-/// A key's entry: the last version that any change of it had, and what is there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-struct State {
-    last: Version,
-    present: Option<(Version, usize)>,
-}
-
-impl Done {
-    /// The state behind it, if it can have been answered so in this one.
-    fn apply(&self, state: State) -> Option<State> {
-        let version = state.present.map_or(0, |(version, _)| version);
-        let written = (self.version > state.last)
-            .then_some(State { last: self.version, present: Some((self.version, self.value)) });
-        let gone = State { present: None, ..state };
-        match (self.what, self.hit) {
-            (What::Write, true) => written,
-            (What::WriteIf { expected }, true) => written.filter(|_| version == expected),
-            (What::WriteIf { expected }, false) => {
-                (version != expected && version == self.version).then_some(state)
-            }
-            (What::Get, true) => {
-                (state.present == Some((self.version, self.value))).then_some(state)
-            }
-            (What::Get | What::Remove, false) => state.present.is_none().then_some(state),
-            (What::Remove, true) => state.present.map(|_| gone),
-            (What::Evicted, _) => (self.version > state.last && state.present.is_some())
-                .then_some(State { last: self.version, ..gone }),
-            (What::Refused, _) => Some(state),
-            (What::Write, false) => None,
-        }
-    }
-}
-
-/// Whether there is such an order.
-fn is_linear(history: &[Done]) -> bool {
-    assert!(history.len() <= 64, "a set is 64 bits");
-    let all = u64::MAX.checked_shr(64 - history.len() as u32).unwrap_or(0);
-    let (mut seen, mut open) = (HashSet::new(), vec![(0u64, State::default())]);
-    while let Some((done, state)) = open.pop() {
-        if done == all {
-            return true;
-        }
-        let left = || (0..history.len()).filter(|i| done & (1 << i) == 0);
-        // What began after another had ended comes behind it.
-        let first_end = left().map(|i| history[i].ended).min().unwrap_or(u64::MAX);
-        for i in left().filter(|i| history[*i].began <= first_end) {
-            let next = history[i].apply(state).map(|state| (done | 1 << i, state));
-            open.extend(next.filter(|next| seen.insert(*next)));
-        }
-    }
-    false
 }
 
 fn programs() -> impl Strategy<Value = Vec<Vec<(Kind, usize)>>> {
@@ -153,7 +70,8 @@ fn run(programs: &[Vec<(Kind, usize)>], limits: Limits, terms: Terms) -> [Vec<Do
                 let (what, version) = (What::Evicted, change.version);
                 let key = KEYS.iter().position(|k| *k == key).expect("one of them");
                 let (hit, value, began, ended) = (true, 0, 0, u64::MAX);
-                histories[key].push(Done { what, hit, version, value, began, ended });
+                let (version, behind) = (Some(version), None);
+                histories[key].push(Done { what, hit, version, value, began, ended, behind });
             }
         }
     }
@@ -192,20 +110,19 @@ fn one(
         let began = clock.fetch_add(1, Ordering::SeqCst);
         let answer = store.store.apply_on(terms, &store.namespace, &owner, op, bytes, &|| true);
         let ended = clock.fetch_add(1, Ordering::SeqCst);
-        let done = match answer {
+        let (what, hit, version, value) = match answer {
             Ok(answer) => {
                 if answer.version != 0 {
                     seen[place] = answer.version;
                 }
                 let value = if what == What::Get { answer.value.len() } else { value };
-                Done { what, hit: answer.hit, version: answer.version, value, began, ended }
+                (what, answer.hit, Some(answer.version), value as u64)
             }
-            Err(Cause::Limit { .. }) => {
-                Done { what: What::Refused, hit: false, version: 0, value, began, ended }
-            }
+            Err(Cause::Limit { .. }) => (What::Refused, false, None, 0),
             Err(cause) => panic!("{cause}"),
         };
-        history.push((place, done));
+        let behind = None;
+        history.push((place, Done { what, hit, version, value, began, ended, behind }));
     }
     history
 }
@@ -234,30 +151,4 @@ proptest! {
         let limits = Limits { store_entries: 1, ..Limits::default() };
         check(&run(&programs, limits, MAY_GO));
     }
-}
-
-#[test]
-fn the_search_finds_what_has_no_order() {
-    let done = |what, hit, version, value, (began, ended)| Done {
-        what,
-        hit,
-        version,
-        value,
-        began,
-        ended,
-    };
-    let put = |version, at| done(What::Write, true, version, version as usize, at);
-    let get = |version, at| done(What::Get, version > 0, version, version as usize, at);
-    assert!(is_linear(&[]));
-    // Two reads at once with a write, one of which came before it.
-    assert!(is_linear(&[put(1, (1, 6)), get(0, (2, 4)), get(1, (3, 5))]));
-    // The second began when the first had seen the write.
-    assert!(!is_linear(&[put(1, (1, 6)), get(1, (2, 3)), get(0, (4, 5))]));
-    // Both created it.
-    let create = |version, at| done(What::WriteIf { expected: 0 }, true, version, 1, at);
-    assert!(!is_linear(&[create(1, (1, 3)), create(2, (2, 4))]));
-    let removed = done(What::Remove, true, 0, 0, (1, 5));
-    assert!(is_linear(&[create(1, (1, 3)), create(2, (2, 4)), removed]));
-    // The versions go back.
-    assert!(!is_linear(&[put(2, (1, 2)), put(1, (3, 4))]));
 }
