@@ -120,6 +120,8 @@ impl SlaveCommand {
             settings::slave(&self.slots, &self.limits).security(security).drain_limit(self.drain.0);
         builder = builder.trust(self.trust.clone());
         builder = builder.confine_compiling(self.confine_compiling.into());
+        // Whether it was given a name or not: it is started again as it was.
+        builder = builder.keep_image_names(true);
         if let Some(name) = &self.name {
             builder = builder.name(name.clone());
         }

@@ -12,7 +12,7 @@ use dpfw_dispatch::SlaveId;
 use dpfw_dispatch::hash::IdMap;
 use dpfw_protocol::Bytes;
 use dpfw_protocol::ids::ImageId;
-use dpfw_protocol::message::{ImageReady, Offer};
+use dpfw_protocol::message::{ImageReady, Offer, Origin};
 use dpfw_protocol::payload::Payload;
 use passing::{Delayed, Fetch};
 use std::collections::HashMap;
@@ -112,8 +112,13 @@ impl Images {
         let image = ready.image;
         let standings = self.at.entry(slave).or_default();
         match standings.get_mut(&ready.image) {
-            // It is told again when other tasks of it come; how it came there is known.
-            Some(standing) if standing.ready.hash == ready.hash => {
+            // It is told again when other tasks of it come; how it came there is known, but where
+            // it was looked up, and was on disk alone until a task needed it.
+            Some(standing)
+                if standing.ready.hash == ready.hash
+                    && (standing.ready.origin != Origin::There
+                        || ready.origin == Origin::There) =>
+            {
                 standing.ready.own |= ready.own;
             }
             _ => drop(standings.insert(ready.image, Standing { ready, heard: Instant::now() })),

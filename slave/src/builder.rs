@@ -29,6 +29,7 @@ pub struct Builder {
     limits: Limits,
     name: Option<PeerId>,
     cache: Kept,
+    image_names: Option<bool>,
     store: Option<PathBuf>,
     security: Security,
     grants: Grants,
@@ -122,6 +123,14 @@ impl Builder {
     /// Compiled modules are not kept beyond the slave's end.
     pub fn no_cache(mut self) -> Self {
         self.cache = Kept::Nowhere;
+        self
+    }
+
+    /// Whether images have their names again after a restart, where what they are compiled to is
+    /// kept: unless told otherwise those of a slave that has a name of its own have. Slaves that
+    /// share a cache, and a name, or have none, share these as well.
+    pub fn keep_image_names(mut self, keep: bool) -> Self {
+        self.image_names = Some(keep);
         self
     }
 
@@ -232,6 +241,12 @@ impl Builder {
             Kept::In(directory) => Cache::open(Some(&directory), configuration),
             Kept::Nowhere => Cache::temporary(),
         }?;
+        let proved = self.security.as_tls().map(Tls::subject).map(|subject| subject.name);
+        let name = proved.or(self.name);
+        let cache = match self.image_names.unwrap_or(name.is_some()) {
+            true => cache.keep_names_of(name.as_ref().map(PeerId::to_string).unwrap_or_default()),
+            false => cache,
+        };
         let compiler = self.compiler.or_else(child::program);
         let confinement = Arc::new(Confinement::new(self.confine, compiler, configuration));
         if !confinement.is_possible() {
@@ -242,9 +257,9 @@ impl Builder {
             Modules::start(engines, self.limits, cache, confinement, Arc::clone(&release))?;
         modules.set_core(Arc::downgrade(&core));
         core.set_modules(modules, release);
+        core.keep_image_names();
         let mut identity = identity("slave");
-        let proved = self.security.as_tls().map(Tls::subject).map(|subject| subject.name);
-        if let Some(name) = proved.or(self.name) {
+        if let Some(name) = name {
             identity.peer = name;
         }
         let hello = Arc::new(hello(identity, &self.limits, slots));

@@ -156,7 +156,7 @@ impl Core {
         }
     }
 
-    fn modules(&self) -> Option<&(Arc<Modules>, Release)> {
+    pub(crate) fn modules(&self) -> Option<&(Arc<Modules>, Release)> {
         self.modules.get()
     }
 
@@ -224,7 +224,9 @@ impl Core {
     /// A job's module is there, or will not be.
     pub(crate) fn released(&self, job: Job, module: Result<Arc<Loaded>, Cause>) {
         let found = module.and_then(|module| {
-            image::names::add(self, &job.session, &job.bound, &module)?;
+            if let Some((modules, _)) = self.modules() {
+                image::names::add(self, modules, &job.session, &job.bound, &module)?;
+            }
             let master = &job.session.principal.0;
             let grant = self.grants.of(&module, job.bound.module, master)?;
             job.bound.find(module, grant).as_ref().map(drop).map_err(Clone::clone)
@@ -285,12 +287,30 @@ impl Core {
         self.modules()?.0.image(wanted)
     }
 
-    /// The snapshot of an image.
-    pub(crate) fn snapshot(&self, code: CodeId, loaded: &Loaded) -> Result<Vec<u8>, Cause> {
-        let (Some(image), Some((modules, _))) = (&loaded.artifact.image, self.modules()) else {
-            return Err(Cause::Internal { message: "it is no image".into() });
-        };
-        modules.snapshot(code, image)
+    /// The snapshot of an image, and the room that there is for it.
+    pub(crate) fn snapshot<R>(
+        &self,
+        wanted: &Wanted,
+        room: impl FnOnce(u64) -> Result<R, Cause>,
+    ) -> Result<(Vec<u8>, R), Cause> {
+        self.modules().ok_or(Cause::Draining)?.0.snapshot(wanted, room)
+    }
+
+    /// Learns what is called what no more, and has what was called something when the slave ended
+    /// called so again. Once, by the builder, when its store is there.
+    pub(crate) fn keep_image_names(self: &Arc<Self>) {
+        let core = Arc::downgrade(self);
+        self.store.on_image_left(Box::new(move |held, key| {
+            let core = core.upgrade();
+            if let Some((core, (modules, _))) =
+                core.as_ref().and_then(|it| it.modules().map(|m| (it, m)))
+            {
+                image::names::left(core, modules, held, key);
+            }
+        }));
+        if let Some((modules, _)) = self.modules() {
+            image::again::restore(self, modules);
+        }
     }
 
     /// Stops an attempt: one that waits is dropped, one that runs is interrupted.

@@ -27,10 +27,12 @@ use evict::Times;
 use index::Index;
 use ledger::Ledger;
 use saved::SavedStates;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use write::Write;
 
+pub(crate) use back::NotBack;
 pub use disk::DirectoryError;
 pub(crate) use draft::Drafts;
 pub(crate) use entry::Held;
@@ -64,6 +66,21 @@ pub(crate) struct Store {
     /// Where values are kept beyond the process, if they are.
     disk: OnceLock<Disk>,
     saved: SavedStates,
+    image_left: ImageLeft,
+}
+
+/// Called with an image that is not under that key any more, when nothing is locked. It must not
+/// wait for anything.
+type Left = Box<dyn Fn(Held, &FullKey) + Send + Sync>;
+
+/// What is called for images that go.
+#[derive(Default)]
+struct ImageLeft(OnceLock<Left>);
+
+impl fmt::Debug for ImageLeft {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.get().is_some() { "told" } else { "not told" })
+    }
 }
 
 /// What an operation brought.
@@ -105,6 +122,19 @@ impl Store {
             clock,
             disk: OnceLock::new(),
             saved: SavedStates::default(),
+            image_left: ImageLeft::default(),
+        }
+    }
+
+    /// What is called for images that are not under a key any more: once, by the slave.
+    pub(crate) fn on_image_left(&self, call: Left) {
+        let _ = self.image_left.0.set(call);
+    }
+
+    /// What was under a key has gone; nothing is locked.
+    fn cleared(&self, key: &FullKey, content: Content) {
+        if let (Content::Image(held, _), Some(call)) = (content, self.image_left.0.get()) {
+            call(held, key);
         }
     }
 
@@ -376,8 +406,8 @@ impl Store {
             true
         });
         let hit = had_state || removed.as_ref().is_some_and(|(_, entry)| !entry.is_gone(now));
-        if removed.is_some() {
-            drop(removed);
+        if let Some((_, entry)) = removed {
+            self.cleared(key, entry.content);
             self.changes.wake(key);
         }
         Answer { hit, ..Answer::default() }

@@ -18,12 +18,14 @@ pub fn cache() -> Result<PathBuf> {
     Ok(program.parent().context("a program is in a directory")?.join("dpfw-test-cache"))
 }
 
-/// A slave with a name and so many slots, to be configured further.
+/// A slave with a name and so many slots, to be configured further. What other tests called
+/// images is none of its: all of them keep compiled code in the same place.
 ///
 /// # Errors
 /// If the name is none.
 pub fn slave(name: &str, slots: usize) -> Result<SlaveBuilder> {
-    Ok(Slave::builder().name(PeerId::new(name)?).slots(slots).cache(cache()?))
+    let slave = Slave::builder().name(PeerId::new(name)?).slots(slots).cache(cache()?);
+    Ok(slave.keep_image_names(false))
 }
 
 /// Starts a slave that listens; gives its address.

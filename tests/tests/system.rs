@@ -42,6 +42,7 @@ mod system {
     mod image_names;
     mod image_pages;
     mod image_places;
+    mod image_restart;
     mod image_waits;
     mod images;
     mod isolation;

@@ -1,6 +1,7 @@
 //! `dpfw image`, and tasks that start from one.
 
 use crate::kit::{Left, Modules, Slave, dpfw, slave};
+use rustix::process::Signal;
 use serde_json::Value;
 
 /// Two slaves' worth of commands on one module.
@@ -8,15 +9,25 @@ struct Scene {
     modules: Modules,
     slave: Slave,
     /// Its compiled code: what is on disk from other tests is no matter.
-    _cache: tempfile::TempDir,
+    home: tempfile::TempDir,
 }
 
 impl Scene {
     fn new() -> Self {
-        let cache = tempfile::tempdir().expect("a directory");
-        let dir = cache.path().display().to_string();
-        let slave = slave(&["--name", "s1", "--cache", &dir]);
-        Self { modules: Modules::new(), slave, _cache: cache }
+        let home = tempfile::tempdir().expect("a directory");
+        Self { modules: Modules::new(), slave: Self::start(&home), home }
+    }
+
+    fn start(home: &tempfile::TempDir) -> Slave {
+        // The slave makes it, for itself alone.
+        let cache = home.path().join("cache").display().to_string();
+        slave(&["--name", "s1", "--cache", &cache])
+    }
+
+    /// Ends the slave without a word, and starts it again.
+    fn restart(&mut self) {
+        self.slave.process.signal(Signal::KILL);
+        self.slave = Self::start(&self.home);
     }
 
     fn image(&self, args: &[&str]) -> Left {
@@ -110,6 +121,19 @@ fn an_image_is_an_entry_among_others_with_its_size_last_use_and_owner() {
     assert_eq!(entries[0]["owner"], built["owner"]);
     // An image's size is what of its memory and of its module is there.
     assert!(entries[0]["bytes"].as_u64() > entries[1]["bytes"].as_u64(), "{entries:?}");
+}
+
+#[test]
+fn an_image_is_found_by_its_name_when_its_slave_was_started_again() {
+    let mut scene = Scene::new();
+    assert_eq!(scene.build(&["fill", "[7]", "--name", "seven"]).code, 0);
+    scene.restart();
+    let left = scene.image(&["list"]);
+    let rows = cells(&left.out);
+    assert_eq!((left.code, rows.len()), (0, 2), "{left:?}");
+    assert!(rows[1][0] == "seven" && rows[1].contains(&"kept"), "{left:?}");
+    assert_eq!(scene.shown(&scene.run(&["read", "--image", "seven"])), "7\n[0]");
+    assert_eq!(scene.keys(), ["seven"]);
 }
 
 #[test]

@@ -137,6 +137,11 @@ fn how_an_image_came_is_remembered_when_it_is_told_again() {
     assert_eq!(standing.ready.origin, Origin::Built);
     images.gone(A, plan.id);
     assert!(images.standing(A, plan.id).is_none());
+    // One that was looked up may have been on disk alone.
+    images.ready(A, ready(&plan, Origin::There, 7));
+    images.ready(A, ready(&plan, Origin::Kept, 7));
+    let standing = images.standing(A, plan.id).expect("it is there");
+    assert_eq!(standing.ready.origin, Origin::Kept);
 }
 
 #[test]

@@ -8,13 +8,15 @@
 //! afresh. The code of an image is as long as its memory, and is read again only if it is not
 //! the very file that was written, untouched since. The cache is bounded, what other versions and configurations left behind
 //! included; what was not used for longest goes first. A module that was given away stays
-//! whole whoever deletes its file: it is given as the open file.
+//! whole whoever deletes its file: it is given as the open file. What images are called stands
+//! beside their code (`names`).
 
 use super::code::CodeId;
 use super::facts::Facts;
 use super::image::ImageFacts;
 use crate::scarce;
 use dpfw_protocol::ids::ModuleHash;
+use names::Names;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -22,6 +24,10 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
+
+mod names;
+
+pub(crate) use names::{Again, Named};
 
 /// The cache's size on disk. A compiled module takes about three times its wasm, an image twice
 /// its memory: what is mapped, and what can be sent.
@@ -37,6 +43,8 @@ pub(crate) struct Cache {
     most: u64,
     configuration: u64,
     key: [u8; 32],
+    /// Nothing where no names are kept.
+    names: Option<Names>,
     /// Deleted with the slave, where no directory could be kept.
     _temporary: Option<tempfile::TempDir>,
 }
@@ -118,7 +126,15 @@ impl Cache {
                 let root = dir.map(Path::to_path_buf).unwrap_or_default();
                 let dir = root.join(directory(configuration));
                 make_private(&dir)?;
-                Ok(Self { root, dir, most: MOST, configuration, key, _temporary: None })
+                Ok(Self {
+                    root,
+                    dir,
+                    most: MOST,
+                    configuration,
+                    key,
+                    names: None,
+                    _temporary: None,
+                })
             }
             Err(error) => {
                 tracing::warn!(%error, "compiled modules are not kept between runs");
@@ -141,7 +157,9 @@ impl Cache {
         make_private(&dir)?;
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(io::Error::other)?;
-        Ok(Self { root, dir, most: MOST, configuration: 0, key, _temporary: Some(temporary) })
+        let (names, temporary) = (None, Some(temporary));
+        let (most, configuration) = (MOST, 0);
+        Ok(Self { root, dir, most, configuration, key, names, _temporary: temporary })
     }
 
     fn path(&self, code: CodeId, part: Part) -> PathBuf {
@@ -170,7 +188,7 @@ impl Cache {
         let mut bytes = Vec::new();
         (&file).take(MOST_LABEL).read_to_end(&mut bytes)?;
         let (mac, body) = bytes.split_first_chunk::<32>().ok_or(foreign("its label is cut off"))?;
-        if blake3::Hash::from_bytes(*mac) != self.mac(code, body) {
+        if blake3::Hash::from_bytes(*mac) != self.mac(code, Part::Label, body) {
             return Err(foreign("its label was not written by this user's slaves"));
         }
         let label: Label = rmp_serde::from_slice(body).map_err(io::Error::other)?;
@@ -189,10 +207,15 @@ impl Cache {
         Ok(label.into_artifact(mapped))
     }
 
-    fn mac(&self, code: CodeId, body: &[u8]) -> blake3::Hash {
+    /// What stands before a label, or before the names of an image.
+    fn mac(&self, code: CodeId, part: Part, body: &[u8]) -> blake3::Hash {
         let mut hasher = blake3::Hasher::new_keyed(&self.key);
-        let is_image = matches!(code, CodeId::Image(_));
-        hasher.update(&self.configuration.to_le_bytes()).update(&[u8::from(is_image)]);
+        let kind = match (part, code) {
+            (Part::Names, _) => 2,
+            (_, CodeId::Image(_)) => 1,
+            (_, CodeId::Module(_)) => 0,
+        };
+        hasher.update(&self.configuration.to_le_bytes()).update(&[kind]);
         hasher.update(code.as_bytes()).update(body).finalize()
     }
 
@@ -216,7 +239,8 @@ impl Cache {
         let label = Label { hash, file: Some(Identity::of(&file)?), ..label };
         let body = rmp_serde::to_vec(&label).map_err(io::Error::other)?;
         let path = self.path(code, Part::Label);
-        write_whole(&self.dir, &path, &[self.mac(code, &body).as_bytes(), &body])?;
+        let mac = self.mac(code, Part::Label, &body);
+        write_whole(&self.dir, &path, &[mac.as_bytes(), &body])?;
         self.shrink();
         Ok(label.into_artifact(file))
     }
@@ -231,16 +255,14 @@ impl Cache {
         Ok(label.into_artifact(file))
     }
 
-    /// The snapshot of an image that was built here.
+    /// The snapshot of an image that was built here, which has this hash and so many bytes.
     ///
     /// # Errors
     /// An I/O error if it is not there any more, or not what was written.
-    pub(crate) fn snapshot(&self, code: CodeId, image: &ImageFacts) -> io::Result<Vec<u8>> {
+    pub(crate) fn snapshot(&self, code: CodeId, hash: ModuleHash, len: u64) -> io::Result<Vec<u8>> {
         let mut snapshot = Vec::new();
-        open_own(&self.path(code, Part::Snapshot))?
-            .take(image.snapshot)
-            .read_to_end(&mut snapshot)?;
-        match ModuleHash::of(&snapshot) == image.hash {
+        open_own(&self.path(code, Part::Snapshot))?.take(len).read_to_end(&mut snapshot)?;
+        match ModuleHash::of(&snapshot) == hash {
             true => Ok(snapshot),
             false => Err(foreign("it is not what was written")),
         }
@@ -248,7 +270,7 @@ impl Cache {
 
     /// Forgets compiled code.
     pub(crate) fn remove(&self, code: CodeId) {
-        for part in [Part::Label, Part::Code, Part::Snapshot] {
+        for part in Part::ALL {
             // What is not there need not be removed; what cannot be is found out again.
             let _ = fs::remove_file(self.path(code, part));
         }
@@ -308,14 +330,19 @@ enum Part {
     Label,
     /// What an image's code was compiled from.
     Snapshot,
+    /// What an image is called.
+    Names,
 }
 
 impl Part {
+    const ALL: [Self; 4] = [Self::Label, Self::Code, Self::Snapshot, Self::Names];
+
     fn extension(self) -> &'static str {
         match self {
             Self::Code => "code",
             Self::Label => "label",
             Self::Snapshot => "snapshot",
+            Self::Names => "names",
         }
     }
 }
@@ -324,7 +351,7 @@ impl Part {
 fn is_part(entry: &fs::DirEntry) -> bool {
     let path = entry.path();
     let is_unfinished = entry.file_name().as_encoded_bytes().starts_with(UNFINISHED.as_bytes());
-    let parts = [Part::Code, Part::Label, Part::Snapshot].map(Part::extension);
+    let parts = Part::ALL.map(Part::extension);
     is_unfinished || path.extension().is_some_and(|ext| parts.iter().any(|part| ext == *part))
 }
 

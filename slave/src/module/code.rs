@@ -5,6 +5,7 @@
 //! a namespace; one that was sent is its sender's word, and is for the sender's tasks alone.
 
 use crate::session::Session;
+use dpfw_protocol::hello::Namespace;
 use dpfw_protocol::ids::{ImageId, ModuleHash};
 use dpfw_protocol::store::Key;
 use std::fmt;
@@ -22,14 +23,17 @@ pub(crate) enum CodeId {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct ImageKey([u8; 32]);
 
+/// How the files of images are called, before the hash.
+const IMAGE: &str = "image-";
+
 /// Keeps these hashes apart from all others.
 const CONTEXT: &str = "dpfw 2026 image of a slave: id, namespace, sender";
 
 impl ImageKey {
-    fn of(image: ImageId, session: &Session, sender: &str) -> Self {
+    fn of(image: ImageId, namespace: &Namespace, sender: &str) -> Self {
         let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
         hasher.update(image.as_bytes());
-        for part in [session.namespace.as_str(), sender] {
+        for part in [namespace.as_str(), sender] {
             hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
         }
         Self(*hasher.finalize().as_bytes())
@@ -52,13 +56,26 @@ pub(crate) struct Wanted {
 impl Wanted {
     /// What this session means by an image.
     pub(crate) fn new(id: ImageId, key: Option<Key>, session: &Session) -> Self {
-        let built = ImageKey::of(id, session, "");
-        let sent = ImageKey::of(id, session, session.principal.0.as_str());
+        let built = ImageKey::of(id, &session.namespace, "");
+        let sent = ImageKey::of(id, &session.namespace, session.principal.0.as_str());
         Self { id, built, sent, key }
     }
 }
 
 impl CodeId {
+    /// An image of a namespace that this slave built.
+    pub(crate) fn built(id: ImageId, namespace: &Namespace) -> Self {
+        Self::Image(ImageKey::of(id, namespace, ""))
+    }
+
+    /// The image whose files are called so, without an extension.
+    pub(crate) fn of_image_file(name: &str) -> Option<Self> {
+        let hash = ModuleHash::from_hex(name.strip_prefix(IMAGE)?)?;
+        let code = Self::Image(ImageKey(*hash.as_bytes()));
+        // There is one way to write it.
+        (code.file_name() == name).then_some(code)
+    }
+
     /// The bytes that tell it from all others, but for its kind.
     pub(crate) fn as_bytes(&self) -> &[u8; 32] {
         match self {
@@ -72,7 +89,7 @@ impl CodeId {
         let hex = ModuleHash::from_bytes(*self.as_bytes()).to_hex();
         match self {
             Self::Module(_) => hex,
-            Self::Image(_) => format!("image-{hex}"),
+            Self::Image(_) => format!("{IMAGE}{hex}"),
         }
     }
 }

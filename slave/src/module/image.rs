@@ -1,15 +1,16 @@
 //! Images: what they are made of, and what is told of them.
 //!
 //! Owns: an image's own facts, the words to masters, what its end brings. Does not: build one;
-//! `build` does, and `turn` has them wait for memory, or name it; `names` does. Invariant: what was
-//! sent serves nobody but its sender.
+//! `build` does, and `turn` has them wait for memory; name it; `names` does; or bring it back when
+//! a slave starts; `again` does. Invariant: what was sent serves nobody but its sender.
 
+pub(crate) mod again;
 pub(super) mod build;
 pub(crate) mod fetch;
 pub(crate) mod names;
 pub(super) mod turn;
 
-use super::code::Wanted;
+use super::code::{CodeId, Wanted};
 use super::load::Loaded;
 use crate::core::Core;
 use crate::session::Session;
@@ -21,7 +22,7 @@ use dpfw_protocol::store::{FullKey, ImageInfo, Key};
 use names::Name;
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 /// What is known of an image beyond what is known of a module.
@@ -116,12 +117,11 @@ impl Source {
     }
 }
 
-/// What an image is called in the store, and who was told that it is ready.
+/// A loaded image's place in the store.
 #[derive(Debug, Default)]
 pub(crate) struct Standing {
-    names: Mutex<Vec<Name>>,
-    /// Bounded by the links there are.
-    told: Mutex<Vec<Weak<Session>>>,
+    /// Nothing if it was never in the store.
+    kept: OnceLock<Weak<Kept>>,
     /// When the store was told last that it is used, in milliseconds of its life.
     used: AtomicU64,
 }
@@ -130,26 +130,95 @@ pub(crate) struct Standing {
 const USED: Duration = Duration::from_secs(1);
 
 impl Standing {
-    fn told(&self) -> MutexGuard<'_, Vec<Weak<Session>>> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What the store has of it, if it has it still.
+    pub(super) fn kept(&self) -> Option<Arc<Kept>> {
+        self.kept.get()?.upgrade()
+    }
+}
+
+/// An image as an entry of the store; the same under each of its names.
+pub(crate) struct Kept {
+    pub(super) code: CodeId,
+    info: ImageInfo,
+    /// Nothing while it is on disk alone: it is mapped when the first task needs it.
+    loaded: OnceLock<Arc<Loaded>>,
+    names: Mutex<Vec<Name>>,
+    /// Who was told that it is ready. Bounded by the links there are.
+    told: Mutex<Vec<Weak<Session>>>,
+}
+
+impl Kept {
+    /// One that is on disk alone, and has no name yet.
+    fn new(code: CodeId, info: ImageInfo) -> Self {
+        let (loaded, names, told) = Default::default();
+        Self { code, info, loaded, names, told }
+    }
+
+    /// Tasks start from this from now on.
+    fn wake(self: &Arc<Self>, loaded: &Arc<Loaded>) {
+        // Both once: it is asleep once, and this has just been loaded.
+        let _ = self.loaded.set(Arc::clone(loaded));
+        let _ = loaded.standing.kept.set(Arc::downgrade(self));
+    }
+
+    /// The hash of its snapshot, and how long that is.
+    pub(super) fn snapshot(&self) -> (ModuleHash, u64) {
+        (self.info.hash, self.info.snapshot)
     }
 
     fn names(&self) -> MutexGuard<'_, Vec<Name>> {
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-/// An image as an entry of the store; the same under each of its names.
-struct Kept {
-    loaded: Arc<Loaded>,
-    info: ImageInfo,
+    fn told(&self) -> MutexGuard<'_, Vec<Weak<Session>>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells sessions that it is ready: that it is there, to each of them once; how it came, to
+    /// all who waited for that.
+    fn tell<'a>(
+        &self,
+        sessions: impl IntoIterator<Item = &'a Arc<Session>>,
+        origin: Origin,
+        took: Duration,
+    ) {
+        let ImageInfo { id, hash, snapshot, memory, init_us, .. } = self.info;
+        let ready = ImageReady {
+            image: id,
+            origin,
+            hash,
+            snapshot,
+            memory,
+            init_us,
+            took_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            own: self.info.origin != Origin::Sent,
+        };
+        let mut told = self.told();
+        told.retain(|session| session.strong_count() > 0);
+        let mut now: Vec<&Arc<Session>> = Vec::new();
+        for session in sessions {
+            let is_known = told.iter().any(|other| other.as_ptr() == Arc::as_ptr(session));
+            let is_new = !now.iter().any(|other| Arc::ptr_eq(other, session));
+            if is_new && (!is_known || origin != Origin::There) {
+                // It always fits a frame.
+                let _ = session.outbox.message(ConversationId::LINK, &ready);
+                session.outbox.flush();
+                now.push(session);
+            }
+            if !is_known {
+                told.push(Arc::downgrade(session));
+            }
+        }
+    }
 }
 
 impl Drop for Kept {
     /// It was evicted, removed or replaced: who comes next makes it again.
     fn drop(&mut self) {
-        self.loaded.let_go();
-        for session in self.loaded.standing.told().drain(..).filter_map(|told| told.upgrade()) {
+        if let Some(loaded) = self.loaded.get() {
+            loaded.let_go();
+        }
+        for session in self.told().drain(..).filter_map(|told| told.upgrade()) {
             let gone = ImageGone { image: self.info.id };
             // It always fits a frame.
             let _ = session.outbox.message(ConversationId::LINK, &gone);
@@ -175,39 +244,23 @@ pub(crate) fn looked_at(core: &Core, session: &Arc<Session>, key: &Key) {
     let Some(kept) = names::kept(core, &key) else {
         return;
     };
-    if let Some((_, loaded)) = core.image(&Wanted::new(kept.info.id, None, session)) {
-        tell_ready(&loaded, [session], Origin::There, Duration::ZERO);
+    match core.image(&Wanted::new(kept.info.id, None, session)) {
+        Some((_, loaded)) => tell_ready(&loaded, [session], Origin::There, Duration::ZERO),
+        None if kept.loaded.get().is_none() => {
+            kept.tell([session], Origin::There, Duration::ZERO);
+        }
+        None => {}
     }
 }
 
-/// Tells sessions, each once, that an image is ready; nothing if it is none.
+/// Tells sessions that an image is ready; nothing if it is none, or has gone already.
 pub(super) fn tell_ready<'a>(
     loaded: &Loaded,
     sessions: impl IntoIterator<Item = &'a Arc<Session>>,
     origin: Origin,
     took: Duration,
 ) {
-    let Some(image) = &loaded.artifact.image else {
-        return;
-    };
-    let ready = ImageReady {
-        image: image.id,
-        origin,
-        hash: image.hash,
-        snapshot: image.snapshot,
-        memory: image.memory,
-        init_us: image.init_us,
-        took_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-        own: image.origin != Origin::Sent,
-    };
-    let mut told = loaded.standing.told();
-    told.retain(|session| session.strong_count() > 0);
-    for session in sessions {
-        if !told.iter().any(|other| other.as_ptr() == Arc::as_ptr(session)) {
-            // It always fits a frame.
-            let _ = session.outbox.message(ConversationId::LINK, &ready);
-            session.outbox.flush();
-            told.push(Arc::downgrade(session));
-        }
+    if let Some(kept) = loaded.standing.kept() {
+        kept.tell(sessions, origin, took);
     }
 }

@@ -9,8 +9,9 @@ use super::cell::State;
 use super::code::{CodeId, Wanted};
 use super::confine::Confinement;
 use super::facts::Facts;
+use super::image::again::Asleep;
 use super::image::turn::Turns;
-use super::image::{self, ImageFacts, Source, Standing};
+use super::image::{self, Source, Standing};
 use super::loader::{Loader, Maker};
 use super::owners::Owners;
 use crate::core::Core;
@@ -22,6 +23,7 @@ use crate::shares::{Supply, Taken};
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::AttemptId;
 use dpfw_protocol::message::Origin;
+use dpfw_protocol::store::FullKey;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -75,6 +77,8 @@ pub(crate) struct Modules {
     /// What has the store, and what inits see of a slave.
     core: OnceLock<Weak<Core>>,
     pub(super) cache: Arc<Cache>,
+    /// Images that are in the store and were not mapped yet.
+    pub(super) asleep: Asleep,
     confinement: Arc<Confinement>,
 }
 
@@ -83,6 +87,8 @@ pub(crate) struct Modules {
 pub(super) enum Work {
     Look(CodeId),
     Load(Box<Load>),
+    /// An image has a name, or has one no more: it is written down.
+    Rename(CodeId, FullKey),
     /// A load has come to its end.
     Made(u64, Box<Result<Artifact, Cause>>),
     /// To look whether it has to end.
@@ -144,6 +150,7 @@ impl Modules {
             limits,
             core: OnceLock::new(),
             cache: Arc::new(cache),
+            asleep: Asleep::default(),
             confinement: Arc::clone(&confinement),
         });
         let mut loader = Loader {
@@ -191,11 +198,24 @@ impl Modules {
             let job = state.waiting()?.first()?;
             Some((Arc::clone(&job.session), Arc::clone(&job.bound)))
         });
-        match (first, self.core()) {
-            (Some((session, bound)), Some(core)) => {
-                image::names::keep(&core, &session, &bound, loaded, origin)
-            }
-            _ => Ok(loaded),
+        if let (Some((session, bound)), Some(core)) = (first, self.core()) {
+            let whose = (&*session, &*bound);
+            image::names::keep(&core, self, whose, (code, &loaded), origin)?;
+        }
+        Ok(loaded)
+    }
+
+    /// An image has a name, or has one no more. It is written down soon.
+    pub(super) fn renamed(&self, code: CodeId, key: &FullKey) {
+        if self.give(Work::Rename(code, key.clone())).is_err() {
+            self.rename(code, key);
+        }
+    }
+
+    /// The same, now.
+    pub(super) fn rename(&self, code: CodeId, key: &FullKey) {
+        if let Some(core) = self.core() {
+            image::names::write_down(&core, &self.cache, code, key);
         }
     }
 
@@ -210,14 +230,34 @@ impl Modules {
         })
     }
 
-    /// The snapshot of an image that was built here.
+    /// The snapshot of an image that was built here, if there is `room` for so many bytes; and
+    /// that room.
     ///
     /// # Errors
-    /// [`Cause::Busy`] if it is not on the disk any more.
-    pub(crate) fn snapshot(&self, code: CodeId, image: &ImageFacts) -> Result<Vec<u8>, Cause> {
-        self.cache.snapshot(code, image).map_err(|error| Cause::Busy {
-            what: format!("the snapshot of the image is not at hand: {error}"),
-        })
+    /// [`Cause::Busy`] if it is not on the disk any more; and what `room` says.
+    pub(crate) fn snapshot<R>(
+        &self,
+        wanted: &Wanted,
+        room: impl FnOnce(u64) -> Result<R, Cause>,
+    ) -> Result<(Vec<u8>, R), Cause> {
+        let busy = |what: String| Cause::Busy { what };
+        let ready = self.image(wanted).and_then(|(code, loaded)| {
+            let image = loaded.artifact.image.as_ref()?;
+            Some((code, image.hash, image.snapshot))
+        });
+        let asleep = || {
+            let code = CodeId::Image(wanted.built);
+            let (hash, len) = self.asleep.get(code)?.snapshot();
+            Some((code, hash, len))
+        };
+        let found = ready.or_else(asleep);
+        let (code, hash, len) =
+            found.ok_or_else(|| busy("the image is not here any more".into()))?;
+        let room = room(len)?;
+        match self.cache.snapshot(code, hash, len) {
+            Ok(snapshot) => Ok((snapshot, room)),
+            Err(error) => Err(busy(format!("the snapshot of the image is not at hand: {error}"))),
+        }
     }
 
     /// Modules and images that are in memory, and that tasks can run.

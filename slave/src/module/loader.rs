@@ -93,8 +93,10 @@ impl Loader {
     }
 
     pub(super) fn run(&mut self, work: &Receiver<Work>) {
-        while let Some(work) = self.next(work).filter(|_| !self.modules.has_stopped()) {
-            match work {
+        while let Some(next) = self.next(work) {
+            match next {
+                Work::Rename(code, key) => self.modules.rename(code, &key),
+                _ if self.modules.has_stopped() => break,
                 Work::Look(code) => self.look(code),
                 Work::Load(load) => self.waiting.push_back(load),
                 Work::Made(number, outcome) => self.made(number, *outcome),
@@ -224,8 +226,15 @@ impl Loader {
         while !self.running.is_empty() {
             match work.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(Work::Made(number, _)) => self.running.retain(|r| r.number != number),
+                Ok(Work::Rename(code, key)) => self.modules.rename(code, &key),
                 Ok(_) => {}
                 Err(_) => break,
+            }
+        }
+        // What is called something is called so when it is started again.
+        for left in work.try_iter() {
+            if let Work::Rename(code, key) = left {
+                self.modules.rename(code, &key);
             }
         }
         for running in &self.running {

@@ -211,9 +211,10 @@ impl Modules {
         };
         cells.insert(code, state);
         // What does not follow from the module itself may go better next time; and of an image
-        // that nobody waits for it is not known whether it was sent.
+        // that nobody waits for it is not known whether it was sent, or what it is to be called.
         let is_nobodys = waiting.is_empty() && matches!(code, CodeId::Image(_));
-        if outcome.is_err() && (!lasts || is_nobodys) {
+        let is_kept = |loaded: &Arc<Loaded>| loaded.standing.kept().is_some();
+        if outcome.as_ref().map_or(!lasts || is_nobodys, |it| is_nobodys && !is_kept(it)) {
             cells.remove(&code);
         }
         // Under the lock: an attempt is here until it is in the queue, so that whoever looks

@@ -142,6 +142,9 @@ impl Modules {
 
     /// The loader looked in the cache and found nothing.
     pub(super) fn not_cached(&self, code: CodeId) {
+        if let Some(core) = self.core() {
+            self.asleep.lost(&core, code);
+        }
         let mut cells = self.lock();
         let Some(State::Looking(waiting)) = cells.remove(&code) else {
             return;

@@ -1,14 +1,15 @@
-//! What is there again after a start, of what was on disk.
+//! What is there again after a start, of what was on disk: values, states, images.
 //!
 //! Invariants: what is there again was charged, and stays within the quota; of what may be
 //! evicted goes what was written first, if the quota is lower than it was; what may not is never
 //! dropped: the slave does not start then.
 
 use super::disk::{Gone, Loaded, Part, Stored, wall_ms};
-use super::entry::{self, Content, Entry, Life, New};
+use super::entry::{self, Content, Entry, Held, Life, New};
 use super::{DirectoryError, Store};
+use dashmap::mapref::entry::Entry as Slot;
 use dpfw_protocol::error::Limit;
-use dpfw_protocol::store::{FullKey, Terms};
+use dpfw_protocol::store::{FullKey, ImageInfo, Principal, Terms};
 use std::cmp::Reverse;
 use std::panic::resume_unwind;
 use std::path::Path;
@@ -31,7 +32,41 @@ impl Back {
     }
 }
 
+/// Why an image is not under a key again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotBack {
+    /// There is something else.
+    Taken,
+    NoRoom,
+}
+
 impl Store {
+    /// Puts an image under a key again that has nothing, if there is room for it without anything
+    /// being evicted. So many others were used since it was.
+    pub(crate) fn take_image_back(
+        &self,
+        key: &FullKey,
+        owner: &Principal,
+        info: ImageInfo,
+        held: Held,
+        since: u64,
+    ) -> Result<(), NotBack> {
+        if self.is_asleep(key) {
+            return Err(NotBack::Taken);
+        }
+        let life = Life { evictable: true, ..Life::ENDLESS };
+        let content = Content::Image(held, Box::new(info));
+        let cost = entry::cost(key, &content, life);
+        let Slot::Vacant(slot) = self.entries.entry(key.clone()) else {
+            return Err(NotBack::Taken);
+        };
+        let owner = self.ledger.take(owner, cost).ok_or(NotBack::NoRoom)?;
+        // All are put back at once, and some time after the store was made.
+        let now = self.clock.now().saturating_sub(since);
+        self.fill(slot, New { content, cost, life, now }, owner);
+        Ok(())
+    }
+
     /// Takes what was on disk; gives the keys of what has gone.
     pub(super) fn take_back(
         &self,

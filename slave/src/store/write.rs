@@ -139,7 +139,7 @@ impl Store {
         Ok(Tried::NoRoom(write, cost, old))
     }
 
-    fn fill(&self, slot: Vacant<'_>, new: New, owner: Arc<Account>) -> Answer {
+    pub(super) fn fill(&self, slot: Vacant<'_>, new: New, owner: Arc<Account>) -> Answer {
         let (version, kind) = (self.next_version(), new.content.kind());
         let entry = Entry::new(new, owner, version);
         self.index.insert(slot.key());
@@ -164,14 +164,19 @@ impl Store {
             self.changes.publish(slot.key(), old.content.kind(), gone, What::Expired);
         }
         let version = self.next_version();
-        let replaced = slot.get_mut().renew(new, owner, version);
+        let (replaced, account) = slot.get_mut().renew(new, owner, version);
         self.enlist(slot.key(), slot.get());
         self.note(slot.key(), slot.get());
         self.changes.publish(slot.key(), kind, version, What::Put);
-        let waited = self.changes.has_waiters().then(|| slot.key().clone());
+        let is_image = kind == EntryKind::Image;
+        let waited = (is_image || self.changes.has_waiters()).then(|| slot.key().clone());
         drop(slot);
         // What was there is cleared up when nothing is locked: it may be large.
-        drop(replaced);
+        drop(account);
+        match &waited {
+            Some(key) if is_image => self.cleared(key, replaced),
+            _ => drop(replaced),
+        }
         if let Some(key) = waited {
             self.changes.wake(&key);
         }

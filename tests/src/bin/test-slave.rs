@@ -34,6 +34,7 @@ async fn serve() -> Result<()> {
         std::process::exit(3);
     });
     let mut slave = Slave::builder().name(PeerId::new(name)?).slots(slots.parse()?).cache(cache);
+    slave = slave.keep_image_names(false);
     if let Some(directory) = std::env::var_os("DPFW_TEST_STORE") {
         slave = slave.store(directory);
     }

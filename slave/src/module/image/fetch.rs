@@ -50,13 +50,11 @@ fn find(core: &Core, session: &Session, image: ImageId) -> Result<Bytes, Cause> 
         let what = "the master does not take what it asked for".into();
         return Err(Cause::Busy { what });
     }
-    let gone = || Cause::Busy { what: "the image is not here any more".into() };
-    let (code, loaded) = core.image(&Wanted::new(image, None, session)).ok_or_else(gone)?;
-    let len = loaded.artifact.image.as_ref().map_or(0, |image| image.snapshot);
-    let room = core.fetched.lend(&session.holdings.fetched, len).ok_or_else(|| Cause::Busy {
-        what: "as many bytes of images are being fetched as may be, or by this master".into(),
+    let (bytes, room) = core.snapshot(&Wanted::new(image, None, session), |len| {
+        core.fetched.lend(&session.holdings.fetched, len).ok_or_else(|| Cause::Busy {
+            what: "as many bytes of images are being fetched as may be, or by this master".into(),
+        })
     })?;
-    let bytes = core.snapshot(code, &loaded)?;
     Ok(Bytes::from_owner(Counted { bytes, _room: room }))
 }
 
