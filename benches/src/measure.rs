@@ -179,7 +179,8 @@ impl Bench {
             }
         }
         print("fresh_tasks_per_s", "1/s", &rates, &limits);
-        let ratios: Vec<f64> = rates.iter().zip(&plains).map(|(rate, alone)| rate / alone).collect();
+        let ratios: Vec<f64> =
+            rates.iter().zip(&plains).map(|(rate, alone)| rate / alone).collect();
         print("fresh_tasks_by_plain_loop", "x", &ratios, &[]);
         Ok(())
     }

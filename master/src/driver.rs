@@ -495,9 +495,14 @@ impl Driver {
         };
         let budget_us = budget.map(|b| u64::try_from(b.as_micros()).unwrap_or(u64::MAX));
         let payload = entry.args.len() as u64;
+        let afresh = |plan: &Plan| plan.begins_afresh(slave) || self.images.relents(plan, slave);
+        let flags = match entry.image.as_deref().is_some_and(afresh) {
+            true => entry.flags.with(TaskFlags::AFRESH),
+            false => entry.flags,
+        };
         let sent = told.bind(entry.kind, &self.kinds).and_then(|bind| {
             let extras = entry.extras.clone();
-            let dispatch = Dispatch { bind, flags: entry.flags, budget_us, payload, extras };
+            let dispatch = Dispatch { bind, flags, budget_us, payload, extras };
             let (conversation, args) = (attempt.conversation(), entry.args.clone());
             if let Some(ports) = &entry.ports {
                 ports.attach(&told.linked, attempt);

@@ -11,7 +11,7 @@ use crate::master::Master;
 use crate::placed::{CallExt, Placed};
 use crate::slave::Slave;
 use crate::submit::Terms;
-use dpfw_dispatch::Placement;
+use dpfw_dispatch::{Placement, SlaveId};
 use dpfw_protocol::call::{Call, Task};
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::{ImageId, ModuleHash, PeerId};
@@ -24,8 +24,9 @@ use futures_core::Stream;
 use futures_core::future::BoxFuture;
 use futures_util::future::try_join_all;
 use serde::de::DeserializeOwned;
+use std::collections::HashSet;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
@@ -52,7 +53,14 @@ pub(crate) struct Plan {
     /// Where slaves are to keep it.
     pub(crate) key: Option<Key>,
     pub(crate) transfer: Transfer,
+    /// Whom it was told that its init is to be run again where it failed, if it is.
+    pub(crate) afresh: Option<Afresh>,
 }
+
+/// Slaves that were told to run an init again. Bounded by the links that there were while the
+/// image was held.
+#[derive(Debug, Default)]
+pub(crate) struct Afresh(Mutex<HashSet<SlaveId>>);
 
 /// What this master knows of an image.
 #[derive(Debug)]
@@ -66,7 +74,15 @@ pub(crate) enum Knowledge {
 impl Plan {
     pub(crate) fn of(recipe: Recipe, key: Option<Key>, transfer: Transfer) -> Self {
         let Recipe { id, module, init, args } = recipe;
-        Self { id, module, init, known: Knowledge::Recipe(args), key, transfer }
+        let (known, afresh) = (Knowledge::Recipe(args), None);
+        Self { id, module, init, known, key, transfer, afresh }
+    }
+
+    /// Whether a slave is to be told that the init may be run again where it failed: with the
+    /// first task that needs it there, and with no other.
+    pub(crate) fn begins_afresh(&self, slave: SlaveId) -> bool {
+        let told = self.afresh.as_ref().map(|Afresh(told)| told);
+        told.is_some_and(|told| told.lock().unwrap_or_else(PoisonError::into_inner).insert(slave))
     }
 
     /// What an error calls it.
@@ -238,7 +254,8 @@ impl Initialise {
         self
     }
 
-    /// Runs the init again where it failed before.
+    /// Runs the init again where it failed before: on each slave once, when the first task that
+    /// needs the image comes to it.
     pub fn afresh(mut self) -> Self {
         self.afresh = true;
         self
@@ -256,9 +273,9 @@ impl Initialise {
         let failed = |cause| TaskError::new(&name, None, 0, cause);
         let recipe = self.init.recipe().map_err(failed)?;
         let key = self.key.map(Key::new).transpose().map_err(failed)?;
-        let plan = Arc::new(Plan::of(recipe, key, self.transfer));
+        let afresh = self.afresh.then(Afresh::default);
+        let plan = Arc::new(Plan { afresh, ..Plan::of(recipe, key, self.transfer) });
         let image = Image { master: self.master, plan };
-        let flags = if self.afresh { TaskFlags::AFRESH } else { TaskFlags::default() };
         let slaves = match self.everywhere {
             true => {
                 image.master.0.inbox.tell(Command::Everywhere(Arc::clone(&image.plan)));
@@ -270,7 +287,7 @@ impl Initialise {
             true => vec![Placement::Anywhere],
             false => slaves.iter().map(Slave::id).map(Placement::On).collect(),
         };
-        let probes = places.into_iter().map(|at| image.probe(at, flags, self.timeout));
+        let probes = places.into_iter().map(|at| image.probe(at, self.timeout));
         try_join_all(probes.collect::<Vec<_>>()).await?;
         Ok(image)
     }
@@ -278,15 +295,11 @@ impl Initialise {
 
 impl Image {
     /// A task that does nothing but need the image.
-    fn probe(
-        &self,
-        placement: Placement,
-        flags: TaskFlags,
-        timeout: Option<Duration>,
-    ) -> TaskHandle<()> {
+    fn probe(&self, placement: Placement, timeout: Option<Duration>) -> TaskHandle<()> {
         let task = Task::<()>::new(self.plan.module.clone(), "");
         let image = Some(Arc::clone(&self.plan));
-        let (calls, extras, ports, refused) = (1, None, None, None);
+        let (flags, calls) = (TaskFlags::default(), 1);
+        let (extras, ports, refused) = (None, None, None);
         let terms = Terms { flags, calls, timeout, extras, placement, ports, refused, image };
         let room = self.master.0.inbox.take_room();
         let raw: Raw = self.master.submit(&task, Ok(Payload::from(NOTHING)), terms, room);

@@ -15,7 +15,7 @@ use dpfw_protocol::ids::ImageId;
 use dpfw_protocol::message::{ImageReady, Offer, Origin};
 use dpfw_protocol::payload::Payload;
 use passing::{Delayed, Fetch};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -39,6 +39,9 @@ pub(crate) struct Images {
     rate: Option<f64>,
     /// Images that every slave is to have.
     everywhere: Vec<Weak<Plan>>,
+    /// Slaves that refused the snapshot of an image when nobody knew what it is made of, which
+    /// they remember. Bounded by the images that they were sent.
+    refusing: HashSet<(SlaveId, ImageId)>,
 }
 
 /// An image that is to be built once and sent.
@@ -160,6 +163,9 @@ impl Images {
             return Answer::nothing();
         };
         if refused {
+            if matches!(plan.known, Knowledge::Key(_)) {
+                self.refusing.insert((slave, image));
+            }
             return recipe(&plan);
         }
         if let Some(kept) = self.kept.as_ref().filter(|kept| kept.image == image)
@@ -187,6 +193,13 @@ impl Images {
         }
     }
 
+    /// Whether a slave is to be told, with a task of this image, that what it refused may be made
+    /// after all: it is known what of. Once.
+    pub(crate) fn relents(&mut self, plan: &Plan, slave: SlaveId) -> bool {
+        let is_known = matches!(plan.known, Knowledge::Recipe(_));
+        is_known && !self.refusing.is_empty() && self.refusing.remove(&(slave, plan.id))
+    }
+
     /// Whether sending so many bytes so often is quicker than the init was.
     fn is_quicker(&self, plan: &Plan, bytes: u64, init_us: u64, times: f64) -> bool {
         match plan.transfer {
@@ -202,6 +215,7 @@ impl Images {
     /// A slave is gone: what those get who wait for what it was asked for.
     pub(crate) fn lost(&mut self, slave: SlaveId) -> Vec<(ImageId, Answers)> {
         self.at.remove(&slave);
+        self.refusing.retain(|(refusing, _)| *refusing != slave);
         for build in self.building.values_mut() {
             build.waiting.retain(|waiting| *waiting != slave);
         }

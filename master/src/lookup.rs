@@ -160,6 +160,7 @@ impl Lookup {
             // Where it is sent, its sender is in the name that the slave gives it.
             key: None,
             transfer: Transfer::Always,
+            afresh: None,
         });
         self.master.0.inbox.tell(Command::Found(Arc::clone(&plan), at));
         Ok(Image::found(self.master, plan))

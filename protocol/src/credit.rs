@@ -124,7 +124,17 @@ mod tests {
             let (sent, granted) = (VecDeque::new(), VecDeque::new());
             let depth = Depth::default();
             let (credit, allowed) = (WINDOW, WINDOW);
-            Self { delay, credit, allowed, sent, granted, socket: 0, waits: true, alone: false, depth }
+            Self {
+                delay,
+                credit,
+                allowed,
+                sent,
+                granted,
+                socket: 0,
+                waits: true,
+                alone: false,
+                depth,
+            }
         }
 
         /// In one step of time at most `sends` bytes leave and at most `reads` are read; how

@@ -21,7 +21,7 @@ fn found(plan: &Plan) -> Arc<Plan> {
     let key = Key::new("index").expect("short");
     let (module, init) = (plan.module.clone(), Arc::clone(&plan.init));
     let (known, transfer) = (Knowledge::Key(key), Transfer::Always);
-    Arc::new(Plan { id: plan.id, module, init, known, key: None, transfer })
+    Arc::new(Plan { id: plan.id, module, init, known, key: None, transfer, afresh: None })
 }
 
 fn ready(plan: &Plan, origin: Origin, init_us: u64) -> ImageReady {
@@ -187,7 +187,26 @@ fn a_snapshot_that_is_refused_is_replaced_by_the_recipe_if_that_is_known() {
     images.learn(&looked_up);
     assert!(is_recipe(&images.asked(B, plan.id, true)), "somebody else knows it");
     drop(plan);
+    assert!(!images.relents(&looked_up, B), "it was told what the image is made of");
     assert!(is_nothing(&images.asked(B, looked_up.id, true)));
+    assert!(!images.relents(&looked_up, B), "there is still nothing else");
+    let again = self::plan(Transfer::Never);
+    assert!(!images.relents(&again, C));
+    assert!(images.relents(&again, B) && !images.relents(&again, B), "once");
+}
+
+#[test]
+fn an_init_is_to_be_run_afresh_once_on_each_slave() {
+    let plan = plan(Transfer::Never);
+    assert!(!plan.begins_afresh(A));
+    let afresh = Some(crate::image::Afresh::default());
+    let Plan { id, module, init, key, transfer, .. } = &*plan;
+    let known = Knowledge::Key(Key::new("index").expect("short"));
+    let (module, init) = (module.clone(), Arc::clone(init));
+    let (key, transfer) = (key.clone(), *transfer);
+    let plan = Plan { id: *id, module, init, known, key, transfer, afresh };
+    let told = [A, B, A, B].map(|slave| plan.begins_afresh(slave));
+    assert_eq!(told, [true, true, false, false]);
 }
 
 #[test]

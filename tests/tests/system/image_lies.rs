@@ -3,13 +3,17 @@
 use super::scene::{Scene, dispatch};
 use super::stage::unharmed;
 use anyhow::{Context, Result, bail};
-use dpfw::{ByteStream, CallExt, Cause, Limits, Master, ModuleHash, Origin, Task, Transfer};
+use dpfw::{
+    ByteStream, CallExt, Cause, Limits, Master, ModuleHash, Origin, PeerId, Task, Transfer,
+};
 use dpfw_protocol::hello::Role;
 use dpfw_protocol::ids::{BindId, ImageId};
 use dpfw_protocol::message::{
     Bind, BindImage, Dispatch, Done, Failed, FetchImage, ImageBytes, ImageReady, NeedImage, Offer,
-    Snapshot, Timing, kind,
+    Snapshot, StoreReply, StoreRequest, Timing, kind,
 };
+use dpfw_protocol::payload::Payload;
+use dpfw_protocol::store::{EntryInfo, EntryKind, ImageInfo, Key, Principal, StoreOp};
 use dpfw_test_tasks::{add, large, word, words};
 use dpfw_tests::fleet::{Pair, arrival, slave};
 use dpfw_tests::peer::{Wire, hello};
@@ -110,6 +114,80 @@ async fn a_task_that_needs_an_image_does_not_run_without_it_whatever_its_master_
     }
     drop(wire);
     scene.end().await
+}
+
+#[tokio::test]
+async fn a_snapshot_that_was_refused_is_replaced_when_it_is_known_what_the_image_is_made_of()
+-> Result<()> {
+    let (stream, mut liar) = Wire::memory();
+    let master = Master::builder().attach(stream).background().build().await?;
+    liar.greet(&hello(Role::Slave, "liar")?).await?;
+    arrival(&master, "liar").await?;
+    let text = "known in the end";
+    let args = Payload::from(rmp_serde::to_vec(&(text,))?);
+    let module = word::task().module().hash();
+    let id = ImageId::of(module, "words", &args);
+    let told = async {
+        let (conversation, request, _) = liar.expect::<StoreRequest>().await?;
+        let StoreOp::Look { key } = request.op else { bail!("{request:?} is no look") };
+        liar.send(conversation, &found(key, id, module)?, &[]).await
+    };
+    let (image, told) =
+        tokio::join!(within("the look-up", master.image("index").into_future()), told);
+    told?;
+    let image = image??;
+    let home = tempfile::tempdir()?;
+    let own = slave("s1", 1)?.cache(home.path().join("cache")).build()?;
+    let (ours, theirs) = ByteStream::pair(1 << 16);
+    own.attach(theirs);
+    master.attach(ours);
+    let honest = arrival(&master, "s1").await?;
+    let give = async {
+        let (conversation, _, _) = liar.expect::<FetchImage>().await?;
+        let snapshot = Snapshot { failure: None, payload: NONSENSE.len() as u64 };
+        liar.send(conversation, &snapshot, NONSENSE).await
+    };
+    let task = within("its end", image.dispatch(word::call(0).on(&honest)));
+    let (refused, given) = tokio::join!(task, give);
+    given?;
+    let error = refused?.expect_err("it is nonsense");
+    assert!(error.to_string().contains("not WebAssembly"), "{error}");
+    // Now somebody says what it is made of, and the slave makes it.
+    let making = master.init(words::call(text.into())).transfer(Transfer::Never).into_future();
+    let (made, pretended) = tokio::join!(within("the image", making), pretend(&mut liar));
+    let made = made??;
+    assert_eq!((made.id(), pretended?), (id, id));
+    let word = within("the word", made.dispatch(word::call(0).on(&honest))).await??;
+    assert_eq!(word.as_deref(), Some("known"));
+    Ok(())
+}
+
+/// What the liar has under a key.
+fn found(key: Key, id: ImageId, module: ModuleHash) -> Result<StoreReply> {
+    let image = ImageInfo {
+        id,
+        module,
+        init: "words".into(),
+        hash: ModuleHash::of(NONSENSE),
+        snapshot: NONSENSE.len() as u64,
+        memory: 1 << 20,
+        origin: Origin::Built,
+        init_us: 1,
+    };
+    let entry = EntryInfo {
+        key,
+        kind: EntryKind::Image,
+        bytes: image.memory,
+        version: 1,
+        idle_s: 0,
+        owner: Principal(PeerId::new("liar")?),
+        pinned: false,
+        evictable: true,
+        ttl_ms: None,
+        image: Some(Box::new(image)),
+    };
+    let (entries, more, payload) = (vec![entry], false, 0);
+    Ok(StoreReply { failure: None, hit: true, version: 1, entries, more, payload })
 }
 
 #[tokio::test]

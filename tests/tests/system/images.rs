@@ -80,6 +80,41 @@ async fn a_failed_init_is_told_to_all_and_not_repeated_until_asked() -> Result<(
 }
 
 #[tokio::test]
+async fn an_init_is_run_afresh_once_on_each_slave_that_a_task_comes_to() -> Result<()> {
+    let lines = Lines::capture();
+    let home = tempfile::tempdir()?;
+    // What it made of the init before it remembers, as its own memory is too small.
+    let mut limits = Limits::default();
+    limits.image_memory = 16 << 20;
+    let second = slave("s2", 1)?.limits(limits).cache(home.path().join("s2"));
+    let (second, address) = listening(second).await?;
+    let init = || large::call(31, 1);
+    let refused = Cause::Limit { limit: Limit::ImageMemory, allowed: 16 << 20 };
+    let runs = || lines.with(&["an image is refused", "image memory"]).len();
+    let before = fleet::master(&[&address]).await?;
+    for _ in 0..2 {
+        let error = before.init(init()).await.expect_err("it is too large there");
+        assert_eq!((error.cause(), runs()), (&refused, 1));
+    }
+    let running = Master::builder().listen("127.0.0.1:0").build_listening().await?;
+    let Running { master, listening } = running;
+    let dial = || fleet::dial(listening[0].to_string());
+    let first = slave("s1", 1)?.cache(home.path().join("s1")).build()?;
+    first.dial(dial());
+    arrival(&master, "s1").await?;
+    let making = master.init(init()).transfer(Transfer::Never).afresh();
+    let image = within("the image", making.into_future()).await??;
+    second.dial(dial());
+    let there = arrival(&master, "s2").await?;
+    for _ in 0..3 {
+        let error = image.dispatch(sum::call().on(&there)).await.expect_err("it is too large");
+        assert_eq!((error.cause(), runs()), (&refused, 2), "once more, and not again");
+    }
+    assert!(image.dispatch(sum::call()).await? > 0);
+    Ok(())
+}
+
+#[tokio::test]
 async fn f24_an_endless_init_ends_at_its_limit() -> Result<()> {
     let mut limits = Limits::default();
     limits.image_time = Duration::from_millis(200);
