@@ -91,11 +91,11 @@ async fn a_snapshot_that_is_refused_is_replaced_by_what_the_image_is_made_of() -
 async fn a_task_that_needs_an_image_does_not_run_without_it_whatever_its_master_says() -> Result<()>
 {
     let scene = Scene::start().await?;
+    let other = large::call(1, 1).recipe()?;
+    within("the other's image", scene.pair.master.init(large::call(1, 1)).into_future()).await??;
     let mut wire = scene.liar().await?;
     // Its own SDK would have told it so.
     wire.bind(1, word::task().module(), "word").await?;
-    let other = large::call(1, 1).recipe()?;
-    within("the other's image", scene.pair.master.init(large::call(1, 1)).into_future()).await??;
     let (image, module, task) = (other.id, other.module.hash(), "word".to_owned());
     let bind = BindImage { bind: BindId(2), image, module, key: None, task, expects: None };
     wire.send(0, &bind, &[]).await?;
