@@ -157,7 +157,9 @@ fn nobody_is_given_a_shared_namespace_by_being_called_so() {
     authority.issue(&Request::new(CertRole::Slave, "team-a")).expect("issued");
     authority.issue(&Request { replace: true, ..shares("team-a") }).expect("issued");
     authority.renew("team-a", None).expect("renewed");
-    ["alice", "bob"].map(|name| authority.revoke(name).expect("revoked"));
+    for name in ["alice", "bob"] {
+        authority.revoke(name).expect("revoked");
+    }
     let alone = Request { replace: true, ..Request::new(CertRole::Master, "team-a") };
     authority.issue(&alone).expect("nobody shares it");
 }

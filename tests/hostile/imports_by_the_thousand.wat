@@ -1,5 +1,5 @@
 ;; trick: imports one function 50,000 times
-;; expect: ok
+;; expect: limit imports
 (module
   {{50000 (import "dpfw_1" "reply_len" (func (result i32)))}}
   (memory (export "memory") 1)
