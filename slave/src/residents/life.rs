@@ -110,6 +110,9 @@ pub(super) enum Unmoved {
     Now(&'static str),
 }
 
+/// Why one is not handed over that has failed.
+pub(super) const BEGUN_AGAIN: &str = "it has failed, and is begun again";
+
 /// What becomes of a resident that failed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Failed<C> {
@@ -369,9 +372,7 @@ impl<C: Mail> Life<C> {
             (Stage::Leaving(_) | Stage::Held { .. }, _) => {
                 Err(Unmoved::Now("it is being moved already"))
             }
-            (Stage::Unmade | Stage::Pausing, _) => {
-                Err(Unmoved::Now("it has failed, and is begun again"))
-            }
+            (Stage::Unmade | Stage::Pausing, _) => Err(Unmoved::Now(BEGUN_AGAIN)),
             (Stage::Alive, _) => {
                 self.stage = Stage::Leaving(by);
                 Ok(())

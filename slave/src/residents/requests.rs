@@ -197,12 +197,16 @@ fn begin_hand_over(core: &Arc<Core>, resident: &Arc<Resident>, asked: Asked) {
             let key = resident.key.key.to_string();
             asked.answer(Err(match unmoved {
                 Unmoved::Ended => Cause::ResidentEnded { key, why: "before it was moved".into() },
-                Unmoved::Now(why) => {
-                    Cause::Busy { what: format!("the resident `{key}` cannot be moved now: {why}") }
-                }
+                Unmoved::Now(why) => cannot_move(resident, why),
             }));
         }
     }
+}
+
+/// Why a resident cannot be moved now, and may be soon.
+pub(super) fn cannot_move(resident: &Resident, why: &str) -> Cause {
+    let key = &resident.key.key;
+    Cause::Busy { what: format!("the resident `{key}` cannot be moved now: {why}") }
 }
 
 /// The state of one that is to be moved was taken, or was not. Gives who was told.

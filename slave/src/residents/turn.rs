@@ -5,8 +5,8 @@
 //! back, or leaves it waiting with what it is at.
 
 use super::call::{Call, key};
-use super::life::{Failed, Step};
-use super::requests::hand_over;
+use super::life::{BEGUN_AGAIN, Failed, Step};
+use super::requests::{cannot_move, hand_over};
 use super::resident::{Inner, Paused, Place, Resident};
 use super::saved;
 use super::work::{Body, Doing, Ran, Running, What, Work, perform};
@@ -520,6 +520,11 @@ impl Resident {
                 tracing::info!(resident = %self.key.key, ?pause, "a resident is begun again");
                 for call in told {
                     call.refuse(Cause::ResidentRestarted { key: self.key.key.to_string() });
+                }
+                // It was to go behind the call that failed.
+                let mover = self.lock().mover.take();
+                if let Some(mover) = mover {
+                    mover.answer(Err(cannot_move(self, BEGUN_AGAIN)));
                 }
                 core.residents.timer().set(self, now + pause.min(MOST_PAUSE));
             }

@@ -502,6 +502,25 @@ async fn who_moves_a_resident_and_is_lost_leaves_it_where_it_was() -> Result<()>
 }
 
 #[tokio::test]
+async fn who_would_move_one_that_fails_before_it_goes_is_told_so() -> Result<()> {
+    let scene = Scene::start(1).await?;
+    let mut caller = scene.caller("caller").await?;
+    let counter = caller.spawn("counter.new", (6u64,), at_once(under("c")?)).await?;
+    let fails = caller.call_within(counter, "counter.bump_and_loop", (), Some(500_000)).await?;
+    let linked = scene.pair.linked()?;
+    until("it to run", async || Ok(linked.describe().await?.running == 1)).await?;
+    // It would go behind its present call, with which it fails.
+    let leave = caller.ask(ResidentOp::HandOver { resident: counter }).await?;
+    assert_eq!(caller.cause(fails).await?, Cause::DeadlineExceeded);
+    let (reply, _) = within("the answer", caller.answer(leave)).await??;
+    let failure = reply.failure.map(Cause::from);
+    let is_busy = matches!(&failure, Some(Cause::Busy { what }) if what.contains("begun again"));
+    assert!(is_busy, "{failure:?}");
+    assert_eq!(caller.value::<u64>(counter, "counter.bump", ()).await?, 7);
+    Ok(())
+}
+
+#[tokio::test]
 async fn f17_a_drain_lets_the_present_call_end_and_tells_the_others() -> Result<()> {
     let scene = Scene::waiting(2).await?;
     let mut caller = scene.caller("caller").await?;
