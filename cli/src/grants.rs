@@ -90,7 +90,7 @@ mod tests {
         let path = place.path().join("grants.toml");
         std::fs::write(&path, "").expect("written");
         let refused = |words: &str| {
-            let failure = read(&path).err().expect("refused");
+            let failure = read(&path).expect_err("refused");
             assert!(failure.text.contains(words), "{}", failure.text);
         };
         // Only root can give a file away.

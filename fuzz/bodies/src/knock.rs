@@ -10,7 +10,8 @@ const PART: usize = 32;
 /// Lets either side hear the bytes.
 pub fn body(data: &[u8]) {
     let mut rest = data;
-    let side = if super::number(&mut rest) % 2 == 0 { Side::Listener } else { Side::Dialler };
+    let is_listener = super::number(&mut rest).is_multiple_of(2);
+    let side = if is_listener { Side::Listener } else { Side::Dialler };
     let (ended, said) = knock(side, [7; PART], rest);
     // What shows the token is of a nonce that the peer did not know.
     let error = ended.err().map(|error| error.to_string());

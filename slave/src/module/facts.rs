@@ -118,13 +118,15 @@ impl Facts {
     /// The tasks that the module describes.
     pub fn table(&self) -> &TaskTable {
         // Once for all who declare one of them. It was parsed already, when the facts were found.
-        self.table.0.get_or_init(|| TaskTable::parse(self.section.as_bytes()).unwrap_or_default())
+        self.table
+            .0
+            .get_or_init(|| Box::new(TaskTable::parse(self.section.as_bytes()).unwrap_or_default()))
     }
 }
 
 /// What the section says, when somebody has asked.
 #[derive(Clone, Debug, Default)]
-struct Parsed(OnceLock<TaskTable>);
+struct Parsed(OnceLock<Box<TaskTable>>);
 
 impl PartialEq for Parsed {
     /// It follows from the section.
