@@ -127,8 +127,10 @@ where
 
 /// From starting a slave's process until it listens, a million entries on its disk, the last
 /// process killed; beside the same without a disk.
-pub(crate) async fn recovery(cache: &Path, rounds: usize) -> Result<()> {
+pub(crate) async fn recovery(rounds: usize) -> Result<()> {
     let directory = tempfile::tempdir()?;
+    // Of its own: what images are called would be there again, and is counted.
+    let cache = &directory.path().join("cache");
     let slave = Process::keeping(cache, &directory.path().join("store"))?;
     let master = Master::builder().slave(&slave.address).build().await?;
     let store = master.slaves().pop().context("no slave")?.store();

@@ -94,7 +94,7 @@ pub(crate) fn all(rounds: usize, only: Option<&str>) -> Result<()> {
             durable::puts(&bench.cache(), bench.rounds).await?;
         }
         if bench.wants("recovery_ms") {
-            durable::recovery(&bench.cache(), bench.rounds).await?;
+            durable::recovery(bench.rounds).await?;
         }
         if bench.wants("tls_fresh_tasks_ratio") || bench.wants("tls_payload_ratio") {
             encrypted::ratios(&bench.cache(), bench.rounds).await?;
