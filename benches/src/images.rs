@@ -69,6 +69,30 @@ pub(crate) async fn each(master: &Master, image: Option<&Image>) -> Result<f64> 
     Ok(start.elapsed().as_secs_f64() * 1e6 / TASKS as f64)
 }
 
+/// What an image of 64 MiB takes at a slave that has it on disk: its process was started again on the
+/// cache in which an earlier one has built it. Measured is from the link to the first task's result;
+/// beside it what building it took. The system has the files in memory: what is measured is dpfw, and
+/// not a disk.
+pub(crate) async fn kept(cache: &Path, rounds: usize) -> Result<()> {
+    let cache = cache.join("kept");
+    let (mut kept, mut built) = (vec![], vec![]);
+    for round in 0..=rounds {
+        // Each process is another one, and only the first finds nothing.
+        let slave = Process::slave(&cache)?;
+        let master = Master::builder().slave(&slave.address).build().await?;
+        let begun = Instant::now();
+        let image = master.init(heap::call(MIB, 0)).await?;
+        image.dispatch(fresh_add::call(1, 1)).await?;
+        let took = begun.elapsed().as_secs_f64() * 1e3;
+        let place = image.places().await.pop().context("it is there")?;
+        let expected = if round == 0 { Origin::Built } else { Origin::Kept };
+        ensure!(place.origin == expected, "it is {:?}, not {expected:?}", place.origin);
+        if round == 0 { built.push(took) } else { kept.push(took) }
+    }
+    print("image_kept_ms", "ms", &kept, &built);
+    Ok(())
+}
+
 /// Sends an image of 64 MiB to a slave, beside bare TCP of as many bytes in the same round.
 ///
 /// The master has the snapshot, for it has passed it on before, from the slave that built it to

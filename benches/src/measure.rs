@@ -75,6 +75,9 @@ pub(crate) fn all(rounds: usize, only: Option<&str>) -> Result<()> {
         if bench.wants("image_64mib_extra_us") || bench.wants("image_build_ms") {
             images::all(&bench.slave()?, bench.rounds).await?;
         }
+        if bench.wants("image_kept_ms") {
+            images::kept(bench.cache.path(), bench.rounds).await?;
+        }
         if bench.wants("image_send_ratio") {
             images::send(bench.cache.path(), bench.rounds).await?;
         }

@@ -20,6 +20,10 @@ pub(crate) struct SlotOptions {
     /// unless told. Only a directory of mode 0700 is trusted
     #[arg(long, value_name = "DIR")]
     pub(crate) cache: Option<PathBuf>,
+    /// Bytes of compiled modules and images that are kept there; what was not used for longest goes
+    /// first
+    #[arg(long, value_name = "SIZE", default_value = "4GiB")]
+    pub(crate) cache_bytes: Size,
     /// Each task has a sandbox that is made for it, which is slower, as where the kernel has no
     /// PAGEMAP_SCAN; otherwise sandboxes are put back to their beginning and used again
     #[arg(long)]
@@ -228,7 +232,7 @@ fn stack(text: &str) -> Result<Size, String> {
 
 /// A slave with these settings.
 pub(crate) fn slave(slots: &SlotOptions, limits: &LimitOptions) -> SlaveBuilder {
-    let mut builder = Slave::builder().limits(limits.limits());
+    let mut builder = Slave::builder().limits(limits.limits()).cache_bytes(slots.cache_bytes.0);
     if let Some(slots) = slots.slots {
         builder = builder.slots(slots);
     }

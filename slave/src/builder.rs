@@ -29,6 +29,7 @@ pub struct Builder {
     limits: Limits,
     name: Option<PeerId>,
     cache: Kept,
+    cache_bytes: Option<u64>,
     image_names: Option<bool>,
     store: Option<PathBuf>,
     security: Security,
@@ -117,6 +118,14 @@ impl Builder {
     /// Where compiled modules are kept; see [`cache_directory`].
     pub fn cache(mut self, directory: impl Into<PathBuf>) -> Self {
         self.cache = Kept::In(directory.into());
+        self
+    }
+
+    /// How many bytes of compiled modules and images are kept, of all slaves that keep them in the
+    /// same directory: 4 GiB unless told otherwise. What was not used for longest goes first; what
+    /// is in use stays whole in memory.
+    pub fn cache_bytes(mut self, bytes: u64) -> Self {
+        self.cache_bytes = Some(bytes);
         self
     }
 
@@ -241,6 +250,10 @@ impl Builder {
             Kept::In(directory) => Cache::open(Some(&directory), configuration),
             Kept::Nowhere => Cache::temporary(),
         }?;
+        let cache = match self.cache_bytes {
+            Some(bytes) => cache.bounded(bytes),
+            None => cache,
+        };
         let proved = self.security.as_tls().map(Tls::subject).map(|subject| subject.name);
         let name = proved.or(self.name);
         let cache = match self.image_names.unwrap_or(name.is_some()) {

@@ -192,18 +192,16 @@ impl Core {
             return;
         }
         for job in batch.drain(..) {
+            if let Some(Ok(target)) = job.bound.target() {
+                self.used(&job, &target.module);
+            }
             match (job.bound.target(), self.modules()) {
                 // A master that asks for the image itself may ask for a name that was taken from it.
                 (Some(Ok(target)), _) if job.bound.task.is_empty() => {
                     let target = Arc::clone(&target.module);
                     self.released(job, Ok(target));
                 }
-                (Some(Ok(target)), _) => {
-                    if job.bound.image.is_some() {
-                        image::used(self, &target.module);
-                    }
-                    self.enqueue(job);
-                }
+                (Some(Ok(_)), _) => self.enqueue(job),
                 (Some(Err(cause)), _) => {
                     let cause = cause.clone();
                     self.refuse(&job, cause);
@@ -211,6 +209,17 @@ impl Core {
                 (None, Some((modules, release))) => modules.find(job, release),
                 (None, None) => self.refuse(&job, Cause::Draining),
             }
+        }
+    }
+
+    /// A job has come for what was loaded before.
+    pub(crate) fn used(&self, job: &Job, module: &Loaded) {
+        let now = job.arrived.saturating_duration_since(self.started);
+        if let Some((modules, _)) = self.modules() {
+            modules.used(module, now);
+        }
+        if job.bound.image.is_some() {
+            image::used(self, module, now);
         }
     }
 

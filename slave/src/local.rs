@@ -90,7 +90,7 @@ impl Local {
         let hash = ModuleHash::of(wasm);
         let artifact = build(&engines, &limits, &cache, Place::Here, CodeId::Module(hash), wasm)?;
         let engines = SlotEngines::new(engines)?;
-        let module = Arc::new(Loaded::new(0, artifact));
+        let module = Arc::new(Loaded::new(0, CodeId::Module(hash), artifact));
         Ok(Self { alone, hash, module, engines, _cache: cache })
     }
 

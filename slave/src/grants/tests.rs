@@ -4,6 +4,7 @@ use super::opened::Opened;
 use super::*;
 use crate::limits::Limits;
 use crate::module::cache::Artifact;
+use crate::module::code::CodeId;
 use crate::module::facts::Facts;
 use crate::module::image::ImageFacts;
 use crate::module::load::Loaded;
@@ -39,7 +40,8 @@ fn loaded(text: &str, origin: Option<Origin>) -> Loaded {
         init_us: 0,
     });
     let code = tempfile::tempfile().expect("a file");
-    Loaded::new(0, Artifact { code, facts: facts.expect("valid"), warmed: true, image })
+    let artifact = Artifact { code, facts: facts.expect("valid"), warmed: true, image };
+    Loaded::new(0, CodeId::Module(hash("module")), artifact)
 }
 
 fn granting(who: Who, change: impl FnOnce(&mut Rule)) -> Opened {

@@ -29,8 +29,8 @@ mod names;
 
 pub(crate) use names::{Again, Named};
 
-/// The cache's size on disk. A compiled module takes about three times its wasm, an image twice
-/// its memory: what is mapped, and what can be sent.
+/// The cache's size on disk unless told. A compiled module takes about three times its wasm, an
+/// image twice its memory: what is mapped, and what can be sent.
 const MOST: u64 = 4 << 30;
 
 /// A directory of compiled modules.
@@ -162,6 +162,11 @@ impl Cache {
         Ok(Self { root, dir, most, configuration, key, names, _temporary: temporary })
     }
 
+    /// Has so many bytes at most.
+    pub(crate) fn bounded(self, most: u64) -> Self {
+        Self { most, ..self }
+    }
+
     fn path(&self, code: CodeId, part: Part) -> PathBuf {
         self.dir.join(format!("{}.{}", code.file_name(), part.extension()))
     }
@@ -202,9 +207,16 @@ impl Cache {
                 return Err(foreign("its code is not what was written"));
             }
         }
-        // Only the order of removal depends on it.
-        let _ = file.set_modified(SystemTime::now());
+        mark(&file);
         Ok(label.into_artifact(mapped))
+    }
+
+    /// Compiled code is used that was found here before.
+    pub(crate) fn touch(&self, code: CodeId) {
+        // What was only lent, or is gone by now, has no label.
+        if let Ok(label) = open_own(&self.path(code, Part::Label)) {
+            mark(&label);
+        }
     }
 
     /// What stands before a label, or before the names of an image.
@@ -364,6 +376,12 @@ struct Kept {
     used: Option<SystemTime>,
     bytes: u64,
     files: Vec<PathBuf>,
+}
+
+/// What a label is of is used now.
+fn mark(label: &fs::File) {
+    // Only the order of removal depends on it.
+    let _ = label.set_modified(SystemTime::now());
 }
 
 fn foreign(what: &str) -> io::Error {

@@ -227,9 +227,9 @@ impl Drop for Kept {
     }
 }
 
-/// An image is used: the store learns of it now and then.
-pub(crate) fn used(core: &Core, loaded: &Loaded) {
-    let now = u64::try_from(core.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+/// An image is used at this time of the slave's life: the store learns of it now and then.
+pub(crate) fn used(core: &Core, loaded: &Loaded, now: Duration) {
+    let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
     let last = loaded.standing.used.load(Ordering::Relaxed);
     if now.saturating_sub(last) >= USED.as_millis() as u64 {
         loaded.standing.used.store(now, Ordering::Relaxed);

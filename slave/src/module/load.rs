@@ -28,22 +28,42 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
 
 /// A module or an image that tasks can run.
 #[derive(Debug)]
 pub(crate) struct Loaded {
     /// Counted from 0, so that slots find their own part of it by index.
     pub(crate) number: usize,
+    code: CodeId,
     pub(crate) artifact: Artifact,
     /// Whether it was let go: who has it may go on with it, who comes next may not.
     gone: AtomicBool,
+    /// When the cache was told last that it is used since it was loaded, in milliseconds of the
+    /// slave's life; 0 if it was not.
+    told: AtomicU64,
     /// Of an image.
     pub(super) standing: Standing,
 }
 
+/// The cache learns of uses this often: what was not used for longest goes first there.
+const USED: Duration = Duration::from_secs(60);
+
 impl Loaded {
-    pub(crate) fn new(number: usize, artifact: Artifact) -> Self {
-        Self { number, artifact, gone: AtomicBool::new(false), standing: Standing::default() }
+    pub(crate) fn new(number: usize, code: CodeId, artifact: Artifact) -> Self {
+        let (gone, told, standing) = Default::default();
+        Self { number, code, artifact, gone, told, standing }
+    }
+
+    /// Whether the cache is to be told that it is used.
+    fn is_to_be_told(&self, now: Duration) -> bool {
+        let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX).max(1);
+        let last = self.told.load(Ordering::Relaxed);
+        let is_due = last == 0 || now.saturating_sub(last) >= USED.as_millis() as u64;
+        if is_due {
+            self.told.store(now, Ordering::Relaxed);
+        }
+        is_due
     }
 
     /// What was found in it.
@@ -87,6 +107,8 @@ pub(crate) struct Modules {
 pub(super) enum Work {
     Look(CodeId),
     Load(Box<Load>),
+    /// Code is used that was loaded before.
+    Touch(CodeId),
     /// An image has a name, or has one no more: it is written down.
     Rename(CodeId, FullKey),
     /// A load has come to its end.
@@ -203,6 +225,15 @@ impl Modules {
             image::names::keep(&core, self, whose, (code, &loaded), origin)?;
         }
         Ok(loaded)
+    }
+
+    /// Tasks of what was loaded before have come, at this time of the slave's life: the cache
+    /// learns of it now and then.
+    pub(crate) fn used(&self, loaded: &Loaded, now: Duration) {
+        if loaded.is_to_be_told(now) {
+            // What cannot be told now is told in a minute.
+            let _ = self.give(Work::Touch(loaded.code));
+        }
     }
 
     /// An image has a name, or has one no more. It is written down soon.

@@ -98,6 +98,7 @@ impl Loader {
                 Work::Rename(code, key) => self.modules.rename(code, &key),
                 _ if self.modules.has_stopped() => break,
                 Work::Look(code) => self.look(code),
+                Work::Touch(code) => self.maker.cache.touch(code),
                 Work::Load(load) => self.waiting.push_back(load),
                 Work::Made(number, outcome) => self.made(number, *outcome),
                 Work::Stop => {}

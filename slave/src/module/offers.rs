@@ -168,7 +168,7 @@ impl Modules {
     ) {
         let loaded = outcome.map(|artifact| {
             let number = self.ready.fetch_add(1, Ordering::Relaxed);
-            Arc::new(Loaded::new(number, artifact))
+            Arc::new(Loaded::new(number, code, artifact))
         });
         let origin = match (load, &loaded) {
             (Some(_), Ok(it)) => it.artifact.image.as_ref().map_or(Origin::Built, |i| i.origin),

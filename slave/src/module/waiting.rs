@@ -44,6 +44,9 @@ impl Modules {
         let code = choose(cells, &job);
         let decided = match cells.get(&code) {
             Some(State::Ready(loaded)) => {
+                if let Some(core) = self.core() {
+                    core.used(&job, loaded);
+                }
                 image::tell_ready(loaded, [&job.session], Origin::There, Duration::ZERO);
                 Ok(Arc::clone(loaded))
             }

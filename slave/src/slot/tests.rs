@@ -84,7 +84,7 @@ impl Alone {
             CodeId::Module(hash),
             &wasm,
         )?;
-        Ok(Arc::new(Loaded::new(0, artifact)))
+        Ok(Arc::new(Loaded::new(0, CodeId::Module(hash), artifact)))
     }
 }
 

@@ -3,13 +3,14 @@
 use super::stage::unharmed;
 use anyhow::{Context, Result};
 use dpfw::{Cause, Limit, Limits, Module, PeerId, Slave, Task};
-use dpfw_tests::fleet::Pair;
+use dpfw_tests::fleet::{self, Pair};
 use dpfw_tests::lines::Lines;
-use dpfw_tests::wait::within;
+use dpfw_tests::wait::{until, within};
 use dpfw_tests::wasm::module;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// A module that no other test has.
 fn unique(n: u32) -> Result<Module> {
@@ -50,6 +51,57 @@ async fn a_second_slave_loads_without_compiling() -> Result<()> {
         |path: &Path| Ok::<_, std::io::Error>(fs::metadata(path)?.permissions().mode() & 0o777);
     assert_eq!(mode(&cache)?, 0o700);
     assert_eq!(mode(&cache.join("key"))?, 0o600);
+    Ok(())
+}
+
+/// When it was used, as the cache has it.
+fn used(cache: &Path, module: &Module) -> Result<SystemTime> {
+    Ok(fs::metadata(file(cache, module, "label")?)?.modified()?)
+}
+
+#[tokio::test]
+async fn what_is_used_again_is_used_though_it_is_not_loaded_again() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let cache = home.path().join("cache");
+    let pair = pair(&cache).await?;
+    let (bound, looked_for) = (unique(530_008)?, unique(530_009)?);
+    for module in [&bound, &looked_for] {
+        run(&pair, module).await?;
+        let label = fs::File::options().append(true).open(file(&cache, module, "label")?)?;
+        label.set_modified(SystemTime::UNIX_EPOCH)?;
+    }
+    let is_used = async |module: &Module| Ok(used(&cache, module)? > SystemTime::UNIX_EPOCH);
+    run(&pair, &bound).await?;
+    until("the use of a task that was there", || is_used(&bound)).await?;
+    assert!(!is_used(&looked_for).await?);
+    // Another master's first task finds it in memory.
+    let other = fleet::master(&[&pair.address]).await?;
+    let call = Task::<i32>::new(looked_for.clone(), "f").call(&[0; 0])?;
+    within("the number", other.dispatch(call)).await??;
+    until("the use of a task that was new", || is_used(&looked_for)).await
+}
+
+#[tokio::test]
+async fn what_was_not_used_for_longest_goes_first_and_not_what_was_loaded_first() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let (cache, other) = (home.path().join("cache"), home.path().join("other"));
+    let modules = [unique(530_010)?, unique(530_011)?, unique(530_012)?];
+    run(&pair(&other).await?, &modules[0]).await?;
+    let bytes = |extension| anyhow::Ok(fs::metadata(file(&other, &modules[0], extension)?)?.len());
+    let each = bytes("code")? + bytes("label")?;
+    let slave = Slave::builder().slots(1).cache(&cache).cache_bytes(2 * each + each / 2);
+    let pair = Pair::start(slave).await?;
+    for module in &modules[..2] {
+        run(&pair, module).await?;
+    }
+    run(&pair, &modules[0]).await?;
+    let is_later = async || Ok(used(&cache, &modules[0])? > used(&cache, &modules[1])?);
+    until("the use of the one that was loaded first", is_later).await?;
+    run(&pair, &modules[2]).await?;
+    let there = modules.each_ref().map(|module| file(&cache, module, "code").is_ok());
+    assert_eq!(there, [true, false, true]);
+    // It is in memory all the same.
+    assert_eq!(run(&pair, &modules[1]).await?, 530_011);
     Ok(())
 }
 
