@@ -18,7 +18,7 @@ async fn run(image: &Image) -> Result<(Receipt, ImageUse)> {
     let mut handle = image.dispatch(word::call(0));
     within("the word", &mut handle).await??.context("the image has a word")?;
     let receipt = handle.receipt().context("it has ended")?;
-    let used = receipt.image.clone().context("it ran on an image")?;
+    let used = receipt.image.context("it ran on an image")?;
     Ok((receipt, used))
 }
 

@@ -69,11 +69,11 @@ fn f20_nothing_expires_when_the_wall_clock_jumps() -> Result<()> {
 }
 
 /// Where the wall clock may be asked, and what for.
-const WALL_CLOCKS: [(&str, &str); 5] = [
+const WALL_CLOCKS: [(&str, &str); 6] = [
     ("slave/src/store/disk.rs", "how long a value with a time to live was on disk without a slave"),
     ("slave/src/sandbox/wasi.rs", "what a guest is told when it asks"),
     ("slave/src/module/cache.rs", "when a file was last used, to delete the oldest"),
-    ("slave/src/module/cache/names.rs", "which names of images were written last, if not all fit"),
+    ("slave/src/module/cache/names.rs", "which images were used last, if not all have room"),
     ("link/src/security/tls/chain.rs", "whether a certificate has expired, which is said in dates"),
     ("link/src/link.rs", "a part of a number that is new for each process"),
 ];

@@ -74,7 +74,7 @@ async fn f57_one_slaves_links_leave_room_for_others_at_a_master_that_listens() -
         let mut link = Link::establish(stream, &said).await?;
         // Who is refused behind the hello is told so; who is not hears of the master's beats.
         loop {
-            while let Some(frame) = link.inbox.next_frame()? {
+            if let Some(frame) = link.inbox.next_frame()? {
                 match frame.header.kind {
                     kind::CLOSE => bail!("{}", decode::<Close>(&frame)?.0.reason),
                     _ => return Ok(link),
