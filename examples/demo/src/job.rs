@@ -193,6 +193,11 @@ impl Job<'_> {
 }
 
 impl Done {
+    /// Whether there was a moment to kill a slave.
+    pub(crate) fn has_killed(&self) -> bool {
+        self.killed.is_some()
+    }
+
     /// Whether a started attempt was lost with the killed slave and done again.
     ///
     /// # Errors

@@ -37,6 +37,9 @@ struct Cli {
 /// As many slaves as the demo needs: one to kill, one to go on.
 const SLAVES: usize = 2;
 
+/// How often the job is done, if no slave could be killed in its middle.
+const TRIES: usize = 3;
+
 fn main() -> ExitCode {
     match run(&Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -70,7 +73,14 @@ async fn demo(cli: &Cli) -> Result<()> {
     basics::run(&master, &mut report).await?;
     report.print_and_clear();
 
-    let done = job::run(&master, &input, &mut slaves).await?;
+    let mut done = job::run(&master, &input, &mut slaves).await?;
+    // Where others use the machine as well the slaves may not have been seen at work all at once.
+    for _ in 1..TRIES {
+        if done.has_killed() {
+            break;
+        }
+        done = job::run(&master, &input, &mut slaves).await?;
+    }
     report.title("the job");
     input.tell(&mut report);
     done.tell(&mut report);
