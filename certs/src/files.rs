@@ -186,7 +186,7 @@ const ONE_KEY: &str = "single private key, but several: leave the one of its cer
 ///
 /// # Errors
 /// [`FileError`] if the file cannot be read, has none, or has a certificate that is no authority's,
-/// if all have expired (those that have are passed over), if it has a private key, or if others may
+/// if none is in force (those that are not are passed over), if it has a private key, or if others may
 /// write to it: whoever does is an authority.
 pub fn authorities(file: &Path) -> Result<Vec<CertificateDer<'static>>, FileError> {
     let sections = trusted(file)?;
@@ -280,9 +280,14 @@ fn trusted(file: &Path) -> Result<Vec<(SectionKind, Vec<u8>)>, FileError> {
     parsed(file, &bytes)
 }
 
-/// Whoever owns a file can change it, whatever its mode.
+/// Whether what says whom to trust may be this user's: its own, or root's. Whoever owns a file can
+/// change it, whatever its mode.
+pub fn is_trusted(owner: u32) -> bool {
+    owner == 0 || owner == rustix::process::geteuid().as_raw()
+}
+
 fn owned(file: &Path, owner: u32) -> Result<(), FileError> {
-    match owner == rustix::process::geteuid().as_raw() || owner == 0 {
+    match is_trusted(owner) {
         true => Ok(()),
         false => Err(FileError::Owner { file: file.into(), owner }),
     }

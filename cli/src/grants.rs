@@ -4,6 +4,7 @@
 
 use crate::exit::Failure;
 use dpfw::grants::Grants;
+use dpfw_certs::files::is_trusted;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
@@ -25,9 +26,8 @@ pub(crate) fn read(path: &Path) -> Result<Grants, Failure> {
     });
     let about = read
         .map_err(|error| Failure::usage(format!("the grants in {name} cannot be read: {error}")))?;
-    // Whoever owns it can change it, whatever its mode.
     let owner = about.uid();
-    if owner != 0 && owner != rustix::process::geteuid().as_raw() {
+    if !is_trusted(owner) {
         let message = format!(
             "the grants in {name} belong to user {owner}, who can change them: make the file this \
              user's own, or root's"

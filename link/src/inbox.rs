@@ -245,10 +245,9 @@ impl Inbox {
 }
 
 /// Whether it is a frame that must not stand behind large ones: no part of them, nor what begins
-/// or credits them.
+/// or credits them, nor a sign of life.
 fn is_small(kind: u8, flags: u8) -> bool {
-    let is_bulk = matches!(kind, kind::CHUNK | kind::CREDIT) || flags & END == 0;
-    !is_bulk && kind != kind::HEARTBEAT
+    flags & END != 0 && !matches!(kind, kind::CHUNK | kind::CREDIT | kind::HEARTBEAT)
 }
 
 impl Hollow {

@@ -282,7 +282,7 @@ impl Outbox {
         .await;
     }
 
-    /// Waits until no more than `most` bytes of control frames are unwritten. One at a time.
+    /// Waits until no more than `most` bytes of control frames are unwritten. One task at a time.
     pub async fn control_below(&self, most: usize) {
         std::future::poll_fn(|cx| {
             let mut inner = self.lock();

@@ -298,7 +298,7 @@ impl Builder {
         Ok(Running { master, listening })
     }
 
-    /// Twice the pauses of all tries at a slave: none is dialled for longer.
+    /// Twice the pauses of all tries at a slave (of as many as usual, where they have no end).
     fn patience(&self) -> Duration {
         let tries = self.tries.unwrap_or(DIAL_TRIES);
         self.pause.saturating_mul(tries.saturating_mul(2)).max(LEAST_PATIENCE)

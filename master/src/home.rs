@@ -7,8 +7,6 @@ use crate::crew::Crew;
 use crate::inbox::Inbox;
 use crate::resident::clock::Clock;
 use crate::slave::Linked;
-use futures_util::future::{Either, select};
-use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -21,7 +19,7 @@ pub(crate) struct Home {
     registry: Weak<watch::Sender<Vec<Arc<Linked>>>>,
     crew: Arc<Crew>,
     runtime: Handle,
-    /// How long a slave whose link is lost may come back: about as long as it is dialled.
+    /// How long a slave whose link is lost may come back: twice the pauses between the tries at it.
     patience: Duration,
     pub(crate) clock: Clock,
 }
@@ -59,13 +57,13 @@ impl Home {
         registry.borrow().iter().find(|linked| is(linked)).cloned()
     }
 
-    /// Waits until a look at the linked slaves says what became of one whose link was lost, for as
-    /// long as slaves are dialled.
+    /// Waits until a look at the linked slaves says what became of one whose link was lost, no longer
+    /// than its patience. On the master's runtime.
     pub(crate) async fn back(&self, look: impl Fn(&[Arc<Linked>]) -> Option<Back>) -> Back {
         let Some(mut slaves) = self.registry.upgrade().map(|registry| registry.subscribe()) else {
             return Back::Never;
         };
-        let comes = pin!(async {
+        let comes = async {
             loop {
                 let back = look(&slaves.borrow_and_update());
                 if let Some(back) = back {
@@ -75,11 +73,8 @@ impl Home {
                     return Back::Never;
                 }
             }
-        });
-        match select(comes, pin!(self.pause(self.patience))).await {
-            Either::Left((back, _)) => back,
-            Either::Right(_) => Back::Never,
-        }
+        };
+        tokio::time::timeout(self.patience, comes).await.unwrap_or(Back::Never)
     }
 
     /// Has something done that ends with the master.

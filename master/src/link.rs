@@ -14,7 +14,7 @@ use dpfw_protocol::changes::Changed;
 use dpfw_protocol::error::{Cause, Limit};
 use dpfw_protocol::frame::{END, Frame};
 use dpfw_protocol::ids::{AttemptId, ConversationId, ImageId, ModuleHash};
-use dpfw_protocol::limits::{MAX_MODULE, MAX_PAYLOAD, WINDOW};
+use dpfw_protocol::limits::{MAX_MODULE, MAX_PAYLOAD, MAX_SLOTS, WINDOW};
 use dpfw_protocol::message::{
     self, Abandon, Close, Credit, Description, Done, Draining, Failed, Heartbeat, ImageGone,
     ImageReady, KeptAs, Loading, Located, Log, MessageError, NeedImage, NeedModule, Queued,
@@ -324,6 +324,8 @@ impl Reader {
     /// has ended there, and is not over.
     fn holding(&self, status: Status) -> Standing {
         let Status { slots, taken, upto, attempts, others, .. } = status;
+        // As in its hello.
+        let slots = slots.min(MAX_SLOTS);
         let running = attempts.into_vec();
         // Other conversations have ids beyond those of attempts.
         let arriving = self.arrivals.conversations().map(ConversationId::attempt);

@@ -14,7 +14,7 @@ use dpfw_link::listen::Listener;
 use dpfw_link::{Link, LinkError, Proof, Stream};
 use dpfw_protocol::hello::Hello;
 use dpfw_protocol::ids::SessionId;
-use dpfw_protocol::limits::{MAX_ATTEMPTS, MAX_HANDSHAKES, MAX_NAME};
+use dpfw_protocol::limits::{MAX_ATTEMPTS, MAX_HANDSHAKES, MAX_NAME, MAX_SLOTS};
 use dpfw_protocol::message::close;
 use dpfw_protocol::recycle::Recycler;
 use dpfw_protocol::text::printable;
@@ -22,10 +22,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-
-/// Slots that a slave is believed to have: more than any machine runs guests at once. What it says
-/// of itself is not to draw all tasks there are.
-const MOST_SLOTS: u32 = 1024;
 
 /// Links at once through one listener; who comes then is told so.
 const MOST_LINKS: usize = 16 * 1024;
@@ -242,7 +238,7 @@ impl Sources {
     ) -> Result<Arc<Linked>, LinkError> {
         let (mut hello, peer) = (link.theirs.clone(), link.peer.clone());
         hello.agent = printable(&hello.agent, MAX_NAME);
-        hello.slots = hello.slots.min(MOST_SLOTS);
+        hello.slots = hello.slots.min(MAX_SLOTS);
         hello.limits.attempts = hello.limits.attempts.min(MAX_ATTEMPTS as u32);
         tracing::info!(slave = %hello.peer, %peer, slots = hello.slots, "a slave is linked");
         let linked = Arc::new(Linked::new(id, hello, peer, link.outbox.clone(), self.home.clone()));

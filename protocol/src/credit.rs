@@ -49,7 +49,7 @@ pub struct Depth {
     stood: u64,
     /// What has come of a slot, and whether any of it was waited for.
     slot: (u64, bool),
-    /// What has come since the last frame of another conversation.
+    /// What has come since [`beside`](Self::beside).
     alone: u64,
 }
 

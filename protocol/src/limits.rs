@@ -28,6 +28,10 @@ pub const WINDOW: u64 = 4 * 1024 * 1024;
 /// links in smaller ones, see [`crate::credit`].
 pub const GRANT: u64 = WINDOW / 4;
 
+/// Slots of a slave: more than any machine runs guests at once, and no more than a list in a message
+/// may name. What a slave says of itself is not to draw all tasks there are.
+pub const MAX_SLOTS: u32 = 1024;
+
 /// The largest arguments or result unless the slave's operator says otherwise. A wasm32
 /// guest cannot hold more than 4 GiB.
 pub const MAX_PAYLOAD: u64 = 1 << 30;

@@ -1,7 +1,7 @@
 //! The audit log: one line of JSON for each connection, module load, grant used and refusal.
 //!
 //! Owns: the way from whoever tells of something to the file, and its thread. `event` is what a
-//! line has, `flood` which refusals become one line, `file` the file and those before it. Does not:
+//! line has, `flood` which of them become one line, `file` the file and those before it. Does not:
 //! decide anything; the log of the process is `tracing`'s. Invariants: whoever tells of something
 //! never waits: what finds the queue full is counted and dropped, and the count is a line as soon
 //! as there is room again, for a disk that hangs is not to hold up every link; when a slave was

@@ -16,7 +16,7 @@ use dpfw_link::{identity, user_directory};
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::hello::{Features, Hello, Identity, Namespace, PeerLimits, Role};
 use dpfw_protocol::ids::PeerId;
-use dpfw_protocol::limits::PROTOCOL;
+use dpfw_protocol::limits::{MAX_SLOTS, PROTOCOL};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, Weak};
@@ -82,12 +82,9 @@ pub enum StartError {
     #[error("the slave cannot start: {0}")]
     Audit(#[from] AuditError),
     /// It was to have no slot, or more than it can have.
-    #[error("a slave has 1 to {MOST_SLOTS} slots, not {0}")]
+    #[error("a slave has 1 to {MAX_SLOTS} slots, not {0}")]
     Slots(usize),
 }
-
-/// More slots than a list in a message may name would not be told in one.
-const MOST_SLOTS: usize = 1024;
 
 /// Where compiled modules are kept unless told otherwise: `dpfw` in the user's cache
 /// directory (`$XDG_CACHE_HOME`, or `.cache` at home).
@@ -223,7 +220,7 @@ impl Builder {
     pub fn build(self) -> Result<Slave, StartError> {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let slots = self.slots.unwrap_or_else(cores);
-        if !(1..=MOST_SLOTS).contains(&slots) {
+        if !(1..=MAX_SLOTS as usize).contains(&slots) {
             return Err(StartError::Slots(slots));
         }
         self.limits.check()?;

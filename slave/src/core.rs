@@ -192,22 +192,27 @@ impl Core {
             return;
         }
         for job in batch.drain(..) {
-            if let Some(Ok(target)) = job.bound.target() {
-                self.used(&job, &target.module);
-            }
-            match (job.bound.target(), self.modules()) {
-                // A master that asks for the image itself may ask for a name that was taken from it.
-                (Some(Ok(target)), _) if job.bound.task.is_empty() => {
-                    let target = Arc::clone(&target.module);
-                    self.released(job, Ok(target));
+            match job.bound.target() {
+                Some(Ok(target)) => {
+                    self.used(&job, &target.module);
+                    // A master that asks for the image itself may ask for a name that was taken from
+                    // it.
+                    match job.bound.task.is_empty() {
+                        true => {
+                            let module = Arc::clone(&target.module);
+                            self.released(job, Ok(module));
+                        }
+                        false => self.enqueue(job),
+                    }
                 }
-                (Some(Ok(_)), _) => self.enqueue(job),
-                (Some(Err(cause)), _) => {
+                Some(Err(cause)) => {
                     let cause = cause.clone();
                     self.refuse(&job, cause);
                 }
-                (None, Some((modules, release))) => modules.find(job, release),
-                (None, None) => self.refuse(&job, Cause::Draining),
+                None => match self.modules() {
+                    Some((modules, release)) => modules.find(job, release),
+                    None => self.refuse(&job, Cause::Draining),
+                },
             }
         }
     }
@@ -261,13 +266,24 @@ impl Core {
         cause: &Cause,
     ) {
         if let Some(what) = refused(cause) {
-            self.audit.tell(|| Event::Refusal {
-                what,
-                master: Some(session.principal.0.clone()),
-                module: module.map(|module| module.to_hex()),
-                why: short(cause),
-            });
+            self.tell_refusal(what, session, module, cause);
         }
+    }
+
+    /// Tells it that a session was refused something.
+    pub(crate) fn tell_refusal(
+        &self,
+        what: &'static str,
+        session: &Session,
+        module: Option<ModuleHash>,
+        why: impl fmt::Display,
+    ) {
+        self.audit.tell(|| Event::Refusal {
+            what,
+            master: Some(session.principal.0.clone()),
+            module: module.map(|module| module.to_hex()),
+            why: short(why),
+        });
     }
 
     /// A master sent what a module or an image is made of, or it will not come.
@@ -296,25 +312,15 @@ impl Core {
         self.modules()?.0.image(wanted)
     }
 
-    /// The snapshot of an image, and the room that there is for it.
-    pub(crate) fn snapshot<R>(
-        &self,
-        wanted: &Wanted,
-        room: impl FnOnce(u64) -> Result<R, Cause>,
-    ) -> Result<(Vec<u8>, R), Cause> {
-        self.modules().ok_or(Cause::Draining)?.0.snapshot(wanted, room)
-    }
-
     /// Learns what is called what no more, and has what was called something when the slave ended
     /// called so again. Once, by the builder, when its store is there.
     pub(crate) fn keep_image_names(self: &Arc<Self>) {
         let core = Arc::downgrade(self);
         self.store.on_image_left(Box::new(move |held, key| {
-            let core = core.upgrade();
-            if let Some((core, (modules, _))) =
-                core.as_ref().and_then(|it| it.modules().map(|m| (it, m)))
+            if let Some(core) = core.upgrade()
+                && let Some((modules, _)) = core.modules()
             {
-                image::names::left(core, modules, held, key);
+                image::names::left(&core, modules, held, key);
             }
         }));
         if let Some((modules, _)) = self.modules() {

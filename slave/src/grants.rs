@@ -21,7 +21,7 @@ use std::path::PathBuf;
 pub(crate) use budget::{Budget, Files};
 pub(crate) use fixed::{Clock, Seeded};
 pub(crate) use opened::{Grant, Opened};
-pub(crate) use used::{Used, refused, used};
+pub(crate) use used::{Used, used};
 pub(crate) use written::destination;
 
 /// What guests are granted, by rules; nothing unless told.

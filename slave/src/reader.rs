@@ -5,7 +5,6 @@
 //! Invariants: an attempt's id is greater than all before it, so that nothing is run
 //! twice; a message out of turn ends the link.
 
-use crate::audit::{Event, short};
 use crate::core::Core;
 use crate::drain;
 use crate::job::{Bound, Job};
@@ -314,7 +313,8 @@ impl Reader {
         Ok(())
     }
 
-    /// What is declared stays for as long as the session, and is counted for its principal.
+    /// What is declared stays for as long as the session, or until another is declared by its number,
+    /// and is counted for its principal.
     fn room_for(&self, bytes: u64) -> Result<Taken, LinkError> {
         let room = self.core.declared.lend(&self.session.holdings.declared, bytes);
         room.ok_or_else(|| {
@@ -491,12 +491,7 @@ impl Reader {
     fn untrusted(&self, what: &str) -> LinkError {
         let who = &self.session.principal.0;
         let why = format!("{who} may not {what}: the slave's operator has not named it (--trust)");
-        self.core.audit.tell(|| Event::Refusal {
-            what: "rights",
-            master: Some(who.clone()),
-            module: None,
-            why: short(&why),
-        });
+        self.core.tell_refusal("rights", &self.session, None, &why);
         LinkError::Refused(why)
     }
 

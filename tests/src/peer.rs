@@ -11,7 +11,7 @@ use dpfw_protocol::frame::{END, FrameDecoder, Header};
 use dpfw_protocol::hello::{Features, Hello, PREFACE, PeerLimits, Role};
 use dpfw_protocol::ids::{ConversationId, Incarnation, SessionId};
 use dpfw_protocol::limits::{MAX_BODY, PROTOCOL};
-use dpfw_protocol::message::{self, Bind, Close, Message, kind};
+use dpfw_protocol::message::{self, Bind, BindImage, Close, Message, kind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -193,6 +193,22 @@ impl Wire {
     pub async fn bind(&mut self, bind: u32, module: &dpfw::Module, task: &str) -> Result<()> {
         let bind = dpfw_protocol::ids::BindId(bind);
         let bind = Bind { bind, module: module.hash(), task: task.into(), expects: None };
+        self.send(0, &bind, &[]).await
+    }
+
+    /// Declares a task of an image, under no name.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub async fn bind_image(
+        &mut self,
+        bind: u32,
+        image: dpfw_protocol::ids::ImageId,
+        module: dpfw::ModuleHash,
+        task: &str,
+    ) -> Result<()> {
+        let (bind, task) = (dpfw_protocol::ids::BindId(bind), task.into());
+        let bind = BindImage { bind, image, module, key: None, task, expects: None };
         self.send(0, &bind, &[]).await
     }
 

@@ -81,9 +81,11 @@ impl Authority {
     pub fn issue(&self, request: &Request) -> Result<Issued, AuthorityError> {
         let name = fit(&request.name)?;
         let asks_for_it = request.namespaces.iter().any(|shared| shared.as_str() == name.as_str());
-        let whose = self.sharers(&name)?;
-        if request.role != CertRole::Slave && !asks_for_it && !whose.is_empty() {
-            return Err(AuthorityError::Shared { name, whose });
+        if request.role != CertRole::Slave && !asks_for_it {
+            let whose = self.sharers(&name)?;
+            if !whose.is_empty() {
+                return Err(AuthorityError::Shared { name, whose });
+            }
         }
         self.make(&name, request)
     }

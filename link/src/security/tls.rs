@@ -2,8 +2,8 @@
 //!
 //! Owns: a peer's files, and reading them again when they change. `configs` is what they say,
 //! `shake` makes a stream of a connection, `chain` is what a peer has shown. Does not: know what
-//! certificates say (`dpfw-certs` does). Invariant: files that cannot be used change nothing, and
-//! nobody who shakes hands waits for a file.
+//! certificates say (`dpfw-certs` does). Invariant: a file that cannot be used changes nothing,
+//! whatever the others say, and nobody who shakes hands waits for one.
 
 use crate::security::SecurityError;
 use dpfw_certs::Subject;

@@ -98,3 +98,44 @@ async fn a_link_whose_slave_says_more_than_the_driver_hears_is_not_read() {
     }
     assert_eq!(sum, all);
 }
+
+#[tokio::test]
+async fn a_slave_is_believed_no_more_slots_later_than_at_first() {
+    let (mut link, slave) = linked().await;
+    let driver = Arc::new(Driver::new(1));
+    let outbox = link.outbox.clone();
+    let (registry, crew) = (Registry::default(), Arc::new(Crew::new()));
+    let home = Home::new(driver.clone(), &registry, crew, Handle::current(), Duration::ZERO);
+    let linked = Linked::new(SlaveId(1), link.theirs.clone(), "memory".into(), outbox, home);
+    let status = Status {
+        slots: u32::MAX,
+        running: 0,
+        waiting: 0,
+        sandboxes: 0,
+        queued: 0,
+        taken: false,
+        upto: AttemptId(0),
+        attempts: AttemptSet::default(),
+        others: AttemptSet::default(),
+    };
+    slave.outbox.message(ConversationId::LINK, &status).expect("it fits");
+    slave.outbox.flush();
+    let buffers = Recycler::default();
+    let mut reading = pin!(read(Arc::new(linked), Arc::clone(&driver), buffers, &mut link.inbox));
+    let believed = loop {
+        let once = std::future::poll_fn(|cx| Poll::Ready(reading.as_mut().poll(cx)));
+        assert!(once.await.is_pending(), "the link has ended");
+        let said = heard(&driver).0.into_iter().find_map(|command| match command {
+            Command::Said(_, said, _) => said.into_iter().find_map(|said| match said {
+                FromSlave::Status(standing) => Some(standing.slots),
+                _ => None,
+            }),
+            _ => None,
+        });
+        match said {
+            Some(slots) => break slots,
+            None => tokio::task::yield_now().await,
+        }
+    };
+    assert_eq!(believed, MAX_SLOTS);
+}

@@ -9,7 +9,7 @@ use super::event::Event;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// How long refusals that are alike are counted before they are told.
+/// How long events that are alike are counted before they are told.
 pub(super) const WINDOW: Duration = Duration::from_secs(10);
 
 /// Kinds and peers that are counted apart; what is beyond is counted together.

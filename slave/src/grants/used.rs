@@ -1,10 +1,10 @@
-//! What is told of grants that are used, and of what was asked for and not granted.
+//! What is told of grants that are used.
 
-use crate::audit::{Event, short};
+use crate::audit::Event;
 use crate::core::Core;
 use crate::grants::Grant;
 use crate::session::Session;
-use dpfw_protocol::ids::{AttemptId, ModuleHash};
+use dpfw_protocol::ids::AttemptId;
 use std::fmt;
 
 /// Something granted that a sandbox has used for the first time.
@@ -43,15 +43,5 @@ pub(crate) fn used(
         module: grant.module.map(|module| module.to_string()),
         master: master.clone(),
         attempt: attempt.0,
-    });
-}
-
-/// A guest asked for what it was not granted.
-pub(crate) fn refused(core: &Core, session: &Session, module: Option<ModuleHash>, why: &str) {
-    core.audit.tell(|| Event::Refusal {
-        what: "grant",
-        master: Some(session.principal.0.clone()),
-        module: module.map(|module| module.to_hex()),
-        why: short(why),
     });
 }

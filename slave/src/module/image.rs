@@ -13,6 +13,7 @@ pub(super) mod turn;
 use super::code::{CodeId, Wanted};
 use super::load::Loaded;
 use crate::core::Core;
+use crate::seldom::Seldom;
 use crate::session::Session;
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
@@ -21,7 +22,6 @@ use dpfw_protocol::message::{ImageGone, ImageReady, Origin};
 use dpfw_protocol::store::{FullKey, ImageInfo, Key};
 use names::Name;
 use serde::{Deserialize, Serialize};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
@@ -122,8 +122,8 @@ impl Source {
 pub(crate) struct Standing {
     /// Nothing if it was never in the store.
     kept: OnceLock<Weak<Kept>>,
-    /// When the store was told last that it is used, in milliseconds of its life.
-    used: AtomicU64,
+    /// Of the store, that it is used.
+    used: Seldom,
 }
 
 /// The store learns of uses this often: it evicts what was not used for longest.
@@ -229,10 +229,7 @@ impl Drop for Kept {
 
 /// An image is used at this time of the slave's life: the store learns of it now and then.
 pub(crate) fn used(core: &Core, loaded: &Loaded, now: Duration) {
-    let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-    let last = loaded.standing.used.load(Ordering::Relaxed);
-    if now.saturating_sub(last) >= USED.as_millis() as u64 {
-        loaded.standing.used.store(now, Ordering::Relaxed);
+    if loaded.standing.used.is_due(now, USED) {
         names::touch(core, loaded);
     }
 }

@@ -18,10 +18,11 @@ use crate::core::Core;
 use crate::engine::{Engines, HOST_STACK};
 use crate::job::Job;
 use crate::limits::Limits;
+use crate::seldom::Seldom;
 use crate::session::Session;
 use crate::shares::{Supply, Taken};
 use dpfw_protocol::error::Cause;
-use dpfw_protocol::ids::AttemptId;
+use dpfw_protocol::ids::{AttemptId, ModuleHash};
 use dpfw_protocol::message::Origin;
 use dpfw_protocol::store::FullKey;
 use std::collections::{HashMap, VecDeque};
@@ -39,9 +40,8 @@ pub(crate) struct Loaded {
     pub(crate) artifact: Artifact,
     /// Whether it was let go: who has it may go on with it, who comes next may not.
     gone: AtomicBool,
-    /// When the cache was told last that it is used since it was loaded, in milliseconds of the
-    /// slave's life; 0 if it was not.
-    told: AtomicU64,
+    /// Of the cache, that it is used since it was loaded.
+    told: Seldom,
     /// Of an image.
     pub(super) standing: Standing,
 }
@@ -53,17 +53,6 @@ impl Loaded {
     pub(crate) fn new(number: usize, code: CodeId, artifact: Artifact) -> Self {
         let (gone, told, standing) = Default::default();
         Self { number, code, artifact, gone, told, standing }
-    }
-
-    /// Whether the cache is to be told that it is used.
-    fn is_to_be_told(&self, now: Duration) -> bool {
-        let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX).max(1);
-        let last = self.told.load(Ordering::Relaxed);
-        let is_due = last == 0 || now.saturating_sub(last) >= USED.as_millis() as u64;
-        if is_due {
-            self.told.store(now, Ordering::Relaxed);
-        }
-        is_due
     }
 
     /// What was found in it.
@@ -230,7 +219,7 @@ impl Modules {
     /// Tasks of what was loaded before have come, at this time of the slave's life: the cache
     /// learns of it now and then.
     pub(crate) fn used(&self, loaded: &Loaded, now: Duration) {
-        if loaded.is_to_be_told(now) {
+        if loaded.told.is_due(now, USED) {
             // What cannot be told now is told in a minute.
             let _ = self.give(Work::Touch(loaded.code));
         }
@@ -238,7 +227,7 @@ impl Modules {
 
     /// An image has a name, or has one no more. It is written down soon.
     pub(super) fn renamed(&self, code: CodeId, key: &FullKey) {
-        if self.give(Work::Rename(code, key.clone())).is_err() {
+        if self.cache.keeps_names() && self.give(Work::Rename(code, key.clone())).is_err() {
             self.rename(code, key);
         }
     }
@@ -261,17 +250,11 @@ impl Modules {
         })
     }
 
-    /// The snapshot of an image that was built here, if there is `room` for so many bytes; and
-    /// that room.
+    /// The snapshot of an image that was built here: which it is, its hash and its length.
     ///
     /// # Errors
-    /// [`Cause::Busy`] if it is not on the disk any more; and what `room` says.
-    pub(crate) fn snapshot<R>(
-        &self,
-        wanted: &Wanted,
-        room: impl FnOnce(u64) -> Result<R, Cause>,
-    ) -> Result<(Vec<u8>, R), Cause> {
-        let busy = |what: String| Cause::Busy { what };
+    /// [`Cause::Busy`] if the image is not here any more.
+    pub(crate) fn snapshot_of(&self, wanted: &Wanted) -> Result<(CodeId, ModuleHash, u64), Cause> {
         let ready = self.image(wanted).and_then(|(code, loaded)| {
             let image = loaded.artifact.image.as_ref()?;
             Some((code, image.hash, image.snapshot))
@@ -281,14 +264,21 @@ impl Modules {
             let (hash, len) = self.asleep.get(code)?.snapshot();
             Some((code, hash, len))
         };
-        let found = ready.or_else(asleep);
-        let (code, hash, len) =
-            found.ok_or_else(|| busy("the image is not here any more".into()))?;
-        let room = room(len)?;
-        match self.cache.snapshot(code, hash, len) {
-            Ok(snapshot) => Ok((snapshot, room)),
-            Err(error) => Err(busy(format!("the snapshot of the image is not at hand: {error}"))),
-        }
+        let what = || Cause::Busy { what: "the image is not here any more".into() };
+        ready.or_else(asleep).ok_or_else(what)
+    }
+
+    /// Reads it from the disk.
+    ///
+    /// # Errors
+    /// [`Cause::Busy`] if it is not there any more.
+    pub(crate) fn read_snapshot(
+        &self,
+        (code, hash, len): (CodeId, ModuleHash, u64),
+    ) -> Result<Vec<u8>, Cause> {
+        self.cache.snapshot(code, hash, len).map_err(|error| Cause::Busy {
+            what: format!("the snapshot of the image is not at hand: {error}"),
+        })
     }
 
     /// Modules and images that are in memory, and that tasks can run.

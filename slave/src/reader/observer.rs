@@ -6,7 +6,6 @@
 //! the words of that thing, or, where there are none, by the end of the link.
 
 use super::Reader;
-use crate::audit::{Event, short};
 use crate::residents;
 use crate::standing::Rights;
 use dpfw_link::LinkError;
@@ -104,12 +103,7 @@ impl Reader {
 
     /// Tells the audit log that more was asked for than the peer may.
     fn audited(&self, why: &str) {
-        self.core.audit.tell(|| Event::Refusal {
-            what: "rights",
-            master: Some(self.session.principal.0.clone()),
-            module: None,
-            why: short(why),
-        });
+        self.core.tell_refusal("rights", &self.session, None, why);
     }
 
     fn refuse_as<M: Message>(&self, frame: &Frame<'_>, message: &M) {

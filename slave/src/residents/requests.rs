@@ -5,7 +5,7 @@
 
 use super::call::key;
 use super::life::Unmoved;
-use super::resident::{Inner, Resident};
+use super::resident::Resident;
 use super::saved::asleep;
 use crate::core::Core;
 use crate::session::{Held, Session, too_many};
@@ -75,15 +75,14 @@ pub(crate) fn ask(
     match op {
         ResidentOp::Find { key } => {
             let key = full(session, key);
-            let found = match core.residents.under(&key) {
-                Some(resident) => Ok(vec![resident.info()]),
-                None => match (core.residents.moved_from(&key), asleep(core, &key)) {
-                    (Some(moved), _) => Err(moved),
-                    (None, Some(asleep)) => return asked.answer(Ok(asleep)),
-                    (None, None) => Ok(Vec::new()),
-                },
+            let found = match (core.residents.under(&key), core.residents.moved_from(&key)) {
+                (Some(resident), _) => {
+                    Ok(ResidentReply { residents: vec![resident.info()], ..Default::default() })
+                }
+                (None, Some(moved)) => Err(moved),
+                (None, None) => Ok(asleep(core, &key).unwrap_or_default()),
             };
-            asked.answer(found.map(|residents| ResidentReply { residents, ..Default::default() }));
+            asked.answer(found);
         }
         ResidentOp::List { prefix, after, limit } => {
             asked.answer(Ok(list(core, session, &prefix, after, limit)));
@@ -118,8 +117,10 @@ pub(crate) fn ask(
         }),
         ResidentOp::LetGo { resident } => with(core, asked, resident, |resident, asked| {
             let by = key(asked.session());
-            let comes = |inner: &Inner| inner.life.comes_with(by).then(|| inner.state.clone());
-            let state = comes(&resident.lock()).flatten();
+            let state = {
+                let inner = resident.lock();
+                inner.state.clone().filter(|_| inner.life.comes_with(by))
+            };
             // Nothing is locked: room may have to be made. Nothing is called before it is let go.
             resident.has_come(core, state.as_ref());
             let done = resident.lock().life.let_go(by);

@@ -33,7 +33,7 @@ pub(super) fn charge(state: Option<&Bytes>) -> u64 {
     if len == 0 { EACH } else { EACH.saturating_add(len.next_power_of_two().max(STEP)) }
 }
 
-/// A state on disk.
+/// A state that is kept: on disk, or, while it is moved, without one as well.
 #[derive(Serialize, Deserialize)]
 struct Record<'a> {
     /// The name of the class that saved it.

@@ -57,10 +57,9 @@ pub(crate) fn spawn(hands: &mut Hands<'_>, job: Job, started: Instant) {
     let core = Arc::clone(hands.core);
     let queued_us = micros(started.saturating_duration_since(job.arrived));
     let timing = Timing { queued_us, ..Timing::default() };
-    let claimed = match (gone(&core, &job, started), core.is_draining()) {
-        (Some(cause), _) => Claimed::Not(job, cause),
-        (None, true) => Claimed::Not(job, Cause::Draining),
-        (None, false) => claim(&core, job),
+    let claimed = match gone(&core, &job, started) {
+        Some(cause) => Claimed::Not(job, cause),
+        None => claim(&core, job),
     };
     let (job, outcome) = match claimed {
         Claimed::Waits => {

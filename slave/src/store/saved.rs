@@ -14,15 +14,15 @@ use dpfw_protocol::error::Cause;
 use dpfw_protocol::store::{FullKey, Principal};
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The records. Bounded by the store's quota.
 #[derive(Debug, Default)]
 pub(super) struct SavedStates {
     records: Mutex<BTreeMap<FullKey, Saved>>,
-    /// Whether there ever was one: most stores without a disk never ask.
-    any: AtomicBool,
+    /// How many there are: most stores without a disk have none, and never ask.
+    count: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -39,7 +39,7 @@ impl SavedStates {
     }
 
     fn any(&self) -> bool {
-        self.any.load(Ordering::Acquire)
+        self.count.load(Ordering::Acquire) > 0
     }
 
     fn insert(
@@ -48,8 +48,15 @@ impl SavedStates {
         key: FullKey,
         new: Saved,
     ) -> Option<Saved> {
-        self.any.store(true, Ordering::Release);
-        all.insert(key, new)
+        let old = all.insert(key, new);
+        self.count.store(all.len(), Ordering::Release);
+        old
+    }
+
+    fn remove(&self, all: &mut BTreeMap<FullKey, Saved>, key: &FullKey) -> Option<Saved> {
+        let old = all.remove(key);
+        self.count.store(all.len(), Ordering::Release);
+        old
     }
 }
 
@@ -99,7 +106,7 @@ impl Store {
     /// Forgets the record under a key; whether there was one.
     pub(crate) fn forget_saved(&self, key: &FullKey) -> bool {
         let mut all = self.saved.lock();
-        let Some(saved) = all.remove(key) else {
+        let Some(saved) = self.saved.remove(&mut all, key) else {
             return false;
         };
         if let Some(disk) = self.disk.get() {

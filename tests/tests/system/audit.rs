@@ -1,9 +1,10 @@
 //! The audit log of a slave: what of its masters and their modules is a line in it.
 
 use super::grants::everyone;
+use super::security;
 use anyhow::{Context, Result};
 use dpfw::security::CertRole;
-use dpfw::{Audit, Cause, Limits, Master, Module, Task};
+use dpfw::{Audit, Cause, Limits, Module, Task};
 use dpfw_test_connecting::ask;
 use dpfw_test_tasks::{add, variable};
 use dpfw_tests::certs::Place;
@@ -172,8 +173,7 @@ async fn peers_with_certificates_and_what_observers_are_refused_are_lines() -> R
     let builder = slave("s1", 1)?.security(security).audit(Audit::new(&file));
     let (slave, address) = listening(builder).await?;
     let eye = place.peer(CertRole::Observer, "eye")?;
-    let eye = Master::builder().security(eye).slave(&address).dial_tries(Some(1)).build();
-    let eye = within("the link", eye).await??;
+    let eye = security::master(eye, &address).await?;
     let sum = within("the refusal", eye.dispatch(add::call(1, 1))).await?;
     assert!(matches!(sum.err().context("it ran")?.cause(), Cause::NotAllowed { .. }));
     drop(eye);

@@ -4,7 +4,8 @@ use super::scene::{Scene, dispatch};
 use super::stage::unharmed;
 use anyhow::{Context, Result, bail};
 use dpfw::{
-    ByteStream, CallExt, Cause, Limits, Master, ModuleHash, Origin, PeerId, Task, Transfer,
+    ByteStream, CallExt, Cause, Limits, LinkedSlave, Master, ModuleHash, Origin, PeerId, Slave,
+    Task, Transfer,
 };
 use dpfw_protocol::hello::Role;
 use dpfw_protocol::ids::{BindId, ImageId};
@@ -19,6 +20,7 @@ use dpfw_tests::fleet::{Pair, arrival, slave};
 use dpfw_tests::peer::{Wire, hello};
 use dpfw_tests::wait::within;
 use dpfw_tests::wasm::module;
+use tempfile::TempDir;
 
 /// What a slave gives as the snapshot that it announced.
 const NONSENSE: &[u8] = b"no module at all";
@@ -55,32 +57,45 @@ async fn pretend(liar: &mut Wire) -> Result<ImageId> {
     }
 }
 
-#[tokio::test]
-async fn a_snapshot_that_is_refused_is_replaced_by_what_the_image_is_made_of() -> Result<()> {
+/// A master that has a slave who lies.
+async fn lied_to() -> Result<(Master, Wire)> {
     let (stream, mut liar) = Wire::memory();
     let master = Master::builder().attach(stream).background().build().await?;
     liar.greet(&hello(Role::Slave, "liar")?).await?;
     arrival(&master, "liar").await?;
-    let init = words::call("built after all".into());
-    let making = master.init(init).transfer(Transfer::Always).into_future();
-    let (image, pretended) = tokio::join!(within("the image", making), pretend(&mut liar));
-    let (image, pretended) = (image??, pretended?);
-    assert_eq!(image.id(), pretended);
+    Ok((master, liar))
+}
+
+/// An honest slave beside that one, with code of its own.
+async fn beside(master: &Master) -> Result<(LinkedSlave, Slave, TempDir)> {
     let home = tempfile::tempdir()?;
     let own = slave("s1", 1)?.cache(home.path().join("cache")).build()?;
     let (ours, theirs) = ByteStream::pair(1 << 16);
     own.attach(theirs);
     master.attach(ours);
-    let honest = arrival(&master, "s1").await?;
+    Ok((arrival(master, "s1").await?, own, home))
+}
+
+/// Gives its snapshot, when the master asks for it.
+async fn give(liar: &mut Wire) -> Result<FetchImage> {
+    let (conversation, fetch, _) = liar.expect::<FetchImage>().await?;
+    let snapshot = Snapshot { failure: None, payload: NONSENSE.len() as u64 };
+    liar.send(conversation, &snapshot, NONSENSE).await?;
+    Ok(fetch)
+}
+
+#[tokio::test]
+async fn a_snapshot_that_is_refused_is_replaced_by_what_the_image_is_made_of() -> Result<()> {
+    let (master, mut liar) = lied_to().await?;
+    let init = words::call("built after all".into());
+    let making = master.init(init).transfer(Transfer::Always).into_future();
+    let (image, pretended) = tokio::join!(within("the image", making), pretend(&mut liar));
+    let (image, pretended) = (image??, pretended?);
+    assert_eq!(image.id(), pretended);
+    let (honest, _own, _home) = beside(&master).await?;
     let mut handle = image.dispatch(word::call(0).on(&honest));
-    let give = async {
-        let (conversation, fetch, _) = liar.expect::<FetchImage>().await?;
-        assert_eq!(fetch.image, image.id());
-        let snapshot = Snapshot { failure: None, payload: NONSENSE.len() as u64 };
-        liar.send(conversation, &snapshot, NONSENSE).await
-    };
-    let (word, given) = tokio::join!(within("the word", &mut handle), give);
-    given?;
+    let (word, given) = tokio::join!(within("the word", &mut handle), give(&mut liar));
+    assert_eq!(given?.image, image.id());
     assert_eq!(word??.as_deref(), Some("built"));
     let used = handle.receipt().and_then(|receipt| receipt.image).context("no image")?;
     assert_eq!(used.origin, Origin::Built);
@@ -91,14 +106,12 @@ async fn a_snapshot_that_is_refused_is_replaced_by_what_the_image_is_made_of() -
 async fn a_task_that_needs_an_image_does_not_run_without_it_whatever_its_master_says() -> Result<()>
 {
     let scene = Scene::start().await?;
-    let other = large::call(1, 1).recipe()?;
-    within("the other's image", scene.pair.master.init(large::call(1, 1)).into_future()).await??;
+    let other = large::call(1).recipe()?;
+    within("the other's image", scene.pair.master.init(large::call(1)).into_future()).await??;
     let mut wire = scene.liar().await?;
     // Its own SDK would have told it so.
     wire.bind(1, word::task().module(), "word").await?;
-    let (image, module, task) = (other.id, other.module.hash(), "word".to_owned());
-    let bind = BindImage { bind: BindId(2), image, module, key: None, task, expects: None };
-    wire.send(0, &bind, &[]).await?;
+    wire.bind_image(2, other.id, other.module.hash(), "word").await?;
     let told = ["`word` was dispatched without one", "`word` was given one of `large`"];
     for (attempt, message) in (1..).zip(told) {
         wire.send(attempt, &dispatch(attempt as u32, 2), &[0x91, 0]).await?;
@@ -119,10 +132,7 @@ async fn a_task_that_needs_an_image_does_not_run_without_it_whatever_its_master_
 #[tokio::test]
 async fn a_snapshot_that_was_refused_is_replaced_when_it_is_known_what_the_image_is_made_of()
 -> Result<()> {
-    let (stream, mut liar) = Wire::memory();
-    let master = Master::builder().attach(stream).background().build().await?;
-    liar.greet(&hello(Role::Slave, "liar")?).await?;
-    arrival(&master, "liar").await?;
+    let (master, mut liar) = lied_to().await?;
     let text = "known in the end";
     let args = Payload::from(rmp_serde::to_vec(&(text,))?);
     let module = word::task().module().hash();
@@ -136,19 +146,9 @@ async fn a_snapshot_that_was_refused_is_replaced_when_it_is_known_what_the_image
         tokio::join!(within("the look-up", master.image("index").into_future()), told);
     told?;
     let image = image??;
-    let home = tempfile::tempdir()?;
-    let own = slave("s1", 1)?.cache(home.path().join("cache")).build()?;
-    let (ours, theirs) = ByteStream::pair(1 << 16);
-    own.attach(theirs);
-    master.attach(ours);
-    let honest = arrival(&master, "s1").await?;
-    let give = async {
-        let (conversation, _, _) = liar.expect::<FetchImage>().await?;
-        let snapshot = Snapshot { failure: None, payload: NONSENSE.len() as u64 };
-        liar.send(conversation, &snapshot, NONSENSE).await
-    };
+    let (honest, _own, _home) = beside(&master).await?;
     let task = within("its end", image.dispatch(word::call(0).on(&honest)));
-    let (refused, given) = tokio::join!(task, give);
+    let (refused, given) = tokio::join!(task, give(&mut liar));
     given?;
     let error = refused?.expect_err("it is nonsense");
     assert!(error.to_string().contains("not WebAssembly"), "{error}");
@@ -195,9 +195,8 @@ async fn a_snapshot_that_is_refused_twice_ends_its_tasks_and_nothing_else() -> R
     let scene = Scene::start().await?;
     let mut wire = scene.liar().await?;
     let image = ImageId::from_bytes([7; 32]);
-    let (module, task) = (add::task().module().hash(), "add".to_owned());
-    let bind = BindImage { bind: BindId(1), image, module, key: None, task, expects: None };
-    wire.send(0, &bind, &[]).await?;
+    let module = add::task().module().hash();
+    wire.bind_image(1, image, module, "add").await?;
     wire.send(1, &dispatch(1, 3), &[0x92, 2, 3]).await?;
     let offer = Offer::Snapshot { module, init: "words".into(), init_us: 1 };
     let sent = ImageBytes { image, offer, payload: NONSENSE.len() as u64 };
@@ -232,9 +231,8 @@ async fn snapshots_that_are_refused_take_nobody_elses_place() -> Result<()> {
     let mut wire = Wire::master(&pair.address, "spammer").await?;
     for round in 0..20u8 {
         let image = ImageId::from_bytes([round; 32]);
-        let (module, task) = (add::task().module().hash(), "add".to_owned());
-        let bind = BindImage { bind: BindId(0), image, module, key: None, task, expects: None };
-        wire.send(0, &bind, &[]).await?;
+        let module = add::task().module().hash();
+        wire.bind_image(0, image, module, "add").await?;
         let attempt = u64::from(round) + 1;
         wire.send(attempt, &dispatch(0, 3), &[0x92, 2, 3]).await?;
         let offer = Offer::Snapshot { module, init: "words".into(), init_us: 1 };

@@ -37,18 +37,22 @@ impl Two {
     }
 }
 
-async fn named(master: &Master, text: &str, key: &str) -> Result<Image> {
+pub(super) async fn named(master: &Master, text: &str, key: &str) -> Result<Image> {
     let init = master.init(words::call(text.into())).named(key);
     Ok(within("the image", init.into_future()).await??)
 }
 
-async fn look(master: &Master, key: &str) -> Result<Image, LookupError> {
+pub(super) async fn look(master: &Master, key: &str) -> Result<Image, LookupError> {
     let found = within("the look-up", master.image(key).into_future()).await;
     found.expect("slaves answer")
 }
 
 /// A word of the image, of a task on that slave, and how the image came there.
-async fn word_on(image: &Image, n: u32, slave: &LinkedSlave) -> Result<(Option<String>, Origin)> {
+pub(super) async fn word_on(
+    image: &Image,
+    n: u32,
+    slave: &LinkedSlave,
+) -> Result<(Option<String>, Origin)> {
     let mut handle = image.dispatch(word::call(n).on(slave));
     let word = within("the word", &mut handle).await??;
     let used = handle.receipt().and_then(|receipt| receipt.image).context("no image")?;
@@ -56,7 +60,7 @@ async fn word_on(image: &Image, n: u32, slave: &LinkedSlave) -> Result<(Option<S
 }
 
 /// The keys of a slave's store.
-async fn keys(slave: &LinkedSlave) -> Result<Vec<String>> {
+pub(super) async fn keys(slave: &LinkedSlave) -> Result<Vec<String>> {
     Ok(slave.store().list("").await?.into_iter().map(|entry| entry.key).collect())
 }
 
@@ -139,7 +143,7 @@ async fn a_slave_that_lacks_an_image_that_was_found_is_sent_it() -> Result<()> {
 #[tokio::test]
 async fn a_sent_image_is_of_the_init_that_made_it() -> Result<()> {
     let two = Two::start().await?;
-    let init = two.first.init(large::call(1, 1)).named("large");
+    let init = two.first.init(large::call(1)).named("large");
     within("the image", init.into_future()).await??;
     let second = two.second().await?;
     let found = look(&second, "large").await?;

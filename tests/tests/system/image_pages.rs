@@ -58,7 +58,7 @@ async fn share_pages(filled: u32) -> Result<()> {
 #[tokio::test]
 async fn tasks_that_read_all_of_a_large_image_find_it_as_it_was() -> Result<()> {
     let Pair { master, .. } = &Pair::simple().await?;
-    let image = master.init(large::call(64, 1)).await?;
+    let image = master.init(large::call(64)).await?;
     let pages = (64u64 << 20) / 4096;
     let expected = (1..=pages).map(|n| n * 512).sum::<u64>();
     // Clearing up is slow for all these pages, so they are given back now and then.

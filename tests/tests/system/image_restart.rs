@@ -1,9 +1,8 @@
 //! D9: images have their names again when their slave is started again.
 
+use super::image_names::{self, look, named, word_on};
 use anyhow::{Context, Result};
-use dpfw::{
-    CallExt, Cause, Image, Limits, LinkedSlave, LookupError, Master, Origin, PeerId, Slave,
-};
+use dpfw::{CallExt, Cause, Limits, LookupError, Origin, PeerId, Slave, SlaveBuilder};
 use dpfw_test_tasks::{word, words};
 use dpfw_tests::fleet::{self, Pair, linked, listening, slave};
 use dpfw_tests::lines::Lines;
@@ -23,33 +22,17 @@ impl Place {
         self.0.path().join("cache")
     }
 
+    fn slave(&self, name: &str) -> Result<SlaveBuilder> {
+        Ok(Slave::builder().name(PeerId::new(name)?).slots(1).cache(self.cache()))
+    }
+
     async fn start(&self, name: &str) -> Result<Pair> {
-        let slave = Slave::builder().name(PeerId::new(name)?).slots(1).cache(self.cache());
-        Pair::start(slave).await
+        Pair::start(self.slave(name)?).await
     }
 }
 
-async fn named(master: &Master, text: &str, key: &str) -> Result<Image> {
-    let init = master.init(words::call(text.into())).named(key);
-    Ok(within("the image", init.into_future()).await??)
-}
-
-async fn look(master: &Master, key: &str) -> Result<Image, LookupError> {
-    let found = within("the look-up", master.image(key).into_future()).await;
-    found.expect("slaves answer")
-}
-
-/// A word of the image, and how that came to its slave.
-async fn word_of(image: &Image, n: u32, on: &LinkedSlave) -> Result<(Option<String>, Origin)> {
-    let mut handle = image.dispatch(word::call(n).on(on));
-    let word = within("the word", &mut handle).await??;
-    let used = handle.receipt().and_then(|receipt| receipt.image).context("no image")?;
-    Ok((word, used.origin))
-}
-
 async fn keys(pair: &Pair) -> Result<Vec<String>> {
-    let entries = pair.linked()?.store().list("").await?;
-    Ok(entries.into_iter().map(|entry| entry.key).collect())
+    image_names::keys(&pair.linked()?).await
 }
 
 /// Deletes the files of images with this extension; gives how many there were.
@@ -86,8 +69,8 @@ async fn another_master_finds_it_by_its_name_after_a_restart_and_it_is_not_made_
     let found = look(&again.master, "seven").await?;
     assert_eq!((found.id(), found.init()), (image.id(), "words"));
     let there = again.linked()?;
-    assert_eq!(word_of(&found, 2, &there).await?, (Some("name".into()), Origin::Kept));
-    assert_eq!(word_of(&found, 0, &there).await?, (Some("by".into()), Origin::There));
+    assert_eq!(word_on(&found, 2, &there).await?, (Some("name".into()), Origin::Kept));
+    assert_eq!(word_on(&found, 0, &there).await?, (Some("by".into()), Origin::There));
     assert_eq!(found.places().await[0].hash, hash);
     assert_eq!(lines.with(&["an image is ready", &image.id().to_string()]).len(), 1);
     // It has the name still, and may be given others.
@@ -121,8 +104,8 @@ async fn what_was_taken_away_replaced_or_evicted_is_not_there_again() -> Result<
     assert_eq!(keys(&again).await?, ["replaced", "stays"]);
     let there = again.linked()?;
     let (one, two) = (look(&again.master, "stays").await?, look(&again.master, "replaced").await?);
-    assert_eq!(word_of(&one, 1, &there).await?, (Some("first".into()), Origin::Kept));
-    assert_eq!(word_of(&two, 1, &there).await?, (Some("second".into()), Origin::Kept));
+    assert_eq!(word_on(&one, 1, &there).await?, (Some("first".into()), Origin::Kept));
+    assert_eq!(word_on(&two, 1, &there).await?, (Some("second".into()), Origin::Kept));
     drop((one, two));
     // One that was not mapped is removed as one that was.
     drop(again);
@@ -134,8 +117,7 @@ async fn what_was_taken_away_replaced_or_evicted_is_not_there_again() -> Result<
     let small = async |store_bytes| {
         let mut limits = Limits::default();
         limits.store_bytes = store_bytes;
-        let slave = Slave::builder().name(PeerId::new("s1")?).slots(1).cache(place.cache());
-        Pair::start(slave.limits(limits)).await
+        Pair::start(place.slave("s1")?.limits(limits)).await
     };
     let cramped = small(64 << 10).await?;
     assert_eq!(keys(&cramped).await?, [""; 0], "there is no room for it");
@@ -191,8 +173,8 @@ async fn an_image_that_was_not_mapped_since_the_start_is_sent_to_other_slaves() 
     let master = fleet::master(&[&again.address, &address]).await?;
     let found = look(&master, "index").await?;
     let (s1, s2) = (linked(&master, "s1")?, linked(&master, "s2")?);
-    assert_eq!(word_of(&found, 0, &s2).await?, (Some("sent".into()), Origin::Sent));
-    assert_eq!(word_of(&found, 3, &s1).await?, (Some("disk".into()), Origin::Kept));
+    assert_eq!(word_on(&found, 0, &s2).await?, (Some("sent".into()), Origin::Sent));
+    assert_eq!(word_on(&found, 3, &s1).await?, (Some("disk".into()), Origin::Kept));
     Ok(())
 }
 

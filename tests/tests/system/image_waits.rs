@@ -3,8 +3,7 @@
 use super::scene::dispatch;
 use anyhow::{Context, Result};
 use dpfw::{Cause, Master};
-use dpfw_protocol::ids::BindId;
-use dpfw_protocol::message::{BindImage, Failed, Loading, kind};
+use dpfw_protocol::message::{Failed, Loading, kind};
 use dpfw_test_tasks::init_that_fails_late;
 use dpfw_tests::fleet::{self, listening, slave};
 use dpfw_tests::lines::Lines;
@@ -26,9 +25,7 @@ async fn all_who_wait_for_an_init_that_fails_are_told_and_it_ran_once() -> Resul
     // A third master, by hand: its attempts wait while the init runs, as they are told.
     let mut wire = Wire::master(&address, "by-hand").await?;
     let recipe = init_that_fails_late::call(word.into(), 2_000).recipe()?;
-    let (image, module, task) = (recipe.id, recipe.module.hash(), "word".to_owned());
-    let bind = BindImage { bind: BindId(0), image, module, key: None, task, expects: None };
-    wire.send(0, &bind, &[]).await?;
+    wire.bind_image(0, recipe.id, recipe.module.hash(), "word").await?;
     for attempt in [1, 2] {
         wire.send(attempt, &dispatch(0, 2), &[0x91, 0]).await?;
     }

@@ -88,7 +88,7 @@ async fn an_init_is_run_afresh_once_on_each_slave_that_a_task_comes_to() -> Resu
     limits.image_memory = 16 << 20;
     let second = slave("s2", 1)?.limits(limits).cache(home.path().join("s2"));
     let (second, address) = listening(second).await?;
-    let init = || large::call(31, 1);
+    let init = || large::call(31);
     let refused = Cause::Limit { limit: Limit::ImageMemory, allowed: 16 << 20 };
     let runs = || lines.with(&["an image is refused", "image memory"]).len();
     let before = fleet::master(&[&address]).await?;
@@ -153,7 +153,7 @@ async fn f26_an_init_has_memory_of_its_own_limit() -> Result<()> {
     let expected = Cause::Limit { limit: Limit::ImageMemory, allowed: 64 << 20 };
     assert_eq!(*error.cause(), expected);
     // More than a task may have, and its tasks may have that much more.
-    let image = master.init(large::call(32, 1)).await?;
+    let image = master.init(large::call(32)).await?;
     assert!(image.dispatch(sum::call()).await? > 0);
     unharmed(master).await
 }
@@ -185,7 +185,7 @@ async fn a_task_is_refused_without_its_image_before_anything_runs() -> Result<()
     let error = without.await.expect_err("no image");
     assert!(matches!(error.cause(), Cause::NeedsImage { init, .. } if init == "words"), "{error}");
     assert_eq!(error.slave(), None);
-    let other = master.init(large::call(1, 1)).await?;
+    let other = master.init(large::call(1)).await?;
     let error = other.dispatch(word::call(0)).await.expect_err("another image");
     assert!(error.to_string().contains("was given one of `large`"), "{error}");
     // Any task may start from any image of its module.

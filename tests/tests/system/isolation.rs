@@ -191,7 +191,7 @@ async fn images_that_a_master_fetches_and_does_not_take_are_counted() -> Result<
     let mut limits = Limits::default();
     (limits.module, limits.image_memory) = (6 << 20, 15 << 20);
     let pair = Pair::start(slave("s1", 2)?.limits(limits)).await?;
-    let making = pair.master.init(large::call(12, 1)).into_future();
+    let making = pair.master.init(large::call(12)).into_future();
     let image = within("the image", making).await??.id();
     let fetch = FetchImage { image };
     let mut first = Wire::master(&pair.address, "greedy").await?;

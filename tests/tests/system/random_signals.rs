@@ -91,6 +91,9 @@ fn f20_nothing_but_what_guests_see_comes_of_the_wall_clock() -> Result<()> {
                 directories.push(path);
                 continue;
             }
+            if path.ends_with("tests.rs") {
+                continue;
+            }
             let source = std::fs::read_to_string(&path)?;
             if source.contains("SystemTime") || source.contains("CLOCK_REALTIME") {
                 asked.push(path.strip_prefix(&root)?.to_string_lossy().into_owned());

@@ -23,7 +23,7 @@ async fn slave(security: Security) -> Result<(Slave, String)> {
     listening(Slave::builder().slots(1).cache(cache()?).security(security)).await
 }
 
-async fn master(security: Security, address: &str) -> Result<Master> {
+pub(super) async fn master(security: Security, address: &str) -> Result<Master> {
     let master = Master::builder().security(security).slave(address).dial_tries(Some(1)).build();
     Ok(within("the link", master).await??)
 }
@@ -84,8 +84,8 @@ async fn f57_one_slaves_links_leave_room_for_others_at_a_master_that_listens() -
         }
     };
     let mut links = Vec::new();
-    for (round, count) in [96, 96, 96].into_iter().enumerate() {
-        let some = (0..count).map(|_| linked(&greedy, "greedy"));
+    for round in 0..3 {
+        let some = (0..96).map(|_| linked(&greedy, "greedy"));
         for link in futures_util::future::join_all(some).await {
             match link {
                 Ok(link) => links.push(link),

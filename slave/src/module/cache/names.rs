@@ -5,15 +5,15 @@
 //! as a label, or is deleted; a name is a slave's, and no other's that keeps its code here; a page
 //! has [`MOST_NAMES`] names at most, those that were given last.
 
-use super::{Cache, Part, foreign, open_own, write_whole};
+use super::{Cache, Part};
 use crate::module::code::CodeId;
+use crate::scarce;
 use dpfw_protocol::hello::Namespace;
 use dpfw_protocol::store::{ImageInfo, Key, Principal};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
 use std::fs;
-use std::io::{self, Read};
-use std::path::PathBuf;
+use std::io;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -63,10 +63,18 @@ pub(crate) struct Again {
 }
 
 impl Cache {
-    /// Keeps the names that this slave gives its images; nobody's unless told.
+    /// Keeps the names that this slave gives its images; nobody's unless told. Where nothing is
+    /// kept, names are not.
     pub(crate) fn keep_names_of(mut self, slave: String) -> Self {
-        self.names = Some(Names { slave, writing: Mutex::default() });
+        if self._temporary.is_none() {
+            self.names = Some(Names { slave, writing: Mutex::default() });
+        }
         self
+    }
+
+    /// Whether there are names to be written down.
+    pub(crate) fn keeps_names(&self) -> bool {
+        self.names.is_some()
     }
 
     /// Writes down that an image is called so, or that it is called something no more; which of
@@ -80,7 +88,7 @@ impl Cache {
         let Some(Names { slave, writing }) = &self.names else { return };
         let _writing = lock(writing);
         let page = self.page(code);
-        let written = match (page, now()) {
+        let written = page.and_then(|page| match (page, now()) {
             (None, None) => Ok(()),
             (Some(mut page), None) => {
                 page.names.retain(|(of, named)| of != slave || named.key != *key);
@@ -94,7 +102,7 @@ impl Cache {
                 names.drain(..beyond);
                 self.write_page(code, &Page { image, namespace, names })
             }
-        };
+        });
         if let Err(error) = written {
             tracing::warn!(%code, %error, "what an image is called is not kept");
         }
@@ -106,7 +114,7 @@ impl Cache {
         let mut found = self.pages();
         found.sort_unstable_by_key(|(_, used)| std::cmp::Reverse(*used));
         let again = found.into_iter().take(MOST_PAGES).filter_map(|(code, _)| {
-            let Page { image, namespace, names } = self.page(code)?;
+            let Page { image, namespace, names } = self.page(code).ok()??;
             let own = names.into_iter().filter(|(of, _)| of == slave).map(|(_, named)| named);
             let names: Vec<_> = own.collect();
             // It is of the code that it stands beside, or nothing is of it.
@@ -120,65 +128,51 @@ impl Cache {
     /// there any more is forgotten.
     fn pages(&self) -> Vec<(CodeId, SystemTime)> {
         let entries = fs::read_dir(&self.dir).into_iter().flatten().filter_map(Result::ok);
-        let mut parts: HashMap<CodeId, Vec<PathBuf>> = HashMap::new();
-        for path in entries.map(|entry| entry.path()) {
-            let name = path.file_stem().and_then(|name| name.to_str());
-            if let Some(code) = name.and_then(CodeId::of_image_file) {
-                parts.entry(code).or_default().push(path);
-            }
-        }
-        let has = |paths: &[PathBuf], part: Part| {
-            paths.iter().any(|path| path.extension().is_some_and(|ext| ext == part.extension()))
-        };
         let mut pages = Vec::new();
-        for (code, paths) in parts.into_iter().filter(|(_, paths)| has(paths, Part::Names)) {
-            let is_whole = has(&paths, Part::Label) && has(&paths, Part::Code);
+        for path in entries.map(|entry| entry.path()).filter(|path| is_page(path)) {
+            let stem = path.file_stem().and_then(|name| name.to_str());
+            let Some(code) = stem.and_then(CodeId::of_image_file) else { continue };
             let used = fs::metadata(self.path(code, Part::Label)).and_then(|it| it.modified());
             match used {
-                Ok(used) if is_whole => pages.push((code, used)),
-                _ => drop(fs::remove_file(self.path(code, Part::Names))),
+                Ok(used) if self.path(code, Part::Code).exists() => pages.push((code, used)),
+                _ => drop(fs::remove_file(path)),
             }
         }
         pages
     }
 
     /// What an image is called, if anything.
-    fn page(&self, code: CodeId) -> Option<Page> {
-        match self.read_page(code) {
-            Ok(page) => Some(page),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+    ///
+    /// # Errors
+    /// An I/O error if that cannot be read now.
+    fn page(&self, code: CodeId) -> io::Result<Option<Page>> {
+        match self.read_signed(code, Part::Names, MOST_PAGE) {
+            Ok((_, page)) => Ok(Some(page)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) if scarce::is_lack(&error) => Err(error),
             Err(error) => {
                 tracing::warn!(%code, %error, "names of an image are not trusted, and deleted");
                 // What cannot be removed is found out again.
                 let _ = fs::remove_file(self.path(code, Part::Names));
-                None
+                Ok(None)
             }
         }
     }
 
-    fn read_page(&self, code: CodeId) -> io::Result<Page> {
-        let mut bytes = Vec::new();
-        let file = open_own(&self.path(code, Part::Names))?;
-        file.take(MOST_PAGE).read_to_end(&mut bytes)?;
-        let (mac, body) = bytes.split_first_chunk::<32>().ok_or(foreign("they are cut off"))?;
-        if blake3::Hash::from_bytes(*mac) != self.mac(code, Part::Names, body) {
-            return Err(foreign("they were not written by this user's slaves"));
-        }
-        rmp_serde::from_slice(body).map_err(io::Error::other)
-    }
-
     fn write_page(&self, code: CodeId, page: &Page) -> io::Result<()> {
-        let path = self.path(code, Part::Names);
         if page.names.is_empty() {
-            return fs::remove_file(path);
+            return fs::remove_file(self.path(code, Part::Names));
         }
         let body = rmp_serde::to_vec(page).map_err(io::Error::other)?;
-        let mac = self.mac(code, Part::Names, &body);
         if body.len() as u64 + 32 > MOST_PAGE {
             return Err(io::Error::other("they are too long"));
         }
-        write_whole(&self.dir, &path, &[mac.as_bytes(), &body]).map(drop)
+        self.write_signed(code, Part::Names, &body)
     }
+}
+
+fn is_page(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == Part::Names.extension())
 }
 
 fn lock(writing: &Mutex<()>) -> MutexGuard<'_, ()> {

@@ -50,11 +50,13 @@ fn find(core: &Core, session: &Session, image: ImageId) -> Result<Bytes, Cause> 
         let what = "the master does not take what it asked for".into();
         return Err(Cause::Busy { what });
     }
-    let (bytes, room) = core.snapshot(&Wanted::new(image, None, session), |len| {
-        core.fetched.lend(&session.holdings.fetched, len).ok_or_else(|| Cause::Busy {
-            what: "as many bytes of images are being fetched as may be, or by this master".into(),
-        })
+    let (modules, _) = core.modules().ok_or(Cause::Draining)?;
+    let snapshot = modules.snapshot_of(&Wanted::new(image, None, session))?;
+    let (_, _, len) = snapshot;
+    let room = core.fetched.lend(&session.holdings.fetched, len).ok_or_else(|| Cause::Busy {
+        what: "as many bytes of images are being fetched as may be, or by this master".into(),
     })?;
+    let bytes = modules.read_snapshot(snapshot)?;
     Ok(Bytes::from_owner(Counted { bytes, _room: room }))
 }
 

@@ -5,7 +5,7 @@
 //! nothing is resolved, and nothing opened, that was not granted by that name.
 
 use super::{ABI, PIECE, Result, charge, memory, slice, slice_mut};
-use crate::grants::{self, Used, refused, used};
+use crate::grants::{self, Used, used};
 use crate::sandbox::host::{Host, Reply};
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -144,7 +144,7 @@ async fn connect(caller: &mut Caller<'_, Host>, name: &str) -> Result<u32, Failu
     let Some((outside, (host, port))) = granted else {
         let why = format!("connecting to {} is not granted", name.escape_default());
         let module = state.outside.as_ref().and_then(|outside| outside.grant.module);
-        refused(&state.lent.core, &state.session, module, &why);
+        state.lent.core.tell_refusal("grant", &state.session, module, &why);
         return Err(Failure(ACCES, why));
     };
     if outside.is_first_connection(name) {

@@ -243,7 +243,7 @@ pub(super) fn failed(host: &mut Host, cause: &Cause) -> u32 {
     FAILED
 }
 
-fn done(host: &mut Host, outcome: Result<u64, Cause>) -> u32 {
+pub(super) fn done(host: &mut Host, outcome: Result<u64, Cause>) -> u32 {
     match outcome {
         Ok(version) => {
             host.reply = Reply { bytes: Bytes::new(), version };

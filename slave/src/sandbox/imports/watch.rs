@@ -3,7 +3,7 @@
 //! Linked twice, as all that waits is (see `wait`). Invariant: what is told at one go is bounded,
 //! and what was not taken waits in the store, which bounds that.
 
-use super::store::{HIT, MISS, failed, key_text, unseen_by_init};
+use super::store::{HIT, MISS, done, failed, key_text, unseen_by_init};
 use super::wait::alone;
 use super::{ABI, PIECE, Result, charge, memory, slice};
 use crate::sandbox::host::{Host, Reply};
@@ -75,7 +75,7 @@ fn begin(mut caller: Caller<'_, Host>, prefix: u32, len: u32, present: u32) -> R
             host.watches.begin(&host.lent.core, &host.session, prefix, present != 0)
         }),
     };
-    Ok(done(host, begun))
+    Ok(done(host, begun.map(u64::from)))
 }
 
 /// Changes, and how many were lost before them.
@@ -101,16 +101,6 @@ fn tell(host: &mut Host, told: Result<Option<Told>, Cause>) -> u32 {
         Ok(None) => {
             host.reply = Reply::default();
             MISS
-        }
-        Err(cause) => failed(host, &cause),
-    }
-}
-
-fn done(host: &mut Host, outcome: Result<u32, Cause>) -> u32 {
-    match outcome {
-        Ok(number) => {
-            host.reply = Reply { version: number.into(), ..Reply::default() };
-            HIT
         }
         Err(cause) => failed(host, &cause),
     }

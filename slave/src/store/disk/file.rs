@@ -5,7 +5,7 @@
 //! fsync that failed is remembered, for what the system says of the file afterwards is not to be
 //! trusted.
 
-use crate::module::cache::make_private;
+use crate::private::make_private;
 use dpfw_protocol::error::Limit;
 use redb::backends::FileBackend;
 use redb::{Database, StorageBackend};

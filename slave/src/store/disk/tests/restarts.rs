@@ -1,7 +1,7 @@
 //! What is there again.
 
 use super::*;
-use crate::module::cache::make_private;
+use crate::private::make_private;
 
 fn again(platter: &Platter, limits: &Limits) -> Store {
     Store::on(platter, limits).expect("it opens")
