@@ -324,6 +324,10 @@ impl Driver {
     }
 
     fn lost(&mut self, slave: SlaveId, loss: Loss) {
+        let lost = self.registry.borrow().iter().find(|linked| linked.id == slave).cloned();
+        if let Some(lost) = lost.filter(|_| loss != Loss::Left) {
+            lost.home.has_lost(&lost.hello.peer);
+        }
         self.registry.send_modify(|all| all.retain(|linked| linked.id != slave));
         self.handle(Event::SlaveLost { slave, loss });
         self.slaves.remove(&slave);

@@ -80,6 +80,11 @@ impl Linked {
         }
     }
 
+    /// Whether its link stands. Of one that ends this is known before others say so.
+    pub(crate) fn is_up(&self) -> bool {
+        !self.residents.is_over() && !self.outbox.is_closed()
+    }
+
     /// A new conversation that is no attempt.
     pub(crate) fn conversation(&self) -> ConversationId {
         ConversationId(self.next_conversation.fetch_add(1, Ordering::Relaxed))

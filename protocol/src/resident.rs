@@ -12,6 +12,7 @@ use crate::store::{Key, Principal};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::marker::PhantomData;
+use std::num::NonZeroU64;
 
 /// The prefix of the exports that are constructors and methods of residents.
 pub const RESIDENT_PREFIX: &str = "dpfw-resident:";
@@ -185,6 +186,10 @@ pub struct ResidentInfo {
     pub restarts: u32,
     /// Whether it offers [`SAVE`] and [`LOAD`].
     pub saves: bool,
+    /// One number for all that it is over moves, failures and restarts of slaves, which no other
+    /// has. None of one that does not save.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lineage: Option<NonZeroU64>,
 }
 
 impl ResidentInfo {

@@ -186,6 +186,7 @@ fn to_slaves() -> Vec<Golden> {
         v1!("resident_take_back"),
         v1!("resident_moved"),
         v1!("resident_let_go"),
+        v1!("resident_give_way"),
     ];
     for (request, file) in values::resident_requests().into_iter().zip(files) {
         all.push(golden("resident request", OTHERS + 12, request, b"", file));
@@ -199,6 +200,7 @@ fn to_masters() -> Vec<Golden> {
     let refusal = values::store_reply_of_a_failure();
     let (end, leaves) =
         (values::resident_reply_of_an_end(), values::resident_reply_of_a_hand_over());
+    let lineage = values::resident_reply_of_a_lineage();
     vec![
         golden("need module", 0, values::need_module(), b"", v1!("need_module")),
         golden("started", 0, values::started(), b"", v1!("started")),
@@ -224,6 +226,7 @@ fn to_masters() -> Vec<Golden> {
         golden("image found", OTHERS + 1, found, b"", v1!("store_reply_of_an_image")),
         golden("refusal", OTHERS + 1, refusal, b"", v1!("store_reply_of_a_failure")),
         golden("residents", OTHERS + 12, values::resident_reply(), b"", v1!("resident_reply")),
+        golden("lineage", OTHERS + 12, lineage, b"", v1!("resident_reply_of_a_lineage")),
         golden("end of a resident", OTHERS + 12, end, b"", v1!("resident_reply_of_an_end")),
         golden(
             "hand over",

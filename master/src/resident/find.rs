@@ -217,7 +217,7 @@ impl Home {
                 class.map_or(Ok(()), |class| check(&info, class)).map_err(failed)?;
                 Ok(Resident::new(window(&linked, &info)))
             }
-            Found::Asleep(_, cause) => Err(failed(cause)),
+            Found::Asleep(_, cause, _) => Err(failed(cause)),
             Found::Nowhere => Err(failed(Cause::NoResident { key: key.to_owned() })),
         }
     }

@@ -61,9 +61,7 @@ impl Target {
         lost: SlaveId,
         tried: Option<SlaveId>,
     ) -> Option<Back> {
-        // Of one that ends this is known first.
-        let is_up = |it: &&Arc<Linked>| !it.residents.is_over() && !it.outbox.is_closed();
-        let mut linked = slaves.iter().filter(is_up);
+        let mut linked = slaves.iter().filter(|it| it.is_up());
         match (linked.clone().find(|linked| self.is(linked)), self) {
             (Some(linked), _) if Some(linked.id) == tried => Some(Back::Gone),
             (Some(linked), _) => Some(Back::Again(Arc::clone(linked))),

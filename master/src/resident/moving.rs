@@ -8,6 +8,7 @@ use super::Resident;
 use super::find::find_at;
 use super::follow::Target;
 use super::requests::{ask, ask_with_payload, lost};
+use super::search::find_at_all;
 use super::spawn::spawn_at;
 use super::window::{Place, Window};
 use crate::error::TaskError;
@@ -50,8 +51,9 @@ impl<R> Resident<R> {
     /// by somebody else, or begun again after a failure. [`Cause::ResidentLost`] if a link is lost
     /// in the middle of it. Where that is the link to the slave that had it, in the very moment in
     /// which it is told that the resident has moved, the move goes on if it has heard, once it is
-    /// linked again; if it does not come back, what the resident saved is asleep at the other slave,
-    /// and gives way to one that is alive elsewhere.
+    /// linked again; if it does not come back, what the resident saved is asleep at the other slave.
+    /// That gives way to the resident where it is alive at the first, and is forgotten by whoever sees
+    /// both.
     pub async fn move_to(&self, to: &Slave) -> Result<(), TaskError> {
         let (told, moved) = oneshot::channel();
         let (window, to) = (Arc::clone(&self.window), Arc::clone(&to.0));
@@ -90,16 +92,33 @@ impl Window {
             let spawned = spawn_at(&self.home, &task, args, placement, (spawn, extras), None).await;
             spawned.map_err(|error| error.cause().clone())
         };
-        let (linked, spawned) = match placed.await {
-            Ok(spawned) => spawned,
+        let moved = match placed.await {
+            Ok((linked, spawned)) => self.hand(&from, Place::of(linked, &spawned.resident)).await,
             Err(cause) => {
                 // If that link is lost it goes on by itself.
                 let _ = ask(&from.linked, ResidentOp::TakeBack { resident }).await;
-                return Err(cause);
+                Err(cause)
             }
         };
-        let place = Place::of(linked, &spawned.resident);
-        self.hand(&from, place).await
+        if let Err(Cause::SlaveLost { .. } | Cause::ResidentLost { .. }) = moved {
+            self.clear(&from.linked, &to).await;
+        }
+        moved
+    }
+
+    /// Once both slaves are linked, if they soon are, what a move that broke off may have left at
+    /// the one is forgotten, where the resident lives on at the other.
+    async fn clear(&self, from: &Linked, to: &Linked) {
+        let is_up = |slaves: &[Arc<Linked>], slave: &Linked| {
+            slaves.iter().any(|it| it.hello.peer == slave.hello.peer && it.is_up())
+        };
+        let both =
+            self.home.until(|slaves| (is_up(slaves, from) && is_up(slaves, to)).then_some(()));
+        let (looks, pause) = LOOKS;
+        if let Ok(Some(())) = tokio::time::timeout(looks * pause, both).await {
+            // What is wrong is told to whoever looks next.
+            let _ = find_at_all(&self.home, &self.key).await;
+        }
     }
 
     /// The resident is held at both: it ends at the one, and is let go at the other.

@@ -2,18 +2,21 @@
 //!
 //! Owns: what is made of what they say. Invariants: one is taken to be nowhere only if every slave
 //! that was asked has said so, not if a link was lost; of several, also if some are asleep, none is
-//! chosen. A slave that is not linked is not asked.
+//! chosen, but for what a move that broke off left of one that lives on: that is forgotten. A slave
+//! that is not linked is not asked; one whose link was lost a moment ago is waited for.
 
-use super::requests::{answer, one};
+use super::find::find_at;
+use super::requests::{answer, ask as ask_at, one};
 use crate::home::Home;
 use crate::slave::Linked;
 use dpfw_dispatch::Loss;
 use dpfw_protocol::error::Cause;
-use dpfw_protocol::ids::PeerId;
+use dpfw_protocol::ids::{PeerId, ResidentId};
 use dpfw_protocol::message::ResidentOp;
 use dpfw_protocol::resident::{ResidentInfo, Stage};
 use dpfw_protocol::store::Key;
 use futures_util::future::join_all;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,7 +34,22 @@ pub(super) enum Found {
     Nowhere,
     One(Arc<Linked>, ResidentInfo),
     /// This slave has its state, and it was not begun since it failed or that was started again.
-    Asleep(Arc<Linked>, Cause),
+    /// What moves left of it elsewhere gives way to it once it is begun.
+    Asleep(Arc<Linked>, Cause, Vec<Left>),
+}
+
+/// A state of a resident that is not there.
+struct Asleep {
+    at: Arc<Linked>,
+    why: Cause,
+    lineage: Option<NonZeroU64>,
+}
+
+/// What a move that broke off left, which may be of one that lives on where it was.
+pub(super) struct Left {
+    asleep: Asleep,
+    /// By which its slave knows it.
+    number: ResidentId,
 }
 
 /// What one slave says.
@@ -39,9 +57,9 @@ enum Answer {
     There(ResidentInfo),
     Nowhere,
     Moved(String),
-    Asleep(Cause),
+    Asleep(Cause, Option<NonZeroU64>),
     /// Its move here broke off, so that it may live on where it was.
-    Left(Cause),
+    Left(Cause, Option<NonZeroU64>, ResidentId),
     Lost,
     Fails(Cause),
 }
@@ -50,8 +68,8 @@ enum Answer {
 #[derive(Default)]
 struct Heard {
     there: Vec<(Arc<Linked>, ResidentInfo)>,
-    asleep: Vec<(Arc<Linked>, Cause)>,
-    left: Vec<(Arc<Linked>, Cause)>,
+    asleep: Vec<Asleep>,
+    left: Vec<Left>,
     /// It is on its way to a slave that is linked.
     is_on_its_way: bool,
     failure: Option<Cause>,
@@ -63,6 +81,7 @@ pub(super) async fn find_at_all(home: &Home, key: &Key) -> Result<Found, Cause> 
     for look in 0..AGAIN.0 {
         let slaves = home.slaves();
         lost.retain(|name| !slaves.iter().any(|linked| linked.hello.peer == *name));
+        let misses = home.misses(&slaves);
         let answers = join_all(slaves.iter().map(|linked| ask(linked, key))).await;
         let mut heard = Heard::default();
         for (linked, answer) in slaves.into_iter().zip(answers) {
@@ -71,9 +90,16 @@ pub(super) async fn find_at_all(home: &Home, key: &Key) -> Result<Found, Cause> 
                 answer => heard.take(home, linked, answer),
             }
         }
-        let may_be_elsewhere = !lost.is_empty() || (heard.is_on_its_way && look < ON_ITS_WAY);
+        let may_be_elsewhere =
+            misses || !lost.is_empty() || (heard.is_on_its_way && look < ON_ITS_WAY);
         if let Some(found) = heard.found(key, may_be_elsewhere) {
-            return found;
+            return match found? {
+                (Found::One(linked, info), left) => {
+                    give_way(&linked, &info, left).await;
+                    Ok(Found::One(linked, info))
+                }
+                (found, _) => Ok(found),
+            };
         }
         home.pause(AGAIN.1).await;
     }
@@ -97,13 +123,27 @@ async fn ask(linked: &Linked, key: &Key) -> Answer {
         None => one(reply, key).map_or(Answer::Nowhere, Answer::There),
         Some(Cause::NoResident { .. }) => Answer::Nowhere,
         Some(Cause::ResidentMoved { to, .. }) => Answer::Moved(to),
-        Some(cause @ Cause::ResidentEnded { .. }) => {
-            match reply.residents.iter().any(|info| info.stage == Stage::Moving) {
-                true => Answer::Left(cause),
-                false => Answer::Asleep(cause),
-            }
-        }
+        Some(cause @ Cause::ResidentEnded { .. }) => match reply.residents.first() {
+            Some(it) if it.stage == Stage::Moving => Answer::Left(cause, it.lineage, it.resident),
+            it => Answer::Asleep(cause, it.and_then(|it| it.lineage)),
+        },
         Some(cause) => Answer::Fails(cause),
+    }
+}
+
+/// What moves that broke off left of a resident is forgotten, if it lives on where it was found:
+/// what there was before it was seen there is of no use any more. Whoever looks next tries again
+/// if that cannot be told.
+pub(super) async fn give_way(at: &Linked, it: &ResidentInfo, left: Vec<Left>) {
+    if left.is_empty() {
+        return;
+    }
+    let stays = find_at(at, &it.key).await.is_ok_and(|now| {
+        (now.resident, now.lineage) == (it.resident, it.lineage) && now.stage != Stage::Moving
+    });
+    let its = |left: &Left| it.lineage.is_some() && left.asleep.lineage == it.lineage;
+    for Left { asleep, number } in left.into_iter().filter(its).filter(|_| stays) {
+        let _ = ask_at(&asleep.at, ResidentOp::GiveWay { key: it.key.clone(), left: number }).await;
     }
 }
 
@@ -111,8 +151,12 @@ impl Heard {
     fn take(&mut self, home: &Home, linked: Arc<Linked>, answer: Answer) {
         match answer {
             Answer::There(info) => self.there.push((linked, info)),
-            Answer::Asleep(cause) => self.asleep.push((linked, cause)),
-            Answer::Left(cause) => self.left.push((linked, cause)),
+            Answer::Asleep(why, lineage) => {
+                self.asleep.push(Asleep { at: linked, why, lineage });
+            }
+            Answer::Left(why, lineage, number) => {
+                self.left.push(Left { asleep: Asleep { at: linked, why, lineage }, number });
+            }
             // It is on its way, unless it is where this master has no link.
             Answer::Moved(to) => {
                 let is_linked = home.slave(|linked| linked.hello.peer.as_str() == to).is_some();
@@ -123,24 +167,38 @@ impl Heard {
         }
     }
 
-    /// What that is, unless all are to be asked again.
-    fn found(mut self, key: &Key, may_be_elsewhere: bool) -> Option<Result<Found, Cause>> {
-        if self.there.is_empty() && self.asleep.is_empty() {
-            // Nothing speaks against it.
-            self.asleep = std::mem::take(&mut self.left);
-        }
+    /// Takes out what gives way to what there is of the same resident; the rest is asleep.
+    fn giving_way(&mut self) -> Vec<Left> {
+        let there = self.there.iter().map(|(_, info)| info.lineage);
+        let all: Vec<_> = there.chain(self.asleep.iter().map(|asleep| asleep.lineage)).collect();
+        let left = std::mem::take(&mut self.left).into_iter();
+        let (gives_way, rest): (Vec<_>, Vec<_>) =
+            left.partition(|left| all.contains(&left.asleep.lineage));
+        self.asleep.extend(rest.into_iter().map(|left| left.asleep));
+        gives_way
+    }
+
+    /// What that is, and what gives way to it; nothing if all are to be asked again.
+    fn found(
+        mut self,
+        key: &Key,
+        may_be_elsewhere: bool,
+    ) -> Option<Result<(Found, Vec<Left>), Cause>> {
+        let left = self.giving_way();
         match (self.there.len(), self.asleep.len()) {
-            (1, 0) => self.there.pop().map(|(linked, info)| Ok(Found::One(linked, info))),
+            (1, 0) => self.there.pop().map(|(linked, info)| Ok((Found::One(linked, info), left))),
             (0, 0 | 1) if may_be_elsewhere => None,
             (0, 0 | 1) => Some(match (self.failure, self.asleep.pop()) {
                 (Some(cause), _) => Err(cause),
-                (None, Some((linked, cause))) => Ok(Found::Asleep(linked, cause)),
-                (None, None) => Ok(Found::Nowhere),
+                (None, Some(asleep)) => {
+                    Ok((Found::Asleep(asleep.at, asleep.why, left), Vec::new()))
+                }
+                (None, None) => Ok((Found::Nowhere, Vec::new())),
             }),
             _ if self.there.iter().any(|(_, info)| info.stage == Stage::Moving) => None,
             _ => {
                 let there = self.there.iter().map(|(linked, _)| linked);
-                let all = there.chain(self.asleep.iter().map(|(linked, _)| linked));
+                let all = there.chain(self.asleep.iter().map(|asleep| &asleep.at));
                 let mut slaves: Vec<_> = all.map(|it| it.hello.peer.to_string()).collect();
                 slaves.sort_unstable();
                 Some(Err(Cause::ResidentTwice { key: key.to_string(), slaves }))

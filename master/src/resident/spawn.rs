@@ -7,7 +7,7 @@ use super::Resident;
 use super::agreed::agreed;
 use super::failure::Hook;
 use super::requests::window;
-use super::search::{Found, find_at_all};
+use super::search::{Found, find_at_all, give_way};
 use crate::error::TaskError;
 use crate::handle::parked;
 use crate::home::Home;
@@ -94,7 +94,8 @@ impl Master {
     /// of several masters that see the same slaves, one spawns it, and all get it.
     ///
     /// Slaves that are not linked are not asked: if one of them has it, alive or asleep, there are
-    /// two then, and whoever sees both is told so.
+    /// two then, and whoever sees both is told so. One whose link was lost less than two seconds
+    /// ago is waited for until then, if there is none elsewhere.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -262,6 +263,7 @@ impl<R> Spawning<R> {
         let name = task.shared_name();
         let failed = |cause| TaskError::new(&name, None, 0, cause);
         let key = Key::new(key).map_err(failed)?;
+        let mut gives_way = Vec::new();
         let placement = match at {
             At::Placed(placement) => placement,
             At::Agreed => match find_at_all(&home, &key).await.map_err(failed)? {
@@ -270,7 +272,10 @@ impl<R> Spawning<R> {
                     super::find::check(&info, class).map_err(failed)?;
                     return Ok(held(&linked, &info, &task, hook));
                 }
-                Found::Asleep(linked, _) => Placement::On(linked.id),
+                Found::Asleep(linked, _, left) => {
+                    gives_way = left;
+                    Placement::On(linked.id)
+                }
                 Found::Nowhere => agreed(&home, &key)
                     .map_or(Placement::Anywhere, |linked| Placement::On(linked.id)),
             },
@@ -279,6 +284,7 @@ impl<R> Spawning<R> {
         let extras = Extras { limits, ..Extras::default() };
         let (linked, spawned) =
             spawn_at(&home, &task, args, placement, (spawn, extras), timeout).await?;
+        give_way(&linked, &spawned.resident, gives_way).await;
         Ok(held(&linked, &spawned.resident, &task, hook))
     }
 }
@@ -301,8 +307,8 @@ fn held<R>(
 impl SpawnTerms {
     fn of(self, key: Key) -> SpawnAs {
         let Self { there, restart, on_restart, mailbox, saving, durable } = self;
-        let (state, held) = (None, false);
-        SpawnAs { key, there, restart, on_restart, mailbox, saving, durable, state, held }
+        let (state, held, lineage) = (None, false, None);
+        SpawnAs { key, there, restart, on_restart, mailbox, saving, durable, state, held, lineage }
     }
 }
 

@@ -13,6 +13,7 @@ use crate::restart::Restart;
 use crate::signature::Signature;
 use crate::store::Key;
 use serde::{Deserialize, Serialize};
+use std::num::NonZeroU64;
 
 /// Declares a constructor that the session will call, as [`Bind`](super::Bind) does a task:
 /// an attempt at it, with [`SpawnAs`], makes a resident.
@@ -63,6 +64,9 @@ pub struct SpawnAs {
     pub state: Option<u64>,
     /// Whether it waits to be let go before it takes calls: it comes from another slave.
     pub held: bool,
+    /// Its lineage, of one that is handed over; see [`ResidentInfo::lineage`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lineage: Option<NonZeroU64>,
 }
 
 /// What to do where there is an entry under the key of one that is to be spawned.
@@ -170,12 +174,20 @@ pub enum ResidentOp {
         /// Which.
         resident: ResidentId,
     },
+    /// What a move that broke off left under a key is forgotten, if it is this: the resident lives
+    /// on elsewhere. Otherwise nothing is done.
+    GiveWay {
+        /// The key.
+        key: Key,
+        /// By which number it was found.
+        left: ResidentId,
+    },
 }
 
 impl ResidentOp {
     fn is_bounded(&self) -> bool {
         match self {
-            Self::Find { key } => key.is_bounded(),
+            Self::Find { key } | Self::GiveWay { key, .. } => key.is_bounded(),
             Self::List { prefix, after, .. } => {
                 prefix.len() <= MAX_KEY && after.as_ref().is_none_or(Key::is_bounded)
             }

@@ -25,6 +25,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use std::fmt::Debug;
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 fn text() -> impl Strategy<Value = String> {
@@ -136,18 +137,26 @@ fn spawn_as() -> impl Strategy<Value = SpawnAs> {
     let saving = option::of(any::<u64>()).prop_map(|ms| ms.map_or(Saving::EachCall, Saving::After));
     let there = prop::sample::select(vec![There::Refuse, There::Take]);
     let on_restart = prop::sample::select(vec![Mailbox::Keep, Mailbox::Tell]);
-    let rest = (any::<u32>(), any::<[bool; 2]>(), option::of(any::<u64>()));
+    let rest = (
+        any::<u32>(),
+        any::<[bool; 2]>(),
+        option::of(any::<u64>()),
+        option::of(any::<NonZeroU64>()),
+    );
     (key(), there, option::of(restart()), on_restart, saving, rest).prop_map(
-        |(key, there, restart, on_restart, saving, (mailbox, [durable, held], state))| SpawnAs {
-            key,
-            there,
-            restart,
-            on_restart,
-            mailbox,
-            saving,
-            durable,
-            state,
-            held,
+        |(key, there, restart, on_restart, saving, (mailbox, [durable, held], state, lineage))| {
+            SpawnAs {
+                key,
+                there,
+                restart,
+                on_restart,
+                mailbox,
+                saving,
+                durable,
+                state,
+                held,
+                lineage,
+            }
         },
     )
 }
@@ -177,15 +186,18 @@ fn resident_op() -> impl Strategy<Value = ResidentOp> {
         resident().prop_map(|resident| ResidentOp::TakeBack { resident }),
         (resident(), peer()).prop_map(|(resident, to)| ResidentOp::Moved { resident, to }),
         resident().prop_map(|resident| ResidentOp::LetGo { resident }),
+        (key(), resident()).prop_map(|(key, left)| ResidentOp::GiveWay { key, left }),
     ]
 }
 
 fn resident_info() -> impl Strategy<Value = ResidentInfo> {
     let stages = vec![Stage::Alive, Stage::Restarting, Stage::Moving];
-    let numbers = (any::<[u64; 4]>(), any::<[u32; 3]>(), any::<bool>());
+    let lineage = option::of(any::<NonZeroU64>());
+    let numbers = (any::<[u64; 4]>(), any::<[u32; 3]>(), any::<bool>(), lineage);
     (numbers, key(), ".{0,60}", module(), peer(), prop::sample::select(stages)).prop_map(
         |(numbers, key, class, module, owner, stage)| {
-            let ([resident, served, memory, age_ms], [waiting, mailbox, restarts], saves) = numbers;
+            let ([resident, served, memory, age_ms], rest, saves, lineage) = numbers;
+            let [waiting, mailbox, restarts] = rest;
             ResidentInfo {
                 resident: ResidentId(resident),
                 key,
@@ -200,6 +212,7 @@ fn resident_info() -> impl Strategy<Value = ResidentInfo> {
                 age_ms,
                 restarts,
                 saves,
+                lineage,
             }
         },
     )

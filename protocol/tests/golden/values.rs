@@ -19,6 +19,7 @@ use dpfw_protocol::signature::{Field, Signature, TaskRecord, TypeRecord};
 use dpfw_protocol::store::{Disk, EntryInfo, EntryKind, ImageInfo, Key, Principal, StoreOp, Terms};
 use dpfw_protocol::task_limits::TaskLimits;
 use std::array;
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 pub(crate) fn peer(name: &str) -> PeerId {
@@ -442,6 +443,7 @@ pub(crate) fn spawn_as() -> SpawnAs {
         durable: true,
         state: None,
         held: false,
+        lineage: None,
     }
 }
 
@@ -458,7 +460,7 @@ pub(crate) fn dispatch_of_a_spawn() -> Dispatch {
 }
 
 /// Everything that is asked of residents.
-pub(crate) fn resident_requests() -> [ResidentRequest; 8] {
+pub(crate) fn resident_requests() -> [ResidentRequest; 9] {
     let resident = ResidentId(7);
     let list = ResidentOp::List { prefix: "a/".into(), after: Some(key("a/b")), limit: 100 };
     [
@@ -470,12 +472,13 @@ pub(crate) fn resident_requests() -> [ResidentRequest; 8] {
         ResidentOp::TakeBack { resident },
         ResidentOp::Moved { resident, to: peer("s2") },
         ResidentOp::LetGo { resident: ResidentId(8) },
+        ResidentOp::GiveWay { key: key("c"), left: ResidentId(u64::MAX) },
     ]
     .map(|op| ResidentRequest { op })
 }
 
-pub(crate) fn resident_reply() -> ResidentReply {
-    let info = ResidentInfo {
+fn resident_info() -> ResidentInfo {
+    ResidentInfo {
         resident: ResidentId(7),
         key: key("c"),
         class: "counter".into(),
@@ -489,8 +492,17 @@ pub(crate) fn resident_reply() -> ResidentReply {
         age_ms: 60_000,
         restarts: 1,
         saves: true,
-    };
-    ResidentReply { residents: vec![info], more: true, ..ResidentReply::default() }
+        lineage: None,
+    }
+}
+
+pub(crate) fn resident_reply() -> ResidentReply {
+    ResidentReply { residents: vec![resident_info()], more: true, ..ResidentReply::default() }
+}
+
+pub(crate) fn resident_reply_of_a_lineage() -> ResidentReply {
+    let info = ResidentInfo { lineage: NonZeroU64::new(1 << 40), ..resident_info() };
+    ResidentReply { residents: vec![info], ..ResidentReply::default() }
 }
 
 pub(crate) fn resident_reply_of_an_end() -> ResidentReply {

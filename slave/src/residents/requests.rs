@@ -6,7 +6,7 @@
 use super::call::key;
 use super::life::Unmoved;
 use super::resident::Resident;
-use super::saved::asleep;
+use super::saved::{asleep, give_way};
 use crate::core::Core;
 use crate::session::{Held, Session, too_many};
 use dpfw_protocol::Bytes;
@@ -86,6 +86,10 @@ pub(crate) fn ask(
         }
         ResidentOp::List { prefix, after, limit } => {
             asked.answer(Ok(list(core, session, &prefix, after, limit)));
+        }
+        ResidentOp::GiveWay { key, left } => {
+            give_way(core, &full(session, key), left);
+            asked.answer(Ok(ResidentReply::default()));
         }
         ResidentOp::Stop { resident } => with(core, asked, resident, |resident, asked| {
             let inner = &mut *resident.lock();

@@ -370,6 +370,7 @@ impl Resident {
             age_ms: u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX),
             restarts: inner.life.restarts(),
             saves: self.saves(),
+            lineage: self.terms.lineage,
         }
     }
 

@@ -18,6 +18,7 @@ use dpfw_protocol::message::{ResidentReply, Timing};
 use dpfw_protocol::resident::{End, ResidentInfo, Stage};
 use dpfw_protocol::store::{EntryKind, FullKey, Principal};
 use serde::{Deserialize, Serialize};
+use std::num::NonZeroU64;
 
 /// What a resident costs the store beside its state: its memory where a call has touched it, and
 /// what the host knows of it.
@@ -42,9 +43,13 @@ struct Record<'a> {
     module: ModuleHash,
     #[serde(with = "serde_bytes")]
     state: &'a [u8],
-    /// It came with a move that is not known to be over, and may be where it was.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    comes: bool,
+    /// Of one that came with a move that is not known to be over, and may be where it was: a number
+    /// that only this state has.
+    #[serde(default)]
+    comes: Option<NonZeroU64>,
+    /// Whose it is, over moves and restarts.
+    #[serde(default)]
+    lineage: Option<NonZeroU64>,
 }
 
 /// Whether a state came with a move that is not known to be over.
@@ -54,16 +59,24 @@ pub(super) enum Comes {
     No,
 }
 
+/// A state under a key, and whose it is.
+pub(super) struct Last {
+    pub(super) state: Bytes,
+    pub(super) lineage: Option<NonZeroU64>,
+}
+
 /// The state under a key that a resident of this class had when it failed or its slave ended.
 ///
 /// # Errors
 /// [`Cause::KeyTaken`] if it is another class's, or no state.
-pub(super) fn of_last(core: &Core, key: &FullKey, class: &str) -> Result<Option<Bytes>, Cause> {
+pub(super) fn of_last(core: &Core, key: &FullKey, class: &str) -> Result<Option<Last>, Cause> {
     let Some(record) = core.store.saved(key) else {
         return Ok(None);
     };
     match rmp_serde::from_slice::<Record<'_>>(&record) {
-        Ok(saved) if saved.class == class => Ok(Some(record.slice_ref(saved.state))),
+        Ok(Record { class: its, state, lineage, .. }) if its == class => {
+            Ok(Some(Last { state: record.slice_ref(state), lineage }))
+        }
         _ => Err(Cause::KeyTaken { key: key.key.to_string(), kind: EntryKind::Resident }),
     }
 }
@@ -85,20 +98,39 @@ pub(super) fn info(key: &FullKey, record: &[u8], owner: &Principal) -> Option<Re
         age_ms: 0,
         restarts: 0,
         saves: true,
+        lineage: saved.lineage,
     })
 }
 
-/// Whether a state came with a move that broke off: it gives way to one that comes again.
-pub(super) fn comes(record: &[u8]) -> bool {
-    rmp_serde::from_slice::<Record<'_>>(record).is_ok_and(|saved| saved.comes)
+/// The number of a state that came with a move that broke off: it gives way to one that comes
+/// again.
+pub(super) fn comes(record: &[u8]) -> Option<ResidentId> {
+    let saved = rmp_serde::from_slice::<Record<'_>>(record).ok()?;
+    saved.comes.map(|number| ResidentId(number.get()))
+}
+
+/// Forgets what a move that broke off left under a key, if it is this.
+pub(super) fn give_way(core: &Core, key: &FullKey, left: ResidentId) {
+    // Who spawns or moves there has its row or is there until its state is another one.
+    let rows = core.residents.rows();
+    if rows.contains_key(key) || core.residents.under(key).is_some() {
+        return;
+    }
+    if core.store.saved(key).and_then(|record| comes(&record)) == Some(left) {
+        core.store.forget_saved(key);
+    }
+    drop(rows);
 }
 
 /// What whoever looks for a resident is told that is not there, and whose state is. One that may
 /// be where it came from is described as on its way.
 pub(super) fn asleep(core: &Core, key: &FullKey) -> Option<ResidentReply> {
     let (record, owner) = core.store.saved_by(key)?;
-    let info = info(key, &record, &owner).filter(|_| comes(&record));
-    let residents = info.map(|info| ResidentInfo { stage: Stage::Moving, ..info });
+    let info = info(key, &record, &owner);
+    let residents = info.map(|info| match comes(&record) {
+        Some(left) => ResidentInfo { resident: left, stage: Stage::Moving, ..info },
+        None => info,
+    });
     let why = "it failed, its move broke off, or its slave was started again; `get_or_spawn` begins \
                it with what it saved last, and removing its key from the store forgets that";
     let cause = Cause::ResidentEnded { key: key.key.to_string(), why: why.into() };
@@ -137,8 +169,9 @@ impl Resident {
 
     /// Has a state recorded, and written to disk within a second if there is one.
     pub(super) fn record(&self, core: &Core, state: &[u8], comes: Comes) -> Result<(), Cause> {
-        let (class, module, comes) = (&*self.class, self.module, comes == Comes::Yes);
-        let record = Record { class, module, state, comes };
+        let (class, module, lineage) = (&*self.class, self.module, self.terms.lineage);
+        let comes = (comes == Comes::Yes).then(new_number).transpose()?;
+        let record = Record { class, module, state, comes, lineage };
         let record = rmp_serde::to_vec(&record)
             .map_err(|error| Cause::Internal { message: error.to_string() })?;
         core.store.save(&self.key, &self.owner, record.into())
@@ -179,6 +212,13 @@ impl Resident {
     }
 }
 
+/// A number that nothing else has.
+pub(super) fn new_number() -> Result<NonZeroU64, Cause> {
+    let number = getrandom::u64();
+    let number = number.map_err(|error| Cause::Internal { message: error.to_string() })?;
+    Ok(NonZeroU64::new(number).unwrap_or(NonZeroU64::MAX))
+}
+
 /// Answers a call when all that was changed before is on disk.
 pub(super) fn answer_when_kept(
     core: &Core,
@@ -200,18 +240,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_of_one_that_has_come_is_as_it_always_was() {
+    fn a_record_from_before_there_were_moves_is_read() {
         #[derive(Serialize)]
         struct Before<'a>(&'a str, ModuleHash, #[serde(with = "serde_bytes")] &'a [u8]);
 
         let module = ModuleHash::of(b"module");
         let before = rmp_serde::to_vec(&Before("counter", module, &[7])).expect("it encodes");
-        let mut record = Record { class: "counter", module, state: &[7], comes: false };
-        assert_eq!(rmp_serde::to_vec(&record).expect("it encodes"), before);
-        record.comes = true;
-        for (record, comes) in [(before, false), (rmp_serde::to_vec(&record).expect("it"), true)] {
+        let record = Record {
+            class: "counter",
+            module,
+            state: &[7],
+            comes: NonZeroU64::new(3),
+            lineage: NonZeroU64::new(5),
+        };
+        let now = rmp_serde::to_vec(&record).expect("it encodes");
+        for (record, is) in
+            [(before, (None, None)), (now, (NonZeroU64::new(3), NonZeroU64::new(5)))]
+        {
             let read: Record<'_> = rmp_serde::from_slice(&record).expect("it decodes");
-            assert_eq!((read.class, read.state, read.comes), ("counter", &[7][..], comes));
+            assert_eq!((read.class, read.state), ("counter", &[7][..]));
+            assert_eq!((read.comes, read.lineage), is);
         }
     }
 }

@@ -115,7 +115,10 @@ fn claim(core: &Arc<Core>, mut job: Job) -> Claimed {
         return Claimed::Waits;
     }
     let (refuses, held) = (there == There::Refuse, spawning.terms.held);
-    let saved = core.store.saved(&key).filter(|record| refuses && !(held && saved::comes(record)));
+    let saved = core
+        .store
+        .saved(&key)
+        .filter(|record| refuses && !(held && saved::comes(record).is_some()));
     let kind = saved.map(|_| EntryKind::Resident).or_else(|| core.store.kind_of(&key));
     if let Some(kind) = kind {
         drop(rows);
@@ -187,8 +190,16 @@ fn make(core: &Arc<Core>, job: &mut Job, turn: Turn) -> Result<Arc<Resident>, Ca
     let (args, sent) = split(&spawning.terms, &args)?;
     let last = saved::of_last(core, &key, &class)?;
     spawning.is_back = last.is_some() && sent.is_none();
-    let state = sent.or(last);
     let saves = roles.save.is_some() && roles.load.is_some();
+    let lineage = match (&sent, &last) {
+        (Some(_), _) => spawning.terms.lineage,
+        (None, last) => last.as_ref().and_then(|last| last.lineage),
+    };
+    let lineage = match lineage {
+        None if saves => Some(saved::new_number()?),
+        lineage => lineage,
+    };
+    let state = sent.or(last.map(|last| last.state));
     if !saves && (state.is_some() || spawning.terms.durable) {
         return Err(super::work::no_save(&class));
     }
@@ -206,7 +217,7 @@ fn make(core: &Arc<Core>, job: &mut Job, turn: Turn) -> Result<Arc<Resident>, Ca
         waits,
         prepared,
         roles,
-        terms: SpawnAs { state: None, held: false, ..spawning.terms.clone() },
+        terms: SpawnAs { state: None, held: false, lineage, ..spawning.terms.clone() },
         granted: core.limits.granted(job.limits.as_deref()),
         args,
         state,

@@ -53,6 +53,7 @@ pub(crate) fn info(resident: u64, key: &str, mailbox: u32) -> Result<ResidentInf
         age_ms: 5,
         restarts: 0,
         saves: true,
+        lineage: None,
     })
 }
 

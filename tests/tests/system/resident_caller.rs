@@ -48,6 +48,7 @@ pub(crate) fn under(key: &str) -> Result<SpawnAs> {
         durable: false,
         state: None,
         held: false,
+        lineage: None,
     })
 }
 

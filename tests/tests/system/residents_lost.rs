@@ -3,7 +3,7 @@
 
 use super::by_hand::{ByHand, bump, info};
 use anyhow::Result;
-use dpfw::{Cause, End, MethodExt, Resident};
+use dpfw::{Cause, End, MethodExt, Resident, TaskError};
 use dpfw_protocol::hello::Role;
 use dpfw_protocol::message::{ResidentOp, ResidentReply};
 use dpfw_protocol::resident;
@@ -11,6 +11,7 @@ use dpfw_test_tasks::{Counter, counter};
 use dpfw_tests::fleet::arrival;
 use dpfw_tests::peer::{Wire, hello};
 use dpfw_tests::wait::{is_pending, until, within};
+use futures_util::future::BoxFuture;
 
 fn lost(may_have_run: bool) -> Cause {
     Cause::ResidentLost { key: "k".into(), may_have_run }
@@ -83,14 +84,33 @@ async fn f13_a_slave_that_is_lost_in_a_search_is_asked_again_before_another_is_s
 -> Result<()> {
     let mut scene = ByHand::start().await?;
     let mut other = scene.beside("s2").await?;
-    let master = scene.master.clone();
-    let mut found = master.get_or_spawn("k", counter::new(0)).into_future();
+    let mut found = scene.master.get_or_spawn("k", counter::new(0)).into_future();
     assert!(is_pending(&mut found).await);
     other.finds(Vec::new()).await?;
     let (_, op) = scene.asked().await?;
     assert!(matches!(op, ResidentOp::Find { .. }), "{op:?}");
     scene.wire = Wire::memory().1;
     gone(&scene).await?;
+    is_found_when_it_is_back(scene, other, found).await
+}
+
+#[tokio::test]
+async fn f13_a_slave_that_was_lost_just_before_a_search_is_waited_for() -> Result<()> {
+    let mut scene = ByHand::start().await?;
+    let other = scene.beside("s2").await?;
+    scene.wire = Wire::memory().1;
+    gone(&scene).await?;
+    let mut found = scene.master.get_or_spawn("k", counter::new(0)).into_future();
+    assert!(is_pending(&mut found).await);
+    is_found_when_it_is_back(scene, other, found).await
+}
+
+/// The first slave comes back with the resident, and the other has none all the time.
+async fn is_found_when_it_is_back(
+    mut scene: ByHand,
+    mut other: ByHand,
+    found: BoxFuture<'static, Result<Resident<Counter>, TaskError>>,
+) -> Result<()> {
     let same = scene.hello.clone();
     let answers = async {
         scene.wire = scene.another(&same).await?;
@@ -485,5 +505,6 @@ pub(crate) fn spawn_as(key: &str, state: Option<u64>) -> Result<dpfw_protocol::m
         durable: false,
         state,
         held: false,
+        lineage: None,
     })
 }

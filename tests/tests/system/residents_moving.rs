@@ -8,6 +8,7 @@ use dpfw_protocol::message::{ResidentOp, SpawnAs};
 use dpfw_protocol::resident::Saving;
 use dpfw_test_tasks::{Counter, Fragile, add, counter, fragile, unruly};
 use dpfw_tests::fleet::{linked, listening, master, slave};
+use dpfw_tests::proxy::Proxy;
 use dpfw_tests::wait::{until, within};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -164,14 +165,24 @@ async fn is_somewhere_whoever_moves_it(keeps: bool) -> Result<()> {
         };
         let what = format!("{expected:?} after {messages} messages");
         until(&what, async || Ok(stages().await? == expected)).await?;
-        // The one that is asleep gives way to one that went on where it was.
+        // What is asleep gives way to one that went on where it was, and is forgotten.
         let found = master.get_or_spawn(&key, counter::new(0)).into_future();
         let found = within("it", found).await??;
         assert_eq!(within("a call", found.call(counter::bump())).await??, 8, "after {messages}");
         assert_eq!(master.resident::<Counter>(&key).await?, found);
-        let expected = if messages == 3 { [None, alive] } else { expected };
-        assert_eq!(stages().await?, expected, "after {messages}");
+        let only = if found.slave() == s1 { [alive, None] } else { [None, alive] };
+        assert_eq!(stages().await?, only, "after {messages}");
+        stopped_for_good(&master, &found).await?;
     }
+    Ok(())
+}
+
+/// Stops one, and finds that it does not come back.
+async fn stopped_for_good(master: &Master, c: &Resident<Counter>) -> Result<()> {
+    within("the stop", c.stop()).await??;
+    let again = master.get_or_spawn(c.key(), counter::new(0)).into_future();
+    let again = within("another", again).await??;
+    assert_eq!(within("its count", again.call(counter::peek())).await??, 0, "`{}`", c.key());
     Ok(())
 }
 
@@ -179,4 +190,29 @@ async fn is_somewhere_whoever_moves_it(keeps: bool) -> Result<()> {
 async fn f13_the_state_of_one_is_somewhere_whenever_who_moves_it_is_lost() -> Result<()> {
     is_somewhere_whoever_moves_it(false).await?;
     is_somewhere_whoever_moves_it(true).await
+}
+
+#[tokio::test]
+async fn f13_a_move_that_a_lost_link_breaks_off_leaves_nothing_behind() -> Result<()> {
+    let (_one, first) = listening(slave("s1", 1)?).await?;
+    let (_other, second) = listening(slave("s2", 1)?).await?;
+    let proxy = Proxy::before(&second)?;
+    let beside = master(&[&second]).await?;
+    let master = master(&[first.as_str(), proxy.address()]).await?;
+    let (s1, s2) = (linked(&master, "s1")?, linked(&master, "s2")?);
+    let c = s1.spawn("k", counter::new(6)).await?;
+    // It comes, and whoever moves it does not hear of it.
+    proxy.back().swallow();
+    let moving = tokio::spawn({
+        let c = c.clone();
+        async move { c.move_to(&s2).await }
+    });
+    until("it to come", async || Ok(!beside.residents("k").await?.is_empty())).await?;
+    proxy.reset();
+    proxy.back().pass();
+    let error = within("the move", moving).await??.expect_err("it broke off");
+    assert!(matches!(error.cause(), Cause::SlaveLost { .. }), "{error}");
+    assert_eq!(beside.residents("k").await?, []);
+    assert_eq!(within("a call", c.call(counter::bump())).await??, 7);
+    stopped_for_good(&master, &c).await
 }
