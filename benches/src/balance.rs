@@ -9,6 +9,7 @@
 //! of one, and each has the full number of tasks in their full length. Others follow one another:
 //! tasks of one length end at the same moment in all rounds that begin together.
 
+use crate::placed::Placement;
 use crate::process::Process;
 use crate::report::print;
 use crate::standins::{Crowd, Kind, SLOWNESS};
@@ -102,7 +103,8 @@ pub(crate) async fn equal(cache: &Path, rounds: usize) -> Result<()> {
 /// the same in every run.
 pub(crate) async fn mixed(rounds: usize) -> Result<()> {
     let spans = (1..=rounds as u64).map(|seed| async move {
-        let crowd = Crowd::start(&Kind { count: SLAVES, slots: 1, slow: 0 }).await?;
+        let crowd =
+            Crowd::start(&Kind { count: SLAVES, slots: 1, slow: 0 }, Placement::Anywhere).await?;
         let lengths = mixed_lengths(seed);
         let ideal = list_schedule(&lengths, SLAVES);
         let span = makespan(&crowd.master, &lengths, ideal, hold::call).await?;
@@ -129,7 +131,9 @@ pub(crate) async fn slow(rounds: usize) -> Result<()> {
         let (ideal, lengths) = (least_time(tasks, &paces), vec![length; tasks as usize]);
         let mut spans = Vec::new();
         for _ in 0..rounds {
-            let crowd = Crowd::start(&Kind { count: SLAVES, slots: 1, slow: 1 }).await?;
+            let crowd =
+                Crowd::start(&Kind { count: SLAVES, slots: 1, slow: 1 }, Placement::Anywhere)
+                    .await?;
             spans.push(makespan(&crowd.master, &lengths, ideal, hold_freely::call).await?);
             crowd.end().await?;
         }

@@ -4,6 +4,7 @@
 //! Owns: the loads. Does not: speak the wire; the slaves are [stand-ins](crate::standins) in
 //! processes of their own. The master runs in this one.
 
+use crate::placed::Placement;
 use crate::process::own_cpu;
 use crate::report::print;
 use crate::standins::{Crowd, Kind, PRESENT, Pace, come_and_go};
@@ -27,7 +28,9 @@ const UNDER_WAY: usize = MANY * SLOTS as usize;
 
 /// What slaves are given to do.
 pub(crate) struct Load {
+    placement: Placement,
     tasks: u64,
+    under_way: usize,
     /// Before those that count: each slave has been told of the task then.
     before: u64,
     /// How long the task of a number holds its slot.
@@ -36,20 +39,36 @@ pub(crate) struct Load {
     slots: Option<usize>,
 }
 
-const AT_ONCE: Load =
-    Load { tasks: 200_000, before: 20_000, micros: |_| 0, slots: Some(SLOTS as usize) };
+const AT_ONCE: Load = Load {
+    placement: Placement::Apart,
+    tasks: 200_000,
+    under_way: UNDER_WAY,
+    before: 20_000,
+    micros: |_| 0,
+    slots: Some(SLOTS as usize),
+};
+
+const QUEUED: Load = Load { tasks: 400_000, under_way: 100_000, before: 100_000, ..AT_ONCE };
 
 /// From 100 to 300 ms, so that those that were dispatched together do not end together.
 const PACED: Load = Load {
+    placement: Placement::Apart,
     tasks: 30_000,
+    under_way: UNDER_WAY,
     before: 5_000,
     micros: |number| 100_000 + number * 79_193 % 200_000,
     slots: None,
 };
 
+const ANYWHERE: Load = Load { placement: Placement::Anywhere, ..PACED };
+
 /// The loads of [`fanout`], and how what they cost is called.
-pub(crate) const FANOUT: [(&str, Load); 2] =
-    [("fanout_1000_cpu", AT_ONCE), ("fanout_1000_paced_cpu", PACED)];
+pub(crate) const FANOUT: [(&str, Load); 4] = [
+    ("fanout_1000_cpu", AT_ONCE),
+    ("fanout_1000_queued_cpu", QUEUED),
+    ("fanout_1000_paced_cpu", PACED),
+    ("fanout_1000_paced_anywhere_cpu", ANYWHERE),
+];
 
 /// Tasks one after the other before it is measured how long they take.
 const SETTLED: u64 = 1_000;
@@ -92,10 +111,10 @@ pub(crate) async fn fanout(metric: &str, load: &Load, rounds: usize) -> Result<(
 /// Microseconds of processor time for a task, with so many slaves.
 async fn cost(slaves: usize, load: &Load) -> Result<f64> {
     let slots = load.slots.unwrap_or(UNDER_WAY / slaves) as u32;
-    let crowd = Crowd::start(&Kind { count: slaves, slots, slow: 0 }).await?;
-    run(&crowd.master, load.before, UNDER_WAY, load.micros).await?;
+    let crowd = Crowd::start(&Kind { count: slaves, slots, slow: 0 }, load.placement).await?;
+    run(&crowd.master, load.before, load.under_way, load.micros).await?;
     let before = own_cpu()?;
-    run(&crowd.master, load.tasks, UNDER_WAY, load.micros).await?;
+    run(&crowd.master, load.tasks, load.under_way, load.micros).await?;
     let micros = (own_cpu()? - before).as_secs_f64() * 1e6 / load.tasks as f64;
     crowd.end().await?;
     Ok(micros)
@@ -128,8 +147,9 @@ async fn run(master: &Master, tasks: u64, under_way: usize, micros: fn(u64) -> u
 /// None may fail.
 pub(crate) async fn churn(rounds: usize) -> Result<()> {
     let (mut stalls, mut limits) = (Vec::new(), Vec::new());
+    let kind = Kind { count: FEW, slots: SLOTS, slow: 0 };
     for _ in 0..rounds {
-        let crowd = Crowd::start(&Kind { count: FEW, slots: SLOTS, slow: 0 }).await?;
+        let crowd = Crowd::start(&kind, Placement::Anywhere).await?;
         run(&crowd.master, SETTLED, 1, |_| 0).await?;
         let planned = Duration::from_secs(1) * (PACE.total + PRESENT) / PACE.per_s;
         let quiet = tokio::spawn(tokio::time::sleep(planned));

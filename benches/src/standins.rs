@@ -10,6 +10,7 @@ mod link;
 mod slots;
 mod timer;
 
+use crate::placed::{Placed, Placement};
 use crate::process::{Process, raise_descriptors};
 use crate::within::within;
 use anyhow::{Context, Result, ensure};
@@ -71,11 +72,12 @@ pub(crate) struct Crowd {
     count: usize,
     /// Behind the master, whose links end first.
     _process: Process,
+    _placed: Placed,
 }
 
 impl Crowd {
     /// Waits until all are linked.
-    pub(crate) async fn start(kind: &Kind) -> Result<Self> {
+    pub(crate) async fn start(kind: &Kind, placement: Placement) -> Result<Self> {
         raise_descriptors()?;
         let Running { master, listening } =
             Master::builder().listen("127.0.0.1:0").build_listening().await?;
@@ -84,8 +86,10 @@ impl Crowd {
             [kind.count.to_string(), kind.slots.to_string(), kind.slow.to_string()];
         let args = ["--count", &count, "--slots", &slots, "--slow", &slow];
         let program = std::env::current_exe()?;
-        let process = Process::start(&program, &[&["standins", &address], &args[..]].concat())?;
-        let this = Self { master, address, count: kind.count, _process: process };
+        let args = [&["standins", &address], &args[..]].concat();
+        let (process, placed) = Placed::start(placement, || Process::start(&program, &args))?;
+        let (_process, _placed) = (process, placed);
+        let this = Self { master, address, count: kind.count, _process, _placed };
         until("all stand-ins to be linked", async || Ok(this.linked() == this.count)).await?;
         Ok(this)
     }

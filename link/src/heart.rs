@@ -2,7 +2,8 @@
 //!
 //! One for the process, started with the first link. Neither a guest nor a busy runtime
 //! delays it. Once a second it says on every link what the link's owner gave it to say; where
-//! that is nothing, it appends a heartbeat if nothing was written since, and writes it itself.
+//! that is nothing, it appends a heartbeat if nothing was written since. It writes that itself on a
+//! link on which nothing was written; on others it goes with what is written next, within a second.
 //! A peer that takes nothing of what waits for it is cut off then, and so is one whose
 //! certificate is none any more.
 //! Invariant: it knows a link exactly as long as the link lives.
@@ -65,7 +66,7 @@ pub(crate) fn beat(outbox: &Outbox, patience: Patience, proof: &Proof) -> Beat {
 }
 
 impl Beat {
-    /// From now on this is done at each beat, and has to write something. It runs on the
+    /// From now on this is done at each beat, and has to append something. It runs on the
     /// heart's thread, which no other link may wait for: it must not block.
     pub fn say(&self, say: impl Fn() + Send + Sync + 'static) {
         if let Some(heart) = HEART.get()
@@ -132,9 +133,11 @@ fn run(heart: &Heart) {
                 None if is_quiet => {
                     // A heartbeat always fits a frame.
                     let _ = outbox.message(ConversationId::LINK, &Heartbeat {});
-                    outbox.flush();
                 }
                 None => {}
+            }
+            if is_quiet {
+                outbox.flush();
             }
         }
     }

@@ -4,16 +4,21 @@ use crate::error::LinkError;
 use bytes::BufMut;
 use dpfw_protocol::credit::Depth;
 use dpfw_protocol::frame::{END, Frame, FrameDecoder, Header};
+use dpfw_protocol::hello::Role;
 use dpfw_protocol::ids::ConversationId;
-use dpfw_protocol::limits::SILENCE;
 use dpfw_protocol::message::kind;
 use dpfw_protocol::receive::{ArrivalError, Arrivals, Step};
-use std::pin::{Pin, pin};
+use eager::Eager;
+use hollow::Hollow;
+use silence::Silence;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::time::{Instant, Sleep};
+
+mod eager;
+mod hollow;
+mod silence;
 
 /// The read half of a link. Any byte that arrives is a sign of life.
 pub struct Inbox {
@@ -24,6 +29,8 @@ pub struct Inbox {
     direct: Option<Direct>,
     /// Whether another chunk follows the last one: then little is read ahead of it.
     more: bool,
+    /// Of a master's.
+    eager: Option<Eager>,
     hollow: Hollow,
     /// How much is to be under way, and where that is told.
     depth: Depth,
@@ -31,24 +38,6 @@ pub struct Inbox {
     /// Whether a frame, or a part of a payload that is known, has come since the last read.
     whole: bool,
 }
-
-/// What frames without content have cost. Others pay it back.
-struct Hollow {
-    cost: u32,
-    since: Instant,
-}
-
-/// What frames without content may cost within [`SPAN`]: a hundred thousand of them. Honest
-/// peers send one a second, and at most one for each frame that has some.
-const MOST_COST: u32 = 100_000 * FULL;
-
-/// See [`MOST_COST`].
-const SPAN: Duration = Duration::from_secs(10);
-
-/// The cost of a frame without content. Credit costs [`LITTLE`]: a peer may grant it for each
-/// chunk that it takes.
-const FULL: u32 = 16;
-const LITTLE: u32 = 1;
 
 /// The rest of a chunk whose header has been read.
 #[derive(Clone, Copy)]
@@ -65,24 +54,6 @@ const AHEAD: usize = 4096;
 /// How a payload goes on.
 pub(crate) type Arrived<T> = (ConversationId, Result<Step<T>, ArrivalError<T>>);
 
-/// How long nothing came, measured only when reading has to wait: a runtime that was
-/// busy elsewhere takes nobody for dead.
-struct Silence {
-    limit: Duration,
-    last: Instant,
-    /// When there was last anything whole, and how often something came since.
-    whole: Instant,
-    reads: u32,
-    alarm: Pin<Box<Sleep>>,
-}
-
-/// How long a frame may take while its bytes come. One of 16 KiB needs less at 300 bytes a
-/// second; one whose length is wrong would swallow all that follows it.
-const SLOWEST: Duration = Duration::from_secs(60);
-
-/// If fewer than this came meanwhile, it was this side that did not read.
-const FEW: u32 = 16;
-
 impl Inbox {
     pub(crate) fn new(reader: Box<dyn AsyncRead + Send + Unpin>, max_body: usize) -> Self {
         Self {
@@ -91,7 +62,8 @@ impl Inbox {
             silence: None,
             direct: None,
             more: false,
-            hollow: Hollow { cost: 0, since: Instant::now() },
+            eager: None,
+            hollow: Hollow::new(),
             depth: Depth::default(),
             told: Arc::default(),
             whole: false,
@@ -99,12 +71,11 @@ impl Inbox {
     }
 
     /// Allows what a known peer may send, and begins to listen for signs of life.
-    pub(crate) fn open(&mut self, max_body: usize, told: &Arc<AtomicU64>) {
+    pub(crate) fn open(&mut self, max_body: usize, told: &Arc<AtomicU64>, role: Role) {
+        self.eager = (role == Role::Master).then(Eager::default);
         self.told = Arc::clone(told);
         self.decoder.allow(max_body);
-        let last = Instant::now();
-        let alarm = Box::pin(tokio::time::sleep_until(last + SILENCE));
-        self.silence = Some(Silence { limit: SILENCE, last, whole: last, reads: 0, alarm });
+        self.silence = Some(Silence::new());
     }
 
     /// Waits for more bytes, which become frames. Cancel safe.
@@ -113,10 +84,11 @@ impl Inbox {
     /// [`LinkError`] if the stream ends, fails, or is silent for too long.
     pub async fn fill(&mut self) -> Result<(), LinkError> {
         let most = if self.more { AHEAD } else { usize::MAX };
+        let eager = self.eager.as_mut().filter(|_| self.more);
         let space = self.decoder.space();
         let most = space.len().min(most);
-        let (n, waited) =
-            read(&mut self.reader, &mut self.silence, &mut &mut space[..most]).await?;
+        let mut space = &mut space[..most];
+        let (n, waited) = read(&mut self.reader, &mut self.silence, eager, &mut space).await?;
         self.decoder.filled(n);
         self.learn(n, waited);
         self.look_for_stall()
@@ -151,8 +123,8 @@ impl Inbox {
             }
             Err(error) => return Ok(Some((conversation, Err(error)))),
         };
-        let mut rest = room.limit(direct.left);
-        let (n, waited) = read(&mut self.reader, &mut self.silence, &mut rest).await?;
+        let (mut rest, eager) = (room.limit(direct.left), self.eager.as_mut());
+        let (n, waited) = read(&mut self.reader, &mut self.silence, eager, &mut rest).await?;
         self.whole = true;
         direct.left -= n;
         let (is_whole, last) = (direct.left == 0, direct.last);
@@ -173,15 +145,9 @@ impl Inbox {
 
     /// Gives up a frame that comes and comes, and is never whole.
     fn look_for_stall(&mut self) -> Result<(), LinkError> {
-        let Some(silence) = &mut self.silence else { return Ok(()) };
-        if std::mem::take(&mut self.whole) {
-            (silence.whole, silence.reads) = (silence.last, 0);
-        }
-        silence.reads += 1;
-        let is_slow = silence.last.duration_since(silence.whole) > SLOWEST;
-        match is_slow && silence.reads > FEW {
-            true => Err(LinkError::Broken(format!("a frame took longer than {SLOWEST:?}"))),
-            false => Ok(()),
+        match &mut self.silence {
+            Some(silence) => silence.look_for_stall(std::mem::take(&mut self.whole)),
+            None => Ok(()),
         }
     }
 
@@ -245,45 +211,30 @@ impl Inbox {
 }
 
 /// Whether it is a frame that must not stand behind large ones: no part of them, nor what begins
-/// or credits them, nor a sign of life.
+/// or credits them, nor a sign of life or of how a slave stands.
 fn is_small(kind: u8, flags: u8) -> bool {
-    flags & END != 0 && !matches!(kind, kind::CHUNK | kind::CREDIT | kind::HEARTBEAT)
-}
-
-impl Hollow {
-    fn charge(&mut self, kind: u8, body: &[u8]) -> Result<(), LinkError> {
-        let cost = match kind {
-            kind::HEARTBEAT | kind::CANCEL | kind::RECALL | kind::RELEASE | kind::ABANDON => FULL,
-            kind::CREDIT => LITTLE,
-            kind::CHUNK if body.is_empty() => FULL,
-            _ => {
-                self.cost = self.cost.saturating_sub(FULL);
-                return Ok(());
-            }
-        };
-        self.cost += cost;
-        if self.cost < MOST_COST {
-            return Ok(());
-        }
-        let now = Instant::now();
-        if now.duration_since(self.since) < SPAN {
-            return Err(LinkError::Broken("frames without content, without end".into()));
-        }
-        *self = Self { cost: 0, since: now };
-        Ok(())
-    }
+    let is_told_beside = matches!(kind, kind::HEARTBEAT | kind::STATUS | kind::STARTED);
+    flags & END != 0 && !is_told_beside && !matches!(kind, kind::CHUNK | kind::CREDIT)
 }
 
 /// Reads once, with an eye on the time; and whether that had to wait.
 async fn read(
     reader: &mut (dyn AsyncRead + Send + Unpin),
     silence: &mut Option<Silence>,
+    mut eager: Option<&mut Eager>,
     buffer: &mut (impl BufMut + Send),
 ) -> Result<(usize, bool), LinkError> {
     let (mut read, mut waited) = (pin!(reader.read_buf(buffer)), false);
     let read = std::future::poll_fn(|cx| {
         let read = read.as_mut().poll(cx);
         waited |= read.is_pending();
+        if let Some(eager) = &mut eager {
+            match read.is_ready() {
+                true => eager.found(),
+                false if eager.looks_again() => cx.waker().wake_by_ref(),
+                false => {}
+            }
+        }
         read
     });
     let n = match silence {
@@ -293,31 +244,6 @@ async fn read(
     match n {
         0 => Err(LinkError::Ended),
         n => Ok((n, waited)),
-    }
-}
-
-impl Silence {
-    async fn watch(
-        &mut self,
-        read: impl Future<Output = std::io::Result<usize>>,
-    ) -> Result<usize, LinkError> {
-        tokio::pin!(read);
-        loop {
-            tokio::select! {
-                biased;
-                n = &mut read => {
-                    self.last = Instant::now();
-                    return Ok(n?);
-                }
-                () = &mut self.alarm => {
-                    let due = self.last + self.limit;
-                    if due <= Instant::now() {
-                        return Err(LinkError::Silent(self.limit));
-                    }
-                    self.alarm.as_mut().reset(due);
-                }
-            }
-        }
     }
 }
 

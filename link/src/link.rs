@@ -92,7 +92,7 @@ impl Link {
         let shake = hands(&mut inbox, &outbox, ours, (*hears_first, *admit), &proof);
         match in_time(due, turn, shake).await {
             Ok((theirs, version)) => {
-                inbox.open(MAX_BODY, outbox.depth());
+                inbox.open(MAX_BODY, outbox.depth(), ours.role);
                 // More would let a peer that reads fast keep a thread of ours writing.
                 let window = theirs.limits.window.min(WINDOW);
                 outbox.append(|queue| {

@@ -245,7 +245,9 @@ impl Outbox {
     pub fn forget(&self, conversation: ConversationId) -> bool {
         let mut inner = self.lock();
         let was_there = inner.queue.abandon(conversation);
-        inner.wake();
+        if was_there {
+            inner.wake();
+        }
         was_there
     }
 

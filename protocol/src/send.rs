@@ -225,6 +225,10 @@ impl SendQueue {
 
     /// Drops what is left of a conversation's payload; says whether there was any.
     pub fn abandon(&mut self, conversation: ConversationId) -> bool {
+        // As of nearly all: nothing of them is looked for by its number.
+        if self.ready.is_empty() && self.stalled.is_empty() && self.quiet.is_empty() {
+            return false;
+        }
         let at = self.ready.iter().position(|b| b.conversation == conversation);
         let bulk = match at {
             Some(at) => self.ready.remove(at),

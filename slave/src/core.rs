@@ -443,13 +443,18 @@ impl Core {
     }
 
     pub(crate) fn tell_status(&self, session: &Arc<Session>) {
+        self.append_status(session);
+        session.outbox.flush();
+    }
+
+    /// The same, which leaves with what is written next.
+    pub(crate) fn append_status(&self, session: &Arc<Session>) {
         // Told in the order in which they were true.
         let _order = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = session.outbox.message(ConversationId::LINK, &self.status(session)) {
             // Of billions of attempts so few can be left that their distances do not fit.
             tracing::error!(%error, "no master can be told which attempts there are");
         }
-        session.outbox.flush();
     }
 
     /// What the pacer does at each tick. Whether there may be something to do at the next.

@@ -306,7 +306,7 @@ pub(crate) async fn serve(core: Arc<Core>, link: Link, standing: Standing) -> Li
             // Somebody has to; who is not linked sees nothing of either.
             core.store.sweep();
             core.relieve(Instant::now());
-            core.tell_status(&session);
+            core.append_status(&session);
         }
     });
     let pump = tokio::spawn({

@@ -3,7 +3,8 @@
 //! Owns: the stream, what is said on it and when: as docs/protocol.md says, as far as a master
 //! goes that dispatches tasks with small arguments. Does not: have modules, a store, or guests;
 //! a frame that would need them ends it. Invariant: what is said in one wake-up is written at
-//! its end, in one system call.
+//! its end, in one system call; but a status goes with what is written next, where something was
+//! written since the last one, as a slave's does.
 
 use super::slots::{Asked, Slots, Word};
 use super::timer::Timer;
@@ -52,6 +53,8 @@ pub(super) struct Link {
     words: Vec<Word>,
     /// What is said in this wake-up.
     out: Vec<u8>,
+    /// Whether something was written since the last status.
+    is_busy: bool,
 }
 
 /// What woke it.
@@ -90,6 +93,7 @@ impl Link {
                 upto: AttemptId(0),
                 words: Vec::new(),
                 out: Vec::new(),
+                is_busy: false,
             };
             link.greeted().await?;
             Ok(link)
@@ -128,10 +132,12 @@ impl Link {
         let mut second = tokio::time::interval(HEARTBEAT);
         second.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut leave = std::pin::pin!(leave);
+        let mut waits = false;
         loop {
-            if !self.out.is_empty() {
+            if !self.out.is_empty() && !std::mem::take(&mut waits) {
                 self.stream.write_all(&self.out).await?;
                 self.out.clear();
+                self.is_busy = true;
             }
             let woken = tokio::select! {
                 // Those that are seldom ready go first.
@@ -151,11 +157,15 @@ impl Link {
                     }
                 }
                 Woken::ByTime => {}
-                Woken::BySecond => self.say_status()?,
+                Woken::BySecond => {
+                    waits = std::mem::take(&mut self.is_busy);
+                    self.say_status()?;
+                }
                 Woken::ToLeave(Manner::Abrupt) => return Ok(()),
                 Woken::ToLeave(Manner::Polite) => return self.leave().await,
             }
             self.slots.advance(now, &mut self.words);
+            waits &= self.words.is_empty();
             self.say_words()?;
         }
     }
