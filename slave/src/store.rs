@@ -1,7 +1,7 @@
 //! The keyed store: values, images and residents under keys, in namespaces.
 //!
 //! Owns: the entries, their versions, the operations on them. The quota and whose share of it is
-//! whose are the ledger's (`ledger`), what goes by itself is `evict`'s, who is told `changes`',
+//! whose are the ledger's (`ledger`; `shared` is what an image costs under several keys), what goes by itself is `evict`'s, who is told `changes`',
 //! what outlives the process `disk`'s.
 //! Invariants: an operation on a key is atomic; a version is never used twice, not even after a
 //! removal; what is stored stays within the quota, and a refused write leaves the old value;
@@ -36,6 +36,7 @@ pub(crate) use back::NotBack;
 pub use disk::DirectoryError;
 pub(crate) use draft::Drafts;
 pub(crate) use entry::Held;
+pub(crate) use shared::Shared;
 
 mod back;
 pub(crate) mod changes;
@@ -49,6 +50,7 @@ mod index;
 mod ledger;
 mod list;
 mod saved;
+mod shared;
 mod write;
 
 /// The entries of a slave.
@@ -133,7 +135,7 @@ impl Store {
 
     /// What was under a key has gone; nothing is locked.
     fn cleared(&self, key: &FullKey, content: Content) {
-        if let (Content::Image(held, _), Some(call)) = (content, self.image_left.0.get()) {
+        if let (Content::Image(held, ..), Some(call)) = (content, self.image_left.0.get()) {
             call(held, key);
         }
     }
@@ -215,7 +217,7 @@ impl Store {
     }
 
     /// Puts an image under a key that has none or an older one. It may be evicted, which drops
-    /// what is held.
+    /// what is held, under all of its keys at once; those it has are not evicted for this one.
     ///
     /// # Errors
     /// As [`apply`](Self::apply).
@@ -224,10 +226,10 @@ impl Store {
         key: &FullKey,
         owner: &Principal,
         info: ImageInfo,
-        held: Held,
+        (held, shared): (Held, Arc<Shared>),
     ) -> Result<Version, Cause> {
         let terms = Terms { evictable: true, ..Terms::default() };
-        let content = Content::Image(held, Box::new(info));
+        let content = Content::Image(held, Box::new(info), shared);
         let (key, writer, keeps_terms, go_on) = (key.clone(), owner, false, &|| true);
         let write = Write { key, writer, content, terms, keeps_terms, go_on };
         self.write(write, |_| true).map(|answer| answer.version)
@@ -421,11 +423,12 @@ impl Store {
         };
         let was_lined = entry.is_lined();
         if pinned && was_lined && self.ledger.has_share() {
-            self.ledger.within_share(&entry.owner.principal, entry.cost, 0)?;
+            let cost = entry.cost + entry.content.shared().map_or(0, |shared| shared.at_stake());
+            self.ledger.within_share(&entry.owner.principal, cost, 0)?;
         }
         entry.pinned = pinned;
         match (was_lined, entry.is_lined()) {
-            (true, false) => self.ledger.line_out(&entry),
+            (true, false) => self.ledger.line_out(key, &entry),
             (false, true) => self.ledger.line_up(key, &entry),
             _ => {}
         }

@@ -15,6 +15,7 @@ use super::load::Loaded;
 use crate::core::Core;
 use crate::seldom::Seldom;
 use crate::session::Session;
+use crate::store::{Held, Shared};
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::ids::{ConversationId, ImageId, ModuleHash};
@@ -142,6 +143,8 @@ pub(crate) struct Kept {
     info: ImageInfo,
     /// Nothing while it is on disk alone: it is mapped when the first task needs it.
     loaded: OnceLock<Arc<Loaded>>,
+    /// What it costs in the store, under whatever names.
+    shared: Arc<Shared>,
     names: Mutex<Vec<Name>>,
     /// Who was told that it is ready. Bounded by the links there are.
     told: Mutex<Vec<Weak<Session>>>,
@@ -151,7 +154,8 @@ impl Kept {
     /// One that is on disk alone, and has no name yet.
     fn new(code: CodeId, info: ImageInfo) -> Self {
         let (loaded, names, told) = Default::default();
-        Self { code, info, loaded, names, told }
+        let shared = Shared::new(info.memory);
+        Self { code, info, loaded, shared, names, told }
     }
 
     /// Tasks start from this from now on.
@@ -164,6 +168,11 @@ impl Kept {
     /// The hash of its snapshot, and how long that is.
     pub(super) fn snapshot(&self) -> (ModuleHash, u64) {
         (self.info.hash, self.info.snapshot)
+    }
+
+    /// As the store takes it.
+    fn held(self: &Arc<Self>) -> (Held, Arc<Shared>) {
+        (Arc::clone(self) as Held, Arc::clone(&self.shared))
     }
 
     fn names(&self) -> MutexGuard<'_, Vec<Name>> {

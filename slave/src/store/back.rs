@@ -6,13 +6,15 @@
 
 use super::disk::{Gone, Loaded, Part, Stored, wall_ms};
 use super::entry::{self, Content, Entry, Held, Life, New};
-use super::{DirectoryError, Store};
+use super::shared::Join;
+use super::{DirectoryError, Shared, Store};
 use dashmap::mapref::entry::Entry as Slot;
 use dpfw_protocol::error::Limit;
 use dpfw_protocol::store::{FullKey, ImageInfo, Principal, Terms};
 use std::cmp::Reverse;
 use std::panic::resume_unwind;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Instant;
@@ -48,19 +50,20 @@ impl Store {
         key: &FullKey,
         owner: &Principal,
         info: ImageInfo,
-        held: Held,
+        (held, shared): (Held, Arc<Shared>),
         since: u64,
     ) -> Result<(), NotBack> {
         if self.is_asleep(key) {
             return Err(NotBack::Taken);
         }
         let life = Life { evictable: true, ..Life::ENDLESS };
-        let content = Content::Image(held, Box::new(info));
+        let content = Content::Image(held, Box::new(info), Arc::clone(&shared));
         let cost = entry::cost(key, &content, life);
         let Slot::Vacant(slot) = self.entries.entry(key.clone()) else {
             return Err(NotBack::Taken);
         };
-        let owner = self.ledger.take(owner, cost).ok_or(NotBack::NoRoom)?;
+        let join = Join { shared: &shared, key, lined: true };
+        let owner = self.ledger.take_shared(owner, cost, Some(join)).ok_or(NotBack::NoRoom)?;
         // All are put back at once, and some time after the store was made.
         let now = self.clock.now().saturating_sub(since);
         self.fill(slot, New { content, cost, life, now }, owner);
@@ -151,7 +154,7 @@ impl Store {
     /// Gives the key back if there is no room.
     fn take_one_back(&self, back: Back, now: u64) -> Result<(), FullKey> {
         let Back { key, stored, life, cost } = back;
-        let Some(owner) = self.ledger.take(&stored.owner, cost) else {
+        let Some(owner) = self.ledger.take(&stored.owner, cost, 0) else {
             return Err(key);
         };
         let content = Content::Value(stored.content);

@@ -5,6 +5,7 @@
 //! writes has at most [`MOST_DRAFTS`] of them, and they end with it.
 
 use super::ledger::{Ledger, Need};
+use super::shared::Spared;
 use super::write::Write;
 use super::{Answer, Content, Store};
 use dpfw_protocol::error::Cause;
@@ -85,7 +86,8 @@ impl Drafts {
         let place = self.place(number)?;
         let Draft { bytes, charged, .. } = &mut self.drafts[place].1;
         // It is no entry yet: a place among the entries is not needed.
-        let need = Need { writer, key: None, new: more, old: Some(0), old_is_lined: false };
+        let (old, spared) = (Some(0), Spared::default());
+        let need = Need { writer, key: None, new: more, old, old_is_lined: false, spared };
         let mut step = 0;
         while !store.ledger.take_bytes(more, 0) {
             step += 1;

@@ -5,6 +5,7 @@
 
 use super::clock::MILLISECOND;
 use super::ledger::Account;
+use super::shared::Shared;
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::store::{EntryInfo, EntryKind, FullKey, ImageInfo, Terms, Version};
@@ -19,8 +20,8 @@ pub(crate) type Held = Arc<dyn Any + Send + Sync>;
 /// What an entry is.
 pub(super) enum Content {
     Value(Bytes),
-    /// The memory of a module, and what is told of it.
-    Image(Held, Box<ImageInfo>),
+    /// The memory of a module, what is told of it, and what it costs under all of its keys.
+    Image(Held, Box<ImageInfo>, Arc<Shared>),
     /// A live instance, and the bytes that it is charged.
     Resident(Held, u64),
 }
@@ -37,15 +38,28 @@ impl Content {
     pub(super) fn bytes(&self) -> u64 {
         match self {
             Self::Value(value) => value.len() as u64,
-            Self::Image(_, info) => info.memory,
+            Self::Image(_, info, _) => info.memory,
             Self::Resident(_, bytes) => *bytes,
         }
+    }
+
+    /// What it is one of, if it is of several.
+    pub(super) fn shared(&self) -> Option<&Arc<Shared>> {
+        match self {
+            Self::Image(_, _, shared) => Some(shared),
+            Self::Value(_) | Self::Resident(..) => None,
+        }
+    }
+
+    /// What it costs whether or not it is there under another key.
+    fn own_bytes(&self) -> u64 {
+        if self.shared().is_some() { 0 } else { self.bytes() }
     }
 
     fn image(&self) -> Option<Box<ImageInfo>> {
         match self {
             Self::Value(_) | Self::Resident(..) => None,
-            Self::Image(_, info) => Some(info.clone()),
+            Self::Image(_, info, _) => Some(info.clone()),
         }
     }
 }
@@ -96,7 +110,8 @@ pub(super) struct Entry {
     pub(super) pinned: bool,
     /// When its time is over.
     pub(super) gone_at: Option<u64>,
-    /// When it was last read or written. Readers set it, several at once.
+    /// When it was last read or written, or what it shares with others was. Readers set it, several
+    /// at once.
     used: AtomicU64,
     /// Where it is in its owner's line; changed only while its shard is locked for writing.
     place: AtomicU64,
@@ -105,17 +120,17 @@ pub(super) struct Entry {
 /// What every entry costs beside its key and value, so that many empty ones count.
 const OVERHEAD: u64 = 128;
 
-/// What an entry costs in bytes.
+/// What an entry costs in bytes, without what it shares with others.
 pub(super) fn cost(key: &FullKey, content: &Content, life: Life) -> u64 {
     // The key is in the index once more, and in the line and the times if it is in those.
     let copies = 2 + u64::from(life.evictable) + u64::from(life.gone_at.is_some());
-    (OVERHEAD + copies * key.key.as_str().len() as u64).saturating_add(content.bytes())
+    (OVERHEAD + copies * key.key.as_str().len() as u64).saturating_add(content.own_bytes())
 }
 
 impl Entry {
     pub(super) fn new(new: New, owner: Arc<Account>, version: Version) -> Self {
         let New { content, cost, life: Life { evictable, gone_at }, now } = new;
-        Self {
+        let entry = Self {
             content,
             version,
             owner,
@@ -125,7 +140,9 @@ impl Entry {
             gone_at,
             used: AtomicU64::new(now),
             place: AtomicU64::new(now),
-        }
+        };
+        entry.touch(now);
+        entry
     }
 
     /// Is written again, by another owner if there is one; gives what is to be cleared up. It
@@ -141,9 +158,10 @@ impl Entry {
         self.version = version;
         self.cost = cost;
         (self.evictable, self.gone_at) = (life.evictable, life.gone_at);
-        self.touch(now);
         let owner = owner.map(|owner| std::mem::replace(&mut self.owner, owner));
-        (std::mem::replace(&mut self.content, content), owner)
+        let content = std::mem::replace(&mut self.content, content);
+        self.touch(now);
+        (content, owner)
     }
 
     pub(super) fn life(&self) -> Life {
@@ -160,11 +178,17 @@ impl Entry {
     }
 
     pub(super) fn touch(&self, now: u64) {
-        self.used.store(now, Ordering::Relaxed);
+        match self.content.shared() {
+            Some(shared) => {
+                shared.used.fetch_max(now, Ordering::Relaxed);
+            }
+            None => self.used.store(now, Ordering::Relaxed),
+        }
     }
 
     pub(super) fn used(&self) -> u64 {
-        self.used.load(Ordering::Relaxed)
+        let used = self.content.shared().map_or(&self.used, |shared| &shared.used);
+        used.load(Ordering::Relaxed)
     }
 
     pub(super) fn place(&self) -> u64 {
@@ -186,7 +210,7 @@ impl Entry {
     /// What it holds, if it is an image whose time is not over.
     pub(super) fn as_image(&self, now: u64) -> Option<Held> {
         match &self.content {
-            Content::Image(held, _) if !self.is_gone(now) => Some(Arc::clone(held)),
+            Content::Image(held, ..) if !self.is_gone(now) => Some(Arc::clone(held)),
             _ => None,
         }
     }

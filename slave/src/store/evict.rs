@@ -10,15 +10,15 @@
 //! Owns: when entries go by themselves. Invariants: nothing is evicted for a write that would
 //! not fit all the same; what is written is not evicted to make room for itself.
 
-use super::Store;
 use super::entry::Entry;
 use super::ledger::Need;
+use super::{Shared, Store};
 use dpfw_protocol::changes::What;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::store::{FullKey, Version};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Entries that were used since they were lined up and get a second chance, for one eviction.
 const LOOKS: usize = 64;
@@ -102,9 +102,9 @@ impl Store {
         Ok(self.ledger.could_have_room(need) && self.evict_one(need))
     }
 
-    /// Evicts one entry; whether there was one.
+    /// Evicts one entry, and what goes with it; whether there was one.
     fn evict_one(&self, need: &Need<'_>) -> bool {
-        let mut looks = 0;
+        let (mut looks, mut with) = (0, None);
         while let Some(first) = self.ledger.first_to_go(need) {
             looks += 1;
             let gone = self.entries.remove_if(&first.key, |key, entry| {
@@ -112,6 +112,7 @@ impl Store {
                 let is_it = entry.version == first.place.1 && entry.is_lined();
                 let goes = is_it && (entry.used() <= first.place.0 || looks > LOOKS);
                 if goes {
+                    with = entry.content.shared().map(|it| (Arc::clone(it), it.all_that_go()));
                     self.forget(key, entry, What::Evicted);
                 } else if is_it {
                     self.ledger.line_up_again(entry);
@@ -119,24 +120,47 @@ impl Store {
                 goes
             });
             if let Some((key, entry)) = gone {
-                self.evicted.fetch_add(1, Ordering::Relaxed);
-                let (kind, owner) = (entry.content.kind(), &entry.owner.principal.0);
-                let (bytes, writer) = (entry.content.bytes(), &need.writer.0);
-                tracing::info!(key = %key.key, %kind, bytes, %owner, %writer, "an entry is evicted");
-                self.cleared(&key, entry.content);
-                self.changes.wake(&key);
+                self.was_evicted(key, entry, need);
+                if let Some((shared, keys)) = with {
+                    let others = keys.iter().filter(|key| Some(*key) != need.key);
+                    others.for_each(|key| self.evict_beside(key, &shared, need));
+                }
                 return true;
             }
         }
         false
     }
 
+    /// Evicts an entry of what another one was evicted of.
+    fn evict_beside(&self, key: &FullKey, shared: &Arc<Shared>, need: &Need<'_>) {
+        let gone = self.entries.remove_if(key, |key, entry| {
+            let is_its = entry.content.shared().is_some_and(|its| Arc::ptr_eq(its, shared));
+            let goes = is_its && entry.is_lined();
+            if goes {
+                self.forget(key, entry, What::Evicted);
+            }
+            goes
+        });
+        if let Some((key, entry)) = gone {
+            self.was_evicted(key, entry, need);
+        }
+    }
+
+    fn was_evicted(&self, key: FullKey, entry: Entry, need: &Need<'_>) {
+        self.evicted.fetch_add(1, Ordering::Relaxed);
+        let (kind, owner) = (entry.content.kind(), &entry.owner.principal.0);
+        let (bytes, writer) = (entry.content.bytes(), &need.writer.0);
+        tracing::info!(key = %key.key, %kind, bytes, %owner, %writer, "an entry is evicted");
+        self.cleared(&key, entry.content);
+        self.changes.wake(&key);
+    }
+
     /// Takes an entry out of everything but the map, under its shard's lock, and says so.
     pub(super) fn forget(&self, key: &FullKey, entry: &Entry, what: What) {
         self.index.remove(key);
         self.note_gone(key, entry);
-        self.unlist(entry);
-        self.ledger.give(&entry.owner, entry.cost);
+        self.unlist(key, entry);
+        self.ledger.give_shared(key, entry);
         self.changes.publish(key, entry.content.kind(), self.next_version(), what);
     }
 
@@ -149,9 +173,9 @@ impl Store {
     }
 
     /// Takes an entry out of the line and the times.
-    pub(super) fn unlist(&self, entry: &Entry) {
+    pub(super) fn unlist(&self, key: &FullKey, entry: &Entry) {
         if entry.is_lined() {
-            self.ledger.line_out(entry);
+            self.ledger.line_out(key, entry);
         }
         self.times.remove(entry);
     }

@@ -13,6 +13,7 @@
 //! Locks: a shard of the entries before the table before a line, never the other way round.
 
 use super::entry::Entry;
+use super::shared::Spared;
 use dashmap::DashMap;
 use dpfw_protocol::error::{Cause, Limit};
 use dpfw_protocol::store::{FullKey, Principal, Version};
@@ -80,6 +81,8 @@ pub(super) struct Need<'a> {
     pub(super) old: Option<u64>,
     /// Whether the old entry is in a line.
     pub(super) old_is_lined: bool,
+    /// Other entries of what is written.
+    pub(super) spared: Spared,
 }
 
 /// Who is to be evicted next.
@@ -166,28 +169,30 @@ impl Ledger {
         self.used.bytes.fetch_sub(bytes, Relaxed);
     }
 
-    /// Takes the room for an entry, if there is any; gives the writer's account.
-    pub(super) fn take(&self, writer: &Principal, new: u64) -> Option<Arc<Account>> {
+    /// Takes the room for an entry, and so many bytes beside it, if there is any; gives the writer's
+    /// account.
+    pub(super) fn take(&self, writer: &Principal, new: u64, beside: u64) -> Option<Arc<Account>> {
         let fits = |entries| (entries < self.most_entries).then_some(entries + 1);
         self.used.entries.try_update(Relaxed, Relaxed, fits).ok()?;
-        if !self.take_bytes(new, 0) {
+        if !self.take_bytes(new.saturating_add(beside), 0) {
             self.used.entries.fetch_sub(1, Relaxed);
             return None;
         }
         Some(self.account(writer, new))
     }
 
-    /// Takes the room for an entry in the place of another, if there is any; gives the writer's
-    /// account unless it was its owner's.
+    /// Takes the room for an entry in the place of another, each with so many bytes beside it, if
+    /// there is any; gives the writer's account unless it was its owner's.
     pub(super) fn exchange(
         &self,
         writer: &Principal,
-        new: u64,
+        (new, beside): (u64, u64),
         owner: &Account,
-        old: u64,
+        (old, before): (u64, u64),
     ) -> Option<Option<Arc<Account>>> {
+        let (all, was) = (new.saturating_add(beside), old + before);
         // Most often nothing changes but the value, and nobody else is held up.
-        if new != old && !self.take_bytes(new, old) {
+        if all != was && !self.take_bytes(all, was) {
             return None;
         }
         if owner.principal != *writer {
@@ -223,6 +228,24 @@ impl Ledger {
         Arc::clone(&account)
     }
 
+    /// Charges an account for what is no entry, and may be evicted or not.
+    pub(super) fn charge(&self, owner: &Account, bytes: u64, lined: bool) {
+        owner.held.bytes.fetch_add(bytes, Relaxed);
+        if lined {
+            self.lined.bytes.fetch_add(bytes, Relaxed);
+            owner.lined.fetch_add(bytes, Relaxed);
+        }
+    }
+
+    /// Charges it no more.
+    pub(super) fn discharge(&self, owner: &Account, bytes: u64, lined: bool) {
+        owner.held.bytes.fetch_sub(bytes, Relaxed);
+        if lined {
+            self.lined.bytes.fetch_sub(bytes, Relaxed);
+            owner.lined.fetch_sub(bytes, Relaxed);
+        }
+    }
+
     fn leave(&self, owner: &Account, cost: u64) {
         if owner.held.subtract(cost) == 0 {
             let is_empty = |account: &Arc<Account>| account.held.entries.load(Relaxed) == 0;
@@ -232,6 +255,7 @@ impl Ledger {
 
     /// An entry may be evicted from now on.
     pub(super) fn line_up(&self, key: &FullKey, entry: &Entry) {
+        self.line_shared(key, entry, true);
         self.lined.add(entry.cost);
         entry.owner.lined.fetch_add(entry.cost, Relaxed);
         entry.set_place(entry.used());
@@ -239,7 +263,8 @@ impl Ledger {
     }
 
     /// It may not, or is gone.
-    pub(super) fn line_out(&self, entry: &Entry) {
+    pub(super) fn line_out(&self, key: &FullKey, entry: &Entry) {
+        self.line_shared(key, entry, false);
         self.lined.subtract(entry.cost);
         entry.owner.lined.fetch_sub(entry.cost, Relaxed);
         entry.owner.line().remove(&(entry.place(), entry.version));
@@ -262,8 +287,9 @@ impl Ledger {
     /// Whether there would be room if all were evicted that may be.
     pub(super) fn could_have_room(&self, need: &Need<'_>) -> bool {
         let own = if need.old_is_lined { (need.old.unwrap_or(0), 1) } else { (0, 0) };
-        let bytes = self.lined.bytes.load(Relaxed).saturating_sub(own.0);
-        let entries = self.lined.entries.load(Relaxed).saturating_sub(own.1);
+        let stays = (own.0 + need.spared.lined.0, own.1 + need.spared.lined.1);
+        let bytes = self.lined.bytes.load(Relaxed).saturating_sub(stays.0);
+        let entries = self.lined.entries.load(Relaxed).saturating_sub(stays.1);
         self.would_fit(need, bytes, entries)
     }
 
@@ -282,7 +308,8 @@ impl Ledger {
         let mut first: Option<((bool, Reverse<Place>), Candidate)> = None;
         for account in &self.accounts {
             let line = account.line();
-            let Some((&place, key)) = line.iter().find(|(_, key)| Some(*key) != need.key) else {
+            let may_go = |key: &FullKey| Some(key) != need.key && !need.spared.keys.contains(key);
+            let Some((&place, key)) = line.iter().find(|(_, key)| may_go(key)) else {
                 continue;
             };
             let rank = (self.is_over(&account, need, principals), Reverse(place));

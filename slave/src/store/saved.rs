@@ -9,6 +9,7 @@ use super::Store;
 use super::disk::{Part, Record, Stored};
 use super::entry::{self, Content, Life};
 use super::ledger::{Account, Need};
+use super::shared::Spared;
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::store::{FullKey, Principal};
@@ -137,15 +138,16 @@ impl Store {
             let own = old.as_ref().filter(|(account, _)| account.principal == *owner);
             self.ledger.within_share(owner, cost, own.map_or(0, |(_, cost)| *cost))?;
         }
-        let need = Need { writer: owner, key: None, new: cost, old: bytes, old_is_lined: false };
+        let (old_is_lined, spared) = (false, Spared::default());
+        let need = Need { writer: owner, key: None, new: cost, old: bytes, old_is_lined, spared };
         let mut step = 0;
         let account = loop {
             let taken = match &old {
                 Some((owner, old)) => {
-                    let changed = self.ledger.exchange(need.writer, cost, owner, *old);
+                    let changed = self.ledger.exchange(need.writer, (cost, 0), owner, (*old, 0));
                     changed.map(|newer| newer.unwrap_or_else(|| Arc::clone(owner)))
                 }
-                None => self.ledger.take(owner, cost),
+                None => self.ledger.take(owner, cost, 0),
             };
             if let Some(account) = taken {
                 break account;
@@ -180,7 +182,7 @@ impl Store {
     pub(super) fn take_saved_back(&self, key: FullKey, stored: Stored) {
         let content = Content::Value(stored.content.clone());
         let cost = entry::cost(&key, &content, Life::ENDLESS);
-        if let Some(owner) = self.ledger.take(&stored.owner, cost) {
+        if let Some(owner) = self.ledger.take(&stored.owner, cost, 0) {
             let saved = Saved { record: stored.content, owner, cost };
             self.saved.insert(&mut self.saved.lock(), key, saved);
         }

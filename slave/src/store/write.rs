@@ -6,6 +6,7 @@
 
 use super::entry::{self, Content, Entry, Life, New};
 use super::ledger::{Account, Need};
+use super::shared::Join;
 use super::{Answer, Store};
 use dashmap::mapref::entry::{Entry as Slot, OccupiedEntry, VacantEntry};
 use dpfw_protocol::changes::What;
@@ -38,6 +39,12 @@ enum Tried<'a> {
     NoRoom(Write<'a>, u64, Option<(u64, bool)>),
 }
 
+/// What an entry is to be one of.
+fn joining<'a>(new: &'a New, key: &'a FullKey, pinned: bool) -> Option<Join<'a>> {
+    let shared = new.content.shared()?;
+    Some(Join { shared, key, lined: new.life.evictable && !pinned })
+}
+
 impl Store {
     /// Writes if the present version (0 for none) is as it has to be.
     pub(super) fn write(
@@ -64,12 +71,14 @@ impl Store {
                 Tried::NoRoom(write, cost, old) => (write, cost, old),
             };
             write = refused;
+            let spared = write.content.shared().map(|shared| shared.beside(&write.key));
             let need = Need {
                 writer: write.writer,
                 key: Some(&write.key),
                 new: cost,
                 old: old.map(|(cost, _)| cost),
                 old_is_lined: old.is_some_and(|(_, is_lined)| is_lined),
+                spared: spared.unwrap_or_default(),
             };
             if !self.make_room(&need, step, write.go_on)? {
                 return Err(self.ledger.lack(&need));
@@ -80,12 +89,14 @@ impl Store {
     /// Refuses what would give its writer more that never goes than its share.
     fn look_at_share(&self, write: &Write<'_>) -> Result<(), Cause> {
         let life = Life::new(write.terms, self.clock.now());
-        let cost = entry::cost(&write.key, &write.content, life);
+        let shared = write.content.shared().map_or(0, |shared| shared.at_stake());
+        let cost = entry::cost(&write.key, &write.content, life).saturating_add(shared);
         let (mut goes, mut old) = (life.evictable, 0);
         if let Some(present) = self.entries.get(&write.key) {
             goes = if write.keeps_terms { present.is_lined() } else { goes && !present.pinned };
             if !present.is_lined() && present.owner.principal == *write.writer {
-                old = present.cost;
+                let less = present.content.shared().map_or(0, |shared| shared.less());
+                old = present.cost + less;
             }
         }
         match goes {
@@ -106,10 +117,13 @@ impl Store {
         let mut new = New { content, cost, life, now };
         let (key, content, old) = match self.entries.entry(key) {
             Slot::Vacant(_) if !may(0) => return Ok(Tried::Not(0)),
-            Slot::Vacant(slot) => match self.ledger.take(writer, cost) {
-                Some(owner) => return Ok(Tried::Done(self.fill(slot, new, owner))),
-                None => (slot.into_key(), new.content, None),
-            },
+            Slot::Vacant(slot) => {
+                let join = joining(&new, slot.key(), false);
+                match self.ledger.take_shared(writer, cost, join) {
+                    Some(owner) => return Ok(Tried::Done(self.fill(slot, new, owner))),
+                    None => (slot.into_key(), new.content, None),
+                }
+            }
             Slot::Occupied(slot) => {
                 let old = slot.get();
                 // What is over is charged until it is replaced, but is there for nobody.
@@ -126,15 +140,19 @@ impl Store {
                     cost = entry::cost(slot.key(), &new.content, new.life);
                     new.cost = cost;
                 }
-                match self.ledger.exchange(writer, cost, &old.owner, old.cost) {
+                let join = joining(&new, slot.key(), present.is_some_and(|old| old.pinned));
+                let room = self.ledger.exchange_shared(writer, cost, join, (slot.key(), old));
+                match room {
                     Some(owner) => return Ok(Tried::Done(self.replace(slot, new, owner))),
                     None => {
-                        let old = (old.cost, old.is_lined());
+                        let less = old.content.shared().map_or(0, |shared| shared.less());
+                        let old = (old.cost + less, old.is_lined());
                         (slot.into_key(), new.content, Some(old))
                     }
                 }
             }
         };
+        let cost = cost.saturating_add(content.shared().map_or(0, |shared| shared.more()));
         let write = Write { key, writer, content, terms, keeps_terms, go_on };
         Ok(Tried::NoRoom(write, cost, old))
     }
@@ -158,7 +176,7 @@ impl Store {
     fn replace(&self, mut slot: Occupied<'_>, new: New, owner: Option<Arc<Account>>) -> Answer {
         let kind = new.content.kind();
         let old = slot.get();
-        self.unlist(old);
+        self.unlist(slot.key(), old);
         if old.is_gone(new.now) {
             let gone = self.next_version();
             self.changes.publish(slot.key(), old.content.kind(), gone, What::Expired);

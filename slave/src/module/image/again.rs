@@ -57,7 +57,7 @@ pub(crate) fn restore(core: &Core, modules: &Modules) {
         for name in names.into_iter().map(|named| Name::again(&namespace, named)) {
             let (key, owner, info) = (name.key.clone(), name.owner.clone(), kept.info.clone());
             kept.names().push(name);
-            match core.store.take_image_back(&key, &owner, info, Arc::clone(&kept) as _, there) {
+            match core.store.take_image_back(&key, &owner, info, kept.held(), there) {
                 Ok(()) => there += 1,
                 // It is called so the next time, if there is room then.
                 Err(NotBack::NoRoom) => kept.forget(&key),

@@ -178,26 +178,16 @@ pub(crate) fn add(
     {
         return Err(Cause::WrongKind { key: name.key.key.to_string(), kind });
     }
-    // A name of the slave's own gives way to it: the image is charged once for each.
+    let key = name.key.clone();
+    put(core, &held, name)?;
+    modules.renamed(held.code, &key);
+    // A name of the slave's own gives way to it.
     let own = |name: &&Name| name.choice == Choice::Slave && is_of(core, &name.key, &held);
     let given_up: Vec<_> = held.names().iter().filter(own).cloned().collect();
     for name in &given_up {
         core.store.remove(&name.key);
     }
-    let key = name.key.clone();
-    let done = put(core, &held, name);
-    match &done {
-        Ok(()) => modules.renamed(held.code, &key),
-        Err(_) => {
-            for name in given_up {
-                let key = name.key.clone();
-                if put(core, &held, name).is_ok() {
-                    modules.renamed(held.code, &key);
-                }
-            }
-        }
-    }
-    done
+    Ok(())
 }
 
 fn put(core: &Core, kept: &Arc<Kept>, name: Name) -> Result<(), Cause> {
@@ -205,8 +195,7 @@ fn put(core: &Core, kept: &Arc<Kept>, name: Name) -> Result<(), Cause> {
     // Before it is there: what takes it away comes after that.
     kept.forget(&key);
     kept.names().push(name);
-    let held = Arc::clone(kept) as Held;
-    let put = core.store.put_image(&key, &owner, kept.info.clone(), held);
+    let put = core.store.put_image(&key, &owner, kept.info.clone(), kept.held());
     if put.is_err() {
         kept.forget(&key);
     }

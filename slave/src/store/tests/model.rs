@@ -34,9 +34,11 @@ enum Op {
         /// On the terms that are there, if there are any.
         keeps: bool,
     },
+    /// Another one, or the one that is under a key.
     PutImage {
         key: usize,
         bytes: u64,
+        like: Option<usize>,
     },
     Get {
         key: usize,
@@ -85,7 +87,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => (put, any::<[bool; 2]>()).prop_map(|((key, len, terms), [right, keeps])| {
             Op::Swap { key, len, terms, right, keeps }
         }),
-        1 => (key(), 0..3000u64).prop_map(|(key, bytes)| Op::PutImage { key, bytes }),
+        3 => (key(), 0..3000u64, prop::option::of(key())).prop_map(|(key, bytes, like)| {
+            Op::PutImage { key, bytes, like }
+        }),
         3 => key().prop_map(|key| Op::Get { key }),
         1 => key().prop_map(|key| Op::GetRange { key }),
         1 => key().prop_map(|key| Op::Image { key }),
@@ -111,16 +115,38 @@ struct Modelled {
     pinned: bool,
     gone_at: Option<u64>,
     cost: u64,
+    /// Which image it is, if it is one: they are counted.
+    image: Option<usize>,
 }
 
+impl Modelled {
+    fn may_go(&self) -> bool {
+        self.evictable && !self.pinned
+    }
+}
+
+/// The entries, and the images with their keys in the order in which they came.
+type Entries = BTreeMap<&'static str, Modelled>;
+
 /// The model. Time is in milliseconds.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Model {
-    entries: BTreeMap<&'static str, Modelled>,
+    entries: Entries,
+    /// What each image costs, and under which keys it is, in the order in which it came there.
+    images: Vec<(u64, Vec<&'static str>)>,
     now: u64,
     evicted: u64,
     /// The value that is being written in pieces, one at a time.
     draft: Option<(u32, usize, Terms, u64)>,
+}
+
+/// What is to be written: under which key, if it is an entry, what it costs by itself, and which
+/// image it is.
+#[derive(Clone, Copy)]
+struct Written {
+    key: Option<&'static str>,
+    own: u64,
+    image: Option<usize>,
 }
 
 impl Model {
@@ -131,47 +157,100 @@ impl Model {
 
     fn used(&self) -> u64 {
         let draft = self.draft.as_ref().map_or(0, |draft| draft.3);
-        self.entries.values().map(|entry| entry.cost).sum::<u64>() + draft
+        let there = self.images.iter().filter(|(_, keys)| !keys.is_empty());
+        let images = there.map(|(bytes, _)| bytes).sum::<u64>();
+        self.entries.values().map(|entry| entry.cost).sum::<u64>() + images + draft
+    }
+
+    fn remove(&mut self, name: &str) -> bool {
+        self.images.iter_mut().for_each(|(_, keys)| keys.retain(|key| *key != name));
+        self.entries.remove(name).is_some()
+    }
+
+    /// An image is used under all of its keys.
+    fn touch(&mut self, name: &'static str) {
+        let image = self.entries.get(name).and_then(|entry| entry.image);
+        let keys = image.map_or_else(|| vec![name], |image| self.images[image].1.clone());
+        for key in keys {
+            if let Some(entry) = self.entries.get_mut(key) {
+                entry.used = self.now;
+            }
+        }
+    }
+
+    /// What a write costs, and what goes with what it replaces.
+    fn costs(&self, written: Written) -> (u64, Option<u64>) {
+        let Written { key, own, image } = written;
+        let first = image.filter(|image| self.images[*image].1.is_empty());
+        let old = key.and_then(|key| self.entries.get(key)).map(|entry| {
+            let only = entry.image.filter(|image| self.images[*image].1.len() == 1);
+            let goes = only.filter(|only| Some(*only) != image);
+            entry.cost + goes.map_or(0, |image| self.images[image].0)
+        });
+        let old = if key.is_none() { Some(0) } else { old };
+        (own + first.map_or(0, |image| self.images[image].0), old)
+    }
+
+    fn fits(&self, written: Written) -> bool {
+        let (new, old) = self.costs(written);
+        self.used() - old.unwrap_or(0) + new <= MOST_BYTES
+            && (old.is_some() || (self.entries.len() as u64) < MOST_ENTRIES)
+    }
+
+    fn going(&self, written: Written) -> Vec<&'static str> {
+        let goes = self.entries.iter().filter(|(name, entry)| {
+            let is_its = written.image.is_some() && entry.image == written.image;
+            entry.may_go() && Some(**name) != written.key && !is_its
+        });
+        goes.map(|(name, _)| *name).collect()
+    }
+
+    /// What somebody holds, in bytes and in entries.
+    fn held(&self, who: usize) -> (u64, u64) {
+        let own = self.entries.values().filter(|e| e.owner == who);
+        let (bytes, count) = own.fold((0, 0), |(b, n), e| (b + e.cost, n + 1));
+        let images = self.images.iter().filter(|(_, keys)| {
+            let entries = || keys.iter().map(|key| &self.entries[key]);
+            let payer = entries().find(|entry| !entry.may_go()).or(entries().next());
+            payer.is_some_and(|entry| entry.owner == who)
+        });
+        (bytes + images.map(|(bytes, _)| bytes).sum::<u64>(), count)
     }
 
     /// Evicts what has to go, or says what there is too little of.
-    fn make_room(
-        &mut self,
-        key: Option<&str>,
-        owner: usize,
-        new: u64,
-        old: Option<u64>,
-    ) -> Result<(), Limit> {
-        let fits = |used: u64, count: usize| {
-            used - old.unwrap_or(0) + new <= MOST_BYTES
-                && (old.is_some() || (count as u64) < MOST_ENTRIES)
-        };
-        let may_go = |(name, entry): &(&&'static str, &Modelled)| {
-            entry.evictable && !entry.pinned && Some(**name) != key
-        };
-        let all: Vec<_> = self.entries.iter().filter(may_go).map(|(_, e)| e.cost).collect();
-        let without = (self.used() - all.iter().sum::<u64>(), self.entries.len() - all.len());
-        if !fits(without.0, without.1) && !fits(self.used(), self.entries.len()) {
+    fn make_room(&mut self, written: Written, owner: usize) -> Result<(), Limit> {
+        let mut without = self.clone();
+        self.going(written).into_iter().for_each(|name| assert!(without.remove(name)));
+        if !without.fits(written) && !self.fits(written) {
+            let (_, old) = self.costs(written);
             let full = old.is_none() && self.entries.len() as u64 >= MOST_ENTRIES;
             return Err(if full { Limit::Entries } else { Limit::Quota });
         }
-        while !fits(self.used(), self.entries.len()) {
+        while !self.fits(written) {
+            let (new, old) = self.costs(written);
             let owners: BTreeSet<_> =
                 self.entries.values().map(|e| e.owner).chain([owner]).collect();
             let is_over = |who: usize| {
-                let held = self.entries.values().filter(|e| e.owner == who);
-                let (bytes, count) = held.fold((0, 0), |(b, n), e| (b + e.cost, n + 1));
+                let (bytes, count) = self.held(who);
                 let more = if who == owner { new.saturating_sub(old.unwrap_or(0)) } else { 0 };
                 let one = u64::from(who == owner && old.is_none());
                 let principals = owners.len() as u64;
                 (bytes + more) * principals > MOST_BYTES
                     || (count + one) * principals > MOST_ENTRIES
             };
-            let goes = self.entries.iter().filter(may_go);
-            let goes = goes.max_by_key(|(_, e)| (is_over(e.owner), Reverse(e.used)));
-            let name = *goes.expect("what may go is enough").0;
-            self.entries.remove(name);
-            self.evicted += 1;
+            let name = self.going(written).into_iter().max_by_key(|name| {
+                let entry = &self.entries[name];
+                (is_over(entry.owner), Reverse((entry.used, entry.version)))
+            });
+            let name = name.expect("what may go is enough");
+            let keys = self.entries[name].image.map(|image| self.images[image].1.clone());
+            let whole = keys.filter(|keys| keys.iter().all(|key| self.entries[key].may_go()));
+            for key in whole.unwrap_or_else(|| vec![name]) {
+                if Some(key) != written.key {
+                    assert!(self.remove(key));
+                    self.evicted += 1;
+                }
+            }
         }
         Ok(())
     }
@@ -182,7 +261,7 @@ impl Model {
         owner: usize,
         kind: EntryKind,
         len: u64,
-        (terms, keeps): (Terms, bool),
+        (terms, keeps, image): (Terms, bool, Option<usize>),
         may: impl Fn(Version) -> bool,
     ) -> Result<bool, &'static str> {
         let name = KEYS[key];
@@ -198,13 +277,19 @@ impl Model {
         let kept = present.as_ref().filter(|_| keeps).map(|old| (old.evictable, old.gone_at));
         let (evictable, gone_at) = kept.unwrap_or(own);
         let copies = 2 + u64::from(evictable) + u64::from(gone_at.is_some());
-        let cost = 128 + copies * name.len() as u64 + len;
-        let old = present.as_ref().map(|present| present.cost);
-        if old.is_none_or(|old| cost > old) {
-            self.make_room(Some(name), owner, cost, old).map_err(|limit| match limit {
+        let cost = 128 + copies * name.len() as u64 + if image.is_some() { 0 } else { len };
+        let written = Written { key: Some(name), own: cost, image };
+        let (new, old) = self.costs(written);
+        if old.is_none_or(|old| new > old) {
+            self.make_room(written, owner).map_err(|limit| match limit {
                 Limit::Entries => "entries",
                 _ => "quota",
             })?;
+        }
+        let came = image.filter(|image| self.images[*image].1.contains(&name)).is_none();
+        if came {
+            self.images.iter_mut().for_each(|(_, keys)| keys.retain(|key| *key != name));
+            image.into_iter().for_each(|image| self.images[image].1.push(name));
         }
         let entry = Modelled {
             kind,
@@ -216,8 +301,10 @@ impl Model {
             pinned: present.is_some_and(|present| present.pinned),
             gone_at,
             cost,
+            image,
         };
         self.entries.insert(name, entry);
+        self.touch(name);
         Ok(true)
     }
 }
@@ -226,6 +313,8 @@ struct Both {
     store: Fixture,
     drafts: Drafts,
     model: Model,
+    /// Those that the model counts.
+    images: Vec<(Held, Arc<Shared>)>,
     watching: Watching,
     /// What a watcher believes to be there.
     heard: BTreeMap<String, Version>,
@@ -251,7 +340,8 @@ impl Both {
         let watching = store.store.watch(&store.namespace, String::new(), false, Box::new(|| {}));
         let (model, drafts) = (Model::default(), Drafts::default());
         let (heard, last_heard) = Default::default();
-        Self { store, drafts, model, watching, heard, last_heard, last: 0 }
+        let images = Vec::new();
+        Self { store, drafts, model, images, watching, heard, last_heard, last: 0 }
     }
 
     /// The same write to both; the version is the store's to choose, but a new one.
@@ -260,7 +350,7 @@ impl Both {
         (key, owner): (usize, usize),
         kind: EntryKind,
         len: u64,
-        terms: (Terms, bool),
+        terms: (Terms, bool, Option<usize>),
         real: Result<Answer, Cause>,
         may: impl Fn(Version) -> bool,
     ) {
@@ -289,11 +379,11 @@ impl Both {
         match op.clone() {
             Op::Put { key, len, terms } => {
                 let real = self.apply(owner, terms, StoreOp::Put { key: name(key) }, len);
-                self.write((key, owner), value, len as u64, (terms, false), real, |_| true);
+                self.write((key, owner), value, len as u64, (terms, false, None), real, |_| true);
             }
             Op::PutIfAbsent { key, len, terms } => {
                 let real = self.apply(owner, terms, StoreOp::PutIfAbsent { key: name(key) }, len);
-                self.write((key, owner), value, len as u64, (terms, false), real, |v| v == 0);
+                self.write((key, owner), value, len as u64, (terms, false, None), real, |v| v == 0);
             }
             Op::Swap { key, len, terms, right, keeps } => {
                 let present = self.model.entries.get(KEYS[key]).map_or(0, |e| e.version);
@@ -303,19 +393,22 @@ impl Both {
                     false => StoreOp::CompareAndSwap { key: name(key), expected },
                 };
                 let real = self.apply(owner, terms, op, len);
-                let on = (terms, keeps);
+                let on = (terms, keeps, None);
                 self.write((key, owner), value, len as u64, on, real, |v| v == expected);
             }
-            Op::PutImage { key, bytes } => {
+            Op::PutImage { key, bytes, like } => {
                 let (full, by) = (self.store.full(KEYS[key]), principal(OWNERS[owner]));
-                let real = self.store.store.put_image(
-                    &full,
-                    &by,
-                    super::images::info(bytes),
-                    Arc::new(bytes),
-                );
+                let there = like.and_then(|like| self.model.entries.get(KEYS[like])?.image);
+                let image = there.unwrap_or_else(|| {
+                    self.images.push((Arc::new(bytes), Shared::new(bytes)));
+                    self.model.images.push((bytes, Vec::new()));
+                    self.images.len() - 1
+                });
+                let (bytes, held) = (self.model.images[image].0, self.images[image].clone());
+                let real = self.store.store.put_image(&full, &by, super::images::info(bytes), held);
                 let real = real.map(|version| Answer { hit: true, version, ..Answer::default() });
-                self.write((key, owner), EntryKind::Image, bytes, (MAY_GO, false), real, |_| true);
+                let on = (MAY_GO, false, Some(image));
+                self.write((key, owner), EntryKind::Image, bytes, on, real, |_| true);
             }
             Op::Get { key } => self.read(key, StoreOp::Get { key: name(key) }, u64::MAX),
             Op::GetRange { key } => {
@@ -323,17 +416,17 @@ impl Both {
             }
             Op::Image { key } => {
                 let found = self.store.store.image(&self.store.full(KEYS[key]));
-                let entry = self.model.entries.get_mut(KEYS[key]);
+                let entry = self.model.entries.get(KEYS[key]);
                 let entry = entry.filter(|entry| entry.kind == EntryKind::Image);
                 let bytes = found.map(|held| *held.downcast::<u64>().expect("what was put"));
-                assert_eq!(bytes, entry.as_ref().map(|entry| entry.len));
-                if let Some(entry) = entry {
-                    entry.used = self.model.now;
+                assert_eq!(bytes, entry.map(|entry| entry.len));
+                if bytes.is_some() {
+                    self.model.touch(KEYS[key]);
                 }
             }
             Op::Remove { key } => {
                 let real = self.apply(owner, STAYS, StoreOp::Remove { key: name(key) }, 0);
-                assert_eq!(outcome(&real), Ok(self.model.entries.remove(KEYS[key]).is_some()));
+                assert_eq!(outcome(&real), Ok(self.model.remove(KEYS[key])));
             }
             Op::Pin { key, pinned } => {
                 let real = self.apply(owner, STAYS, StoreOp::Pin { key: name(key), pinned }, 0);
@@ -383,7 +476,11 @@ impl Both {
         };
         let by = principal(OWNERS[owner]);
         let real = self.drafts.reserve(&self.store.store, &by, number, len, &|| true);
-        let expected = self.model.make_room(None, owner, len, Some(0));
+        let written = Written { key: None, own: len, image: None };
+        let expected = match self.model.fits(written) {
+            true => Ok(()),
+            false => self.model.make_room(written, owner),
+        };
         assert_eq!(real.is_ok(), expected.is_ok());
         if real.is_ok() {
             self.drafts.append(number, &vec![7; len as usize]);
@@ -397,7 +494,7 @@ impl Both {
         };
         let by = principal(OWNERS[owner]);
         let real = self.drafts.finish(&self.store.store, &by, number, &|| true);
-        self.write((key, owner), EntryKind::Value, len, (terms, false), real, |_| true);
+        self.write((key, owner), EntryKind::Value, len, (terms, false, None), real, |_| true);
     }
 
     /// What the store shows, and what a watcher heard, is what the model has.

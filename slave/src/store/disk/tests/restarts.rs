@@ -20,7 +20,7 @@ fn values_are_there_again_with_all_that_belongs_to_them() {
     store.put("gone", b"5").expect("fits");
     store.drop_key("gone").expect("done");
     store.put("plain", b"again").expect("fits");
-    let image = Arc::new(()) as super::super::super::Held;
+    let image = (Arc::new(()) as crate::store::Held, crate::store::Shared::new(1000));
     store
         .put_image(&full("image"), &owner(), crate::store::tests::images::info(1000), image)
         .expect("fits");
