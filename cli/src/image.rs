@@ -44,7 +44,7 @@ enum Operation {
         place: Place,
     },
     Build(Build),
-    /// Drops an image; who needs it next has it from the slave's disk, or made again
+    /// Drops an image, with what is kept of it on disk; who needs it next has it made again
     Drop {
         /// The image's key; or its id, as `list` shows it
         image: String,

@@ -316,11 +316,11 @@ impl Core {
     /// called so again. Once, by the builder, when its store is there.
     pub(crate) fn keep_image_names(self: &Arc<Self>) {
         let core = Arc::downgrade(self);
-        self.store.on_image_left(Box::new(move |held, key| {
+        self.store.on_image_left(Box::new(move |held, key, what| {
             if let Some(core) = core.upgrade()
                 && let Some((modules, _)) = core.modules()
             {
-                image::names::left(&core, modules, held, key);
+                image::names::left(&core, modules, (held, what), key);
             }
         }));
         if let Some((modules, _)) = self.modules() {

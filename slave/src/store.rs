@@ -71,9 +71,9 @@ pub(crate) struct Store {
     image_left: ImageLeft,
 }
 
-/// Called with an image that is not under that key any more, when nothing is locked. It must not
-/// wait for anything.
-type Left = Box<dyn Fn(Held, &FullKey) + Send + Sync>;
+/// Called with an image that is not under that key any more, and why, when nothing is locked. It
+/// must not wait for anything.
+type Left = Box<dyn Fn(Held, &FullKey, What) + Send + Sync>;
 
 /// What is called for images that go.
 #[derive(Default)]
@@ -133,10 +133,10 @@ impl Store {
         let _ = self.image_left.0.set(call);
     }
 
-    /// What was under a key has gone; nothing is locked.
-    fn cleared(&self, key: &FullKey, content: Content) {
+    /// What was under a key has gone, or something else was put there; nothing is locked.
+    fn cleared(&self, key: &FullKey, content: Content, what: What) {
         if let (Content::Image(held, ..), Some(call)) = (content, self.image_left.0.get()) {
-            call(held, key);
+            call(held, key, what);
         }
     }
 
@@ -409,7 +409,7 @@ impl Store {
         });
         let hit = had_state || removed.as_ref().is_some_and(|(_, entry)| !entry.is_gone(now));
         if let Some((_, entry)) = removed {
-            self.cleared(key, entry.content);
+            self.cleared(key, entry.content, What::Removed);
             self.changes.wake(key);
         }
         Answer { hit, ..Answer::default() }

@@ -89,6 +89,9 @@ fn an_image_is_built_listed_started_from_and_dropped() {
     assert_eq!(dpfw(&map, "[1]\n[2]\n[3]\n").out, "8\n9\n10\n");
     assert_eq!(scene.shown(&scene.image(&["drop", "seven"])), "[0]");
     assert_eq!(scene.keys(), Vec::<String>::new());
+    // It is gone from the disk as well.
+    let left = scene.build(&["fill", "[7]", "--name", "seven"]);
+    assert_eq!((left.code, cells(&left.out)[1][3]), (0, "built"), "{left:?}");
 }
 
 #[test]

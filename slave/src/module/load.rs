@@ -100,6 +100,8 @@ pub(super) enum Work {
     Touch(CodeId),
     /// An image has a name, or has one no more: it is written down.
     Rename(CodeId, FullKey),
+    /// An image was removed: it is not to be found on disk.
+    Discard(CodeId),
     /// A load has come to its end.
     Made(u64, Box<Result<Artifact, Cause>>),
     /// To look whether it has to end.
@@ -232,7 +234,29 @@ impl Modules {
         }
     }
 
-    /// The same, now.
+    /// The last name of an image was removed: it is gone from the disk before it is looked for
+    /// again.
+    pub(super) fn discarded(&self, code: CodeId) {
+        if self.give(Work::Discard(code)).is_err() {
+            self.discard(code);
+        }
+    }
+
+    /// The same, now; unless it has a name again, or another slave that shares the cache has one
+    /// for it.
+    pub(super) fn discard(&self, code: CodeId) {
+        let is_kept = |state: &State| match state {
+            State::Ready(loaded) => loaded.standing.kept().is_some(),
+            _ => false,
+        };
+        let is_back = self.lock().get(&code).is_some_and(is_kept);
+        if !is_back && self.asleep.get(code).is_none() && !self.cache.is_named(code) {
+            tracing::debug!(%code, "an image is removed from the disk");
+            self.cache.remove(code);
+        }
+    }
+
+    /// Writes down what an image is called, now.
     pub(super) fn rename(&self, code: CodeId, key: &FullKey) {
         if let Some(core) = self.core() {
             image::names::write_down(&core, &self.cache, code, key);

@@ -95,7 +95,7 @@ impl Loader {
     pub(super) fn run(&mut self, work: &Receiver<Work>) {
         while let Some(next) = self.next(work) {
             match next {
-                Work::Rename(code, key) => self.modules.rename(code, &key),
+                Work::Rename(..) | Work::Discard(_) => self.settle(next),
                 _ if self.modules.has_stopped() => break,
                 Work::Look(code) => self.look(code),
                 Work::Touch(code) => self.maker.cache.touch(code),
@@ -106,6 +106,15 @@ impl Loader {
             while self.begin() {}
         }
         self.end(work);
+    }
+
+    /// Brings what is on disk to where the store is. Nothing else of what is left is done at the end.
+    fn settle(&self, work: Work) {
+        match work {
+            Work::Rename(code, key) => self.modules.rename(code, &key),
+            Work::Discard(code) => self.modules.discard(code),
+            _ => {}
+        }
     }
 
     fn look(&self, code: CodeId) {
@@ -227,17 +236,12 @@ impl Loader {
         while !self.running.is_empty() {
             match work.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(Work::Made(number, _)) => self.running.retain(|r| r.number != number),
-                Ok(Work::Rename(code, key)) => self.modules.rename(code, &key),
-                Ok(_) => {}
+                Ok(left) => self.settle(left),
                 Err(_) => break,
             }
         }
-        // What is called something is called so when it is started again.
-        for left in work.try_iter() {
-            if let Work::Rename(code, key) = left {
-                self.modules.rename(code, &key);
-            }
-        }
+        // What is called something, and what is gone, is so when the slave is started again.
+        work.try_iter().for_each(|left| self.settle(left));
         for running in &self.running {
             tracing::warn!(code = %running.code, "a compiler still works; it ends after a pass");
         }

@@ -151,7 +151,7 @@ impl Store {
         let (kind, owner) = (entry.content.kind(), &entry.owner.principal.0);
         let (bytes, writer) = (entry.content.bytes(), &need.writer.0);
         tracing::info!(key = %key.key, %kind, bytes, %owner, %writer, "an entry is evicted");
-        self.cleared(&key, entry.content);
+        self.cleared(&key, entry.content, What::Evicted);
         self.changes.wake(&key);
     }
 

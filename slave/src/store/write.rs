@@ -192,7 +192,7 @@ impl Store {
         // What was there is cleared up when nothing is locked: it may be large.
         drop(account);
         match &waited {
-            Some(key) if is_image => self.cleared(key, replaced),
+            Some(key) if is_image => self.cleared(key, replaced, What::Put),
             _ => drop(replaced),
         }
         if let Some(key) = waited {

@@ -3,10 +3,10 @@
 use super::stage::unharmed;
 use anyhow::{Context, Result};
 use dpfw::{
-    CallExt, Cause, Image, LinkedSlave, LookupError, Master, Module, Namespace, Origin, Running,
-    Slave, Task, TaskError, Transfer,
+    CallExt, Cause, Image, Limits, LinkedSlave, LookupError, Master, Module, ModuleHash, Namespace,
+    Origin, Running, Slave, Task, TaskError, Transfer,
 };
-use dpfw_test_tasks::{add, add_word, count_words, large, sum, word, words};
+use dpfw_test_tasks::{add, add_word, count_words, large, numbers, sum, word, words};
 use dpfw_tests::fleet::{self, Pair, linked, listening, slave};
 use dpfw_tests::lines::Lines;
 use dpfw_tests::wait::within;
@@ -227,31 +227,65 @@ async fn different_images_under_one_name_are_told_apart() -> Result<()> {
 async fn tasks_on_an_image_that_is_gone_everywhere_say_so() -> Result<()> {
     let home = tempfile::tempdir()?;
     let cache = home.path().join("cache");
+    let mut limits = Limits::default();
+    limits.store_bytes = 8 << 20;
     let Pair { master, address, slave: _slave } =
-        Pair::start(slave("s1", 1)?.cache(&cache)).await?;
+        Pair::start(slave("s1", 1)?.cache(&cache).limits(limits)).await?;
     named(&master, "evicted later", "index").await?;
     drop(master);
     let other = fleet::master(&[&address]).await?;
     let found = look(&other, "index").await?;
     assert_eq!(found.dispatch(word::call(0)).await?.as_deref(), Some("evicted"));
     let there = linked(&other, "s1")?;
-    assert!(there.store().remove("index").await?);
-    // It is on disk still, under whatever name, until it is gone from there as well.
+    there.store().put("large", &vec![0u8; (8 << 20) - 4096]).await?;
+    assert_eq!(keys(&there).await?, ["large"]);
+    assert!(there.store().remove("large").await?);
+    // What was evicted is on disk still, under whatever name; what is removed is not.
     assert_eq!(found.dispatch(word::call(0)).await?.as_deref(), Some("evicted"));
     let [own] = &keys(&there).await?[..] else { panic!("one entry") };
     assert!(there.store().remove(own).await?);
-    for dir in std::fs::read_dir(&cache)?.filter_map(Result::ok).filter(|d| d.path().is_dir()) {
-        for file in std::fs::read_dir(dir.path())?.filter_map(Result::ok) {
-            if file.file_name().to_string_lossy().starts_with("image-") {
-                std::fs::remove_file(file.path())?;
-            }
-        }
-    }
     let error = within("the end", found.dispatch(word::call(0))).await?.expect_err("it is gone");
     gone(&error, "index");
     let error = within("the end", found.dispatch(word::call(0).on(&there))).await?;
     gone(&error.expect_err("it is gone"), "index");
     assert_eq!(other.dispatch(add::call(2, 3)).await?, 5);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_image_that_was_removed_is_built_anew_and_one_that_was_evicted_is_not() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let mut limits = Limits::default();
+    limits.store_bytes = 8 << 20;
+    let slave = slave("s1", 1)?.limits(limits).cache(home.path().join("cache"));
+    let pair = Pair::start(slave.keep_image_names(true)).await?;
+    let store = pair.linked()?.store();
+    // Its init draws randomness: whenever it is run it is another image.
+    let build = async |key: &str| -> Result<(Origin, ModuleHash)> {
+        let init = pair.master.init(numbers::call(100)).named(key);
+        let image = within("the image", init.into_future()).await??;
+        let place = image.places().await.into_iter().next().context("it is there")?;
+        Ok((place.origin, place.hash))
+    };
+    let (origin, first) = build("one").await?;
+    assert_eq!(origin, Origin::Built);
+    store.put("large", &vec![0u8; (8 << 20) - 4096]).await?;
+    assert_eq!(keys(&pair.linked()?).await?, ["large"]);
+    assert!(store.remove("large").await?);
+    assert_eq!(build("one").await?, (Origin::Kept, first));
+    // It goes with its last name.
+    build("two").await?;
+    assert!(store.remove("one").await?);
+    let there = pair.master.init(numbers::call(100));
+    assert_eq!(within("the image", there.into_future()).await??.places().await[0].hash, first);
+    assert_eq!(keys(&pair.linked()?).await?, ["two"]);
+    assert!(store.remove("two").await?);
+    let (origin, second) = build("one").await?;
+    assert_eq!(origin, Origin::Built);
+    assert_ne!(first, second);
+    // Another takes its name, and it is on disk still.
+    named(&pair.master, "takes its name", "one").await?;
+    assert_eq!(build("two").await?, (Origin::Kept, second));
     Ok(())
 }
 

@@ -108,6 +108,11 @@ impl Cache {
         }
     }
 
+    /// Whether any slave calls an image something.
+    pub(crate) fn is_named(&self, code: CodeId) -> bool {
+        self.page(code).is_some()
+    }
+
     /// The images that this slave calls something, those first that were used last.
     pub(crate) fn again(&self) -> Vec<Again> {
         let Some(Names { slave, .. }) = &self.names else { return Vec::new() };
@@ -279,6 +284,7 @@ mod tests {
         one.rename(code(1), &key("same"), || None);
         assert_eq!(again(&one), []);
         assert_eq!(again(&two), [(code(1), vec!["same".to_owned()])]);
+        assert!(one.is_named(code(1)), "by the other");
         assert_eq!(again(&Cache::open(Some(&dir), 1)?), [], "whose names are not kept");
         Ok(())
     }

@@ -14,6 +14,7 @@ use crate::module::code::{CodeId, Wanted};
 use crate::module::load::{Loaded, Modules};
 use crate::session::Session;
 use crate::store::Held;
+use dpfw_protocol::changes::What;
 use dpfw_protocol::error::Cause;
 use dpfw_protocol::hello::Namespace;
 use dpfw_protocol::message::Origin;
@@ -96,13 +97,17 @@ pub(super) fn remove_all(core: &Core, image: &Arc<Kept>) {
     }
 }
 
-/// What was under a key is not any more, whoever saw to that.
-pub(crate) fn left(core: &Core, modules: &Modules, held: Held, key: &FullKey) {
+/// What was under a key is not any more. One whose last name somebody removed is not wanted on disk
+/// either; one that was evicted, or replaced, may be.
+pub(crate) fn left(core: &Core, modules: &Modules, (held, what): (Held, What), key: &FullKey) {
     let Ok(kept) = held.downcast::<Kept>() else { return };
     if !is_of(core, key, &kept) {
         kept.forget(key);
     }
     modules.renamed(kept.code, key);
+    if what == What::Removed && kept.names().is_empty() {
+        modules.discarded(kept.code);
+    }
 }
 
 /// Writes down that an image is called so, or is not any more. One that was sent is not on disk.
