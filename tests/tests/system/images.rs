@@ -288,6 +288,7 @@ async fn an_image_is_made_once_and_sent_and_is_the_same() -> Result<()> {
     assert_eq!(within("the word", &mut handle).await??.as_deref(), Some("sent"));
     let used = handle.receipt().and_then(|receipt| receipt.image).context("no image")?;
     assert_eq!(used.origin, Origin::Sent);
+    assert!(used.took > Duration::ZERO);
     let hashes: Vec<_> = image.places().await.iter().map(|place| place.hash).collect();
     assert_eq!(hashes, [first.hash; 2]);
     // A third builds it again, for another master, and it is the same.
