@@ -10,7 +10,7 @@ use super::entry::Entry;
 use super::ledger::{Account, Ledger};
 use dpfw_protocol::store::{FullKey, Principal};
 use std::ptr;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// See the module's page.

@@ -108,9 +108,9 @@ impl Cache {
         }
     }
 
-    /// Whether any slave calls an image something.
+    /// Whether any slave calls an image something; one is taken to if that cannot be read now.
     pub(crate) fn is_named(&self, code: CodeId) -> bool {
-        self.page(code).is_some()
+        self.page(code).map_or(true, |page| page.is_some())
     }
 
     /// The images that this slave calls something, those first that were used last.

@@ -100,6 +100,7 @@ async fn what_an_observer_may_not_do_is_refused_in_its_own_words() -> Outcome {
         ResidentOp::HandOver { resident },
         ResidentOp::TakeBack { resident },
         ResidentOp::LetGo { resident },
+        ResidentOp::GiveWay { key: key.clone(), left: resident },
         ResidentOp::Moved { resident, to: PeerId::new("there")? },
     ];
     for op in ops {
