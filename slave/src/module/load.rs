@@ -246,7 +246,7 @@ impl Modules {
     /// for it.
     pub(super) fn discard(&self, code: CodeId) {
         let is_kept = |state: &State| match state {
-            State::Ready(loaded) => loaded.standing.kept().is_some(),
+            State::Ready(loaded) => loaded.standing.kept().is_some_and(|kept| kept.is_named()),
             _ => false,
         };
         let is_back = self.lock().get(&code).is_some_and(is_kept);

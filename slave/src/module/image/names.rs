@@ -59,6 +59,11 @@ impl Name {
 }
 
 impl Kept {
+    /// Whether it is called anything.
+    pub(in crate::module) fn is_named(&self) -> bool {
+        !self.names().is_empty()
+    }
+
     /// It is not called so any more.
     pub(super) fn forget(&self, key: &FullKey) {
         self.names().retain(|name| name.key != *key);
@@ -105,7 +110,7 @@ pub(crate) fn left(core: &Core, modules: &Modules, (held, what): (Held, What), k
         kept.forget(key);
     }
     modules.renamed(kept.code, key);
-    if what == What::Removed && kept.names().is_empty() {
+    if what == What::Removed && !kept.is_named() {
         modules.discarded(kept.code);
     }
 }
