@@ -87,8 +87,7 @@ impl Crowd {
         let args = ["--count", &count, "--slots", &slots, "--slow", &slow];
         let program = std::env::current_exe()?;
         let args = [&["standins", &address], &args[..]].concat();
-        let (process, placed) = Placed::start(placement, || Process::start(&program, &args))?;
-        let (_process, _placed) = (process, placed);
+        let (_process, _placed) = Placed::start(placement, || Process::start(&program, &args))?;
         let this = Self { master, address, count: kind.count, _process, _placed };
         until("all stand-ins to be linked", async || Ok(this.linked() == this.count)).await?;
         Ok(this)

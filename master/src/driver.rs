@@ -12,24 +12,19 @@ use crate::images::Images;
 use crate::inbox::{Change, Command, Inbox, ReserveOutcome, Room, Submission};
 use crate::keys::Keys;
 use crate::kinds::{Kind, KindImage, KindOf, Kinds};
-use crate::link::{FromSlave, Standing};
-use crate::log::say;
 use crate::program::ports::Ports;
-use crate::receipt::Receipt;
-use crate::slave::{Linked, Slave};
+use crate::slave::Linked;
 use crate::ticket::Ticket;
-use crate::told::{Told, unsendable};
+use crate::told::Told;
 use dpfw_dispatch::hash::IdMap;
 use dpfw_dispatch::{
-    Config, Core, Effect, End, Event, KeyId, KindId, Loss, Outcome, Placement, ReservationId,
-    ReserveError, SlaveId, TaskId, TaskSpec, Time, Wait,
+    Config, Core, Effect, End, Event, KeyId, KindId, Loss, Placement, ReservationId, SlaveId,
+    TaskId, TaskSpec, Time,
 };
 use dpfw_protocol::Bytes;
 use dpfw_protocol::error::Cause;
-use dpfw_protocol::ids::{AttemptId, ConversationId, ImageId, ModuleHash};
-use dpfw_protocol::message::{
-    Cancel, Dispatch, Extras, KeptAs, Log, ModuleBytes, Recall, Release, Reserve, TaskFlags, Timing,
-};
+use dpfw_protocol::ids::{AttemptId, ConversationId, ImageId};
+use dpfw_protocol::message::{Extras, KeptAs, TaskFlags, Timing};
 use dpfw_protocol::payload::Payload;
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -38,10 +33,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Sleep;
 
+mod effects;
+mod heard;
 mod images;
 mod keys;
-
-use keys::cause_of;
 
 /// The slaves that are linked now, for everybody to see.
 pub(crate) type Registry = Arc<watch::Sender<Vec<Arc<Linked>>>>;
@@ -324,9 +319,8 @@ impl Driver {
     }
 
     fn lost(&mut self, slave: SlaveId, loss: Loss) {
-        let lost = self.registry.borrow().iter().find(|linked| linked.id == slave).cloned();
-        if let Some(lost) = lost.filter(|_| loss != Loss::Left) {
-            lost.home.has_lost(&lost.hello.peer);
+        if let Some(told) = self.slaves.get(&slave).filter(|_| loss != Loss::Left) {
+            told.linked.home.has_lost(&told.linked.hello.peer);
         }
         self.registry.send_modify(|all| all.retain(|linked| linked.id != slave));
         self.handle(Event::SlaveLost { slave, loss });
@@ -334,91 +328,6 @@ impl Driver {
         self.fetches.retain(|(from, _), _| *from != slave);
         let told = self.images.lost(slave);
         self.give_images(told);
-    }
-
-    fn hear(&mut self, slave: SlaveId, said: FromSlave) {
-        match said {
-            FromSlave::Done(attempt, timing, result) => {
-                let run = Duration::from_micros(timing.init_us.saturating_add(timing.run_us));
-                self.finished(slave, attempt, timing, result, End::Done { run });
-            }
-            FromSlave::Failed(attempt, timing, cause) => {
-                let end = self.end_of(slave, attempt, cause);
-                self.finished(slave, attempt, timing, Bytes::new(), end);
-            }
-            FromSlave::Started(attempts) => self.handle(Event::Started { slave, attempts }),
-            FromSlave::Loading(attempts) => self.handle(Event::Loading { slave, attempts }),
-            FromSlave::Queued(attempts) => self.handle(Event::Queued { slave, attempts }),
-            FromSlave::Waiting(attempts) => self.handle(Event::Waiting { slave, attempts }),
-            FromSlave::Returned(attempts) => self.handle(Event::Returned { slave, attempts }),
-            FromSlave::Reserved(conversation, granted) => {
-                let told = self.slaves.get_mut(&slave);
-                if let Some(reservation) = told.and_then(|told| told.wish_of(conversation)) {
-                    self.handle(Event::ReserveAnswered { slave, reservation, granted });
-                }
-            }
-            FromSlave::Kept(..) | FromSlave::Located(..) | FromSlave::Key(..) => {
-                self.hear_of_keys(slave, said);
-            }
-            FromSlave::NeedModule(module) => self.send_module(slave, module),
-            FromSlave::NeedImage(need) => self.need_image(slave, need),
-            FromSlave::ImageReady(ready) => self.image_ready(slave, ready),
-            FromSlave::ImageGone(image) => self.no_image(slave, image),
-            FromSlave::Snapshot(conversation, said) => self.fetched(slave, conversation, said),
-            FromSlave::Draining => self.handle(Event::SlaveDraining { slave }),
-            FromSlave::Status(Standing { slots, taken, upto, running, held: attempts }) => {
-                self.handle(Event::SlaveStatus { slave, slots, taken, running });
-                // Two that are told at nearly the same moment tell no more than one.
-                let told = self.slaves.get_mut(&slave);
-                if told.is_some_and(|told| told.may_compare(Instant::now())) {
-                    self.handle(Event::Holds { slave, upto, attempts });
-                }
-            }
-            FromSlave::Log(attempt, log) => self.log(slave, attempt, &log),
-            FromSlave::Progress(attempt, progress) => {
-                let task = self.core.task_of(slave, attempt);
-                // Of two attempts the first tells: what is done does not become less.
-                let task = task.filter(|task| self.core.slave_of(*task) == Some(slave));
-                if let Some(entry) = task.and_then(|task| self.tasks.get(&task)) {
-                    entry.ticket.set_progress(progress);
-                }
-            }
-        }
-    }
-
-    /// An attempt has ended at a slave, with what may be its task's result.
-    fn finished(
-        &mut self,
-        slave: SlaveId,
-        attempt: AttemptId,
-        timing: Timing,
-        result: Bytes,
-        end: End,
-    ) {
-        let task = self.core.task_of(slave, attempt);
-        if matches!(end, End::Failed { .. }) {
-            self.not_built(slave, task);
-        }
-        self.carry(slave, attempt, timing, result, None);
-        self.handle(Event::Finished { slave, attempt, end });
-        self.carried = None;
-    }
-
-    /// Holds what an attempt's end brings while the policy decides what becomes of it.
-    fn carry(
-        &mut self,
-        slave: SlaveId,
-        attempt: AttemptId,
-        timing: Timing,
-        result: Bytes,
-        kept: Option<KeptAs>,
-    ) {
-        let task = self.core.task_of(slave, attempt);
-        let sent = self.core.sent_at(slave, attempt);
-        self.carried = task.zip(sent).map(|(task, sent)| {
-            let sent = self.start + sent.since(Time::ZERO);
-            Carried { task, sent, timing, result, kept }
-        });
     }
 
     fn entry_of(&self, slave: SlaveId, attempt: AttemptId) -> Option<&Entry> {
@@ -432,173 +341,6 @@ impl Driver {
             return &plan.init;
         }
         entry.ports.as_ref().map_or_else(of_kind, |ports| &*ports.name)
-    }
-
-    /// A guest's log line becomes an event of the master's log.
-    fn log(&self, slave: SlaveId, attempt: AttemptId, log: &Log) {
-        let Some((entry, told)) = self.entry_of(slave, attempt).zip(self.slaves.get(&slave)) else {
-            return;
-        };
-        let task = self.name_of(entry);
-        say(&told.linked.hello.peer, task, log);
-    }
-
-    fn carry_out(&mut self, effect: Effect) {
-        match effect {
-            Effect::Send { slave, task, attempt, budget } => {
-                self.send(slave, task, attempt, budget)
-            }
-            Effect::Cancel { slave, attempt } => {
-                self.tell(slave, attempt.conversation(), &Cancel {});
-            }
-            Effect::Recall { slave, attempts } => {
-                self.tell(slave, ConversationId::LINK, &Recall { attempts });
-            }
-            Effect::Resolve { task, outcome, attempts } => self.resolve(task, outcome, attempts),
-            Effect::AskReserve { slave, reservation, wait } => {
-                if let Some(told) = self.slaves.get_mut(&slave) {
-                    let conversation = told.wish(reservation);
-                    self.tell(slave, conversation, &Reserve { wait: wait == Wait::Yes });
-                }
-            }
-            Effect::ReleaseSlave { slave, .. } => {
-                self.tell(slave, ConversationId::LINK, &Release {});
-            }
-            Effect::ReserveResolved { reservation, outcome } => {
-                self.reserved(reservation, outcome);
-            }
-            Effect::Locate { slave, keys } => self.locate(slave, keys),
-            Effect::Retried { task, slave, why } => {
-                tracing::info!(%task, %slave, ?why, "dispatched again");
-            }
-            Effect::Stale { slave, attempt } => {
-                tracing::debug!(%slave, %attempt, "a late answer is dropped");
-            }
-        }
-    }
-
-    /// Appends a message to a slave's outbox, to be flushed with the batch.
-    fn tell<M: dpfw_protocol::message::Message>(
-        &mut self,
-        slave: SlaveId,
-        conversation: ConversationId,
-        message: &M,
-    ) {
-        let Some(told) = self.slaves.get_mut(&slave) else {
-            return;
-        };
-        if let Err(error) = told.linked.outbox.message(conversation, message) {
-            tracing::error!(%error, "a message cannot be sent");
-        }
-        told.mark(slave, &mut self.dirty);
-    }
-
-    fn send(&mut self, slave: SlaveId, task: TaskId, attempt: AttemptId, budget: Option<Duration>) {
-        let (Some(told), Some(entry)) = (self.slaves.get_mut(&slave), self.tasks.get(&task)) else {
-            return;
-        };
-        let budget_us = budget.map(|b| u64::try_from(b.as_micros()).unwrap_or(u64::MAX));
-        let payload = entry.args.len() as u64;
-        let afresh = |plan: &Plan| plan.begins_afresh(slave) || self.images.relents(plan, slave);
-        let flags = match entry.image.as_deref().is_some_and(afresh) {
-            true => entry.flags.with(TaskFlags::AFRESH),
-            false => entry.flags,
-        };
-        let sent = told.bind(entry.kind, &self.kinds).and_then(|bind| {
-            let extras = entry.extras.clone();
-            let dispatch = Dispatch { bind, flags, budget_us, payload, extras };
-            let (conversation, args) = (attempt.conversation(), entry.args.clone());
-            if let Some(ports) = &entry.ports {
-                ports.attach(&told.linked, attempt);
-            }
-            told.linked.outbox.message_with(conversation, &dispatch, args).map_err(unsendable)
-        });
-        if let Err(cause) = sent {
-            self.unsent.push((slave, attempt, cause));
-        }
-        told.mark(slave, &mut self.dirty);
-    }
-
-    /// A slave lacks a module that it was told of.
-    fn send_module(&mut self, slave: SlaveId, hash: ModuleHash) {
-        let Some(told) = self.slaves.get_mut(&slave) else {
-            return;
-        };
-        let found = self.kinds.module(hash);
-        if found.is_some() && !told.may_ask(*hash.as_bytes()) {
-            return tracing::warn!(slave = %told.linked.hello.peer, module = %hash, "asked again");
-        }
-        let bytes = found.and_then(|module| module.bytes().cloned()).unwrap_or_default();
-        let offer = ModuleBytes { module: hash, payload: bytes.len() as u64 };
-        let conversation = told.linked.conversation();
-        let told_of = told.linked.outbox.message_with(conversation, &offer, bytes.into());
-        if let Err(error) = told_of {
-            tracing::error!(%error, "a module cannot be sent");
-        }
-        told.mark(slave, &mut self.dirty);
-    }
-
-    fn resolve(&mut self, task: TaskId, outcome: Outcome, attempts: u32) {
-        let Some(entry) = self.tasks.remove(&task) else {
-            return;
-        };
-        self.leave(entry.extras.as_deref(), entry.image.as_deref());
-        let carried = self.carried.take_if(|carried| carried.task == task);
-        let name = self.name_of(&entry);
-        let peer = |slave: SlaveId| self.slaves.get(&slave).map(|t| t.linked.hello.peer.clone());
-        let slave = match &outcome {
-            Outcome::Accepted { slave, .. } => peer(*slave),
-            Outcome::Failed { slave, .. } | Outcome::KeyGone { slave, .. } => slave.and_then(peer),
-        };
-        let has_failed = !matches!(outcome, Outcome::Accepted { .. });
-        let kept = self.kept_at(&outcome, &entry, carried.as_ref());
-        let failed_at = has_failed.then(|| slave.clone()).flatten();
-        let at = match &outcome {
-            Outcome::Accepted { slave, .. } => Some(*slave),
-            Outcome::Failed { slave, .. } | Outcome::KeyGone { slave, .. } => *slave,
-        };
-        let sent = carried.as_ref().map(|carried| carried.sent);
-        let image = at.zip(sent).and_then(|(at, sent)| self.image_use(&entry, at, sent));
-        let spawned_at = entry.spawns().then(|| self.slaves.get(&at?)).flatten();
-        let spawned_at = spawned_at.map(|told| Slave(Arc::clone(&told.linked)));
-        let receipt = carried.as_ref().zip(slave).map(|(carried, slave)| {
-            let dispatched = entry.ticket.dispatched;
-            let times = (dispatched, carried.sent, Instant::now());
-            let mut receipt = Receipt::new(slave, attempts.max(1), times, &carried.timing);
-            (receipt.image, receipt.kept, receipt.at) = (image, kept, spawned_at);
-            Box::new(receipt)
-        });
-        let result = match (outcome, carried) {
-            (Outcome::Accepted { .. }, Some(carried)) => Ok(carried.result),
-            (Outcome::Accepted { .. }, None) => {
-                let message = "a result was accepted that is not there".into();
-                Err(Cause::Internal { message })
-            }
-            (Outcome::Failed { cause, .. }, _) => Err(cause_of(&entry, cause)),
-            (Outcome::KeyGone { key, .. }, _) => Err(self.gone(key)),
-        };
-        let result = result.map_err(|cause| TaskError::new(name, failed_at, attempts, cause));
-        if let Some(ports) = &entry.ports {
-            ports.end(result.as_ref().err());
-        }
-        self.kinds.give(entry.kind);
-        // Before the handle resolves: who then dispatches the next task finds room.
-        drop(entry.room);
-        entry.ticket.complete(result, receipt);
-    }
-
-    fn reserved(&mut self, reservation: ReservationId, outcome: Result<SlaveId, ReserveError>) {
-        let Some(answer) = self.reserving.remove(&reservation) else {
-            return;
-        };
-        let lost = ReserveError::SlaveLost;
-        let linked = outcome.and_then(|slave| {
-            self.slaves.get(&slave).map(|told| Arc::clone(&told.linked)).ok_or(lost)
-        });
-        if answer.send(linked).is_err() {
-            // Nobody waits any more: what was granted goes back.
-            self.inbox.tell(Command::Release(reservation));
-        }
     }
 
     /// Writes what the batch brought, one system call a link.

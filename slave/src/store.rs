@@ -1,8 +1,8 @@
 //! The keyed store: values, images and residents under keys, in namespaces.
 //!
 //! Owns: the entries, their versions, the operations on them. The quota and whose share of it is
-//! whose are the ledger's (`ledger`; `shared` is what an image costs under several keys), what goes by itself is `evict`'s, who is told `changes`',
-//! what outlives the process `disk`'s.
+//! whose are the ledger's (`ledger`; `shared` is what an image costs under several keys), what goes
+//! by itself is `evict`'s, who is told `changes`', what outlives the process `disk`'s.
 //! Invariants: an operation on a key is atomic; a version is never used twice, not even after a
 //! removal; what is stored stays within the quota, and a refused write leaves the old value;
 //! what is to be evicted is what was made to be: a plain value never, a pinned entry never; an

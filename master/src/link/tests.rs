@@ -29,11 +29,19 @@ fn hello(role: Role) -> Hello {
 }
 
 /// Both ends of a link, the master's first.
-async fn linked() -> (Link, Link) {
+async fn both() -> (Link, Link) {
     let (ours, theirs) = Stream::pair(1 << 20);
     let (master, slave) = (hello(Role::Master), hello(Role::Slave));
     let both = tokio::join!(Link::establish(ours, &master), Link::establish(theirs, &slave));
     (both.0.expect("a link"), both.1.expect("a link"))
+}
+
+/// A link to a slave, as its reader has it.
+fn linked(link: &Link, driver: &Arc<Driver>) -> Arc<Linked> {
+    let (outbox, hello) = (link.outbox.clone(), link.theirs.clone());
+    let (registry, crew) = (Registry::default(), Arc::new(Crew::new()));
+    let home = Home::new(driver.clone(), &registry, crew, Handle::current(), Duration::ZERO);
+    Arc::new(Linked::new(SlaveId(1), hello, "memory".into(), outbox, home))
 }
 
 /// What the driver has in its inbox, with how many bytes of texts.
@@ -55,19 +63,16 @@ fn heard(driver: &Driver) -> (Vec<Command>, usize) {
 
 #[tokio::test]
 async fn a_link_whose_slave_says_more_than_the_driver_hears_is_not_read() {
-    let (mut link, slave) = linked().await;
+    let (mut link, slave) = both().await;
     let driver = Arc::new(Driver::new(1));
-    let outbox = link.outbox.clone();
-    let (registry, crew) = (Registry::default(), Arc::new(Crew::new()));
-    let home = Home::new(driver.clone(), &registry, crew, Handle::current(), Duration::ZERO);
-    let linked = Linked::new(SlaveId(1), link.theirs.clone(), "memory".into(), outbox, home);
+    let linked = linked(&link, &driver);
     let log = Log { level: 3, target: String::new(), text: "x".repeat(MAX_TEXT) };
     let all = 3 * UNHEARD;
     for _ in 0..all / MAX_TEXT {
         slave.outbox.message(ConversationId(1), &log).expect("it fits");
     }
     let buffers = Recycler::default();
-    let mut reading = pin!(read(Arc::new(linked), Arc::clone(&driver), buffers, &mut link.inbox));
+    let mut reading = pin!(read(linked, Arc::clone(&driver), buffers, &mut link.inbox));
     let mut go_on = async || {
         // Until no more is taken: the stream is in memory, nothing else has to happen.
         let (mut before, mut still) = (usize::MAX, 0);
@@ -101,12 +106,9 @@ async fn a_link_whose_slave_says_more_than_the_driver_hears_is_not_read() {
 
 #[tokio::test]
 async fn a_slave_is_believed_no_more_slots_later_than_at_first() {
-    let (mut link, slave) = linked().await;
+    let (mut link, slave) = both().await;
     let driver = Arc::new(Driver::new(1));
-    let outbox = link.outbox.clone();
-    let (registry, crew) = (Registry::default(), Arc::new(Crew::new()));
-    let home = Home::new(driver.clone(), &registry, crew, Handle::current(), Duration::ZERO);
-    let linked = Linked::new(SlaveId(1), link.theirs.clone(), "memory".into(), outbox, home);
+    let linked = linked(&link, &driver);
     let status = Status {
         slots: u32::MAX,
         running: 0,
@@ -121,7 +123,7 @@ async fn a_slave_is_believed_no_more_slots_later_than_at_first() {
     slave.outbox.message(ConversationId::LINK, &status).expect("it fits");
     slave.outbox.flush();
     let buffers = Recycler::default();
-    let mut reading = pin!(read(Arc::new(linked), Arc::clone(&driver), buffers, &mut link.inbox));
+    let mut reading = pin!(read(linked, Arc::clone(&driver), buffers, &mut link.inbox));
     let believed = loop {
         let once = std::future::poll_fn(|cx| Poll::Ready(reading.as_mut().poll(cx)));
         assert!(once.await.is_pending(), "the link has ended");

@@ -213,7 +213,7 @@ impl Home {
         let failed = |cause| TaskError::new(key, None, 0, cause);
         let named = Key::new(key).map_err(failed)?;
         match find_at_all(self, &named).await.map_err(failed)? {
-            Found::One(linked, info) => {
+            Found::One(linked, info, _) => {
                 class.map_or(Ok(()), |class| check(&info, class)).map_err(failed)?;
                 Ok(Resident::new(window(&linked, &info)))
             }

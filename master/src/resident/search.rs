@@ -32,7 +32,8 @@ const ON_ITS_WAY: u32 = 3;
 /// What all slaves say of a key.
 pub(super) enum Found {
     Nowhere,
-    One(Arc<Linked>, ResidentInfo),
+    /// What moves left of it elsewhere has been told to give way.
+    One(Arc<Linked>, ResidentInfo, Vec<Left>),
     /// This slave has its state, and it was not begun since it failed or that was started again.
     /// What moves left of it elsewhere gives way to it once it is begun.
     Asleep(Arc<Linked>, Cause, Vec<Left>),
@@ -93,13 +94,10 @@ pub(super) async fn find_at_all(home: &Home, key: &Key) -> Result<Found, Cause> 
         let may_be_elsewhere =
             misses || !lost.is_empty() || (heard.is_on_its_way && look < ON_ITS_WAY);
         if let Some(found) = heard.found(key, may_be_elsewhere) {
-            return match found? {
-                (Found::One(linked, info), left) => {
-                    give_way(&linked, &info, left).await;
-                    Ok(Found::One(linked, info))
-                }
-                (found, _) => Ok(found),
-            };
+            if let Ok(Found::One(linked, info, left)) = &found {
+                give_way(linked, info, left).await;
+            }
+            return found;
         }
         home.pause(AGAIN.1).await;
     }
@@ -134,16 +132,17 @@ async fn ask(linked: &Linked, key: &Key) -> Answer {
 /// What moves that broke off left of a resident is forgotten, if it lives on where it was found:
 /// what there was before it was seen there is of no use any more. Whoever looks next tries again
 /// if that cannot be told.
-pub(super) async fn give_way(at: &Linked, it: &ResidentInfo, left: Vec<Left>) {
+pub(super) async fn give_way(at: &Linked, it: &ResidentInfo, left: &[Left]) {
     if left.is_empty() {
         return;
     }
     let stays = find_at(at, &it.key).await.is_ok_and(|now| {
         (now.resident, now.lineage) == (it.resident, it.lineage) && now.stage != Stage::Moving
     });
-    let its = |left: &Left| it.lineage.is_some() && left.asleep.lineage == it.lineage;
-    for Left { asleep, number } in left.into_iter().filter(its).filter(|_| stays) {
-        let _ = ask_at(&asleep.at, ResidentOp::GiveWay { key: it.key.clone(), left: number }).await;
+    let its = |left: &&Left| it.lineage.is_some() && left.asleep.lineage == it.lineage;
+    for Left { asleep, number } in left.iter().filter(its).filter(|_| stays) {
+        let op = ResidentOp::GiveWay { key: it.key.clone(), left: *number };
+        let _ = ask_at(&asleep.at, op).await;
     }
 }
 
@@ -178,22 +177,16 @@ impl Heard {
         gives_way
     }
 
-    /// What that is, and what gives way to it; nothing if all are to be asked again.
-    fn found(
-        mut self,
-        key: &Key,
-        may_be_elsewhere: bool,
-    ) -> Option<Result<(Found, Vec<Left>), Cause>> {
+    /// What that is; nothing if all are to be asked again.
+    fn found(mut self, key: &Key, may_be_elsewhere: bool) -> Option<Result<Found, Cause>> {
         let left = self.giving_way();
         match (self.there.len(), self.asleep.len()) {
-            (1, 0) => self.there.pop().map(|(linked, info)| Ok((Found::One(linked, info), left))),
+            (1, 0) => self.there.pop().map(|(linked, info)| Ok(Found::One(linked, info, left))),
             (0, 0 | 1) if may_be_elsewhere => None,
             (0, 0 | 1) => Some(match (self.failure, self.asleep.pop()) {
                 (Some(cause), _) => Err(cause),
-                (None, Some(asleep)) => {
-                    Ok((Found::Asleep(asleep.at, asleep.why, left), Vec::new()))
-                }
-                (None, None) => Ok((Found::Nowhere, Vec::new())),
+                (None, Some(asleep)) => Ok(Found::Asleep(asleep.at, asleep.why, left)),
+                (None, None) => Ok(Found::Nowhere),
             }),
             _ if self.there.iter().any(|(_, info)| info.stage == Stage::Moving) => None,
             _ => {

@@ -267,7 +267,7 @@ impl<R> Spawning<R> {
         let placement = match at {
             At::Placed(placement) => placement,
             At::Agreed => match find_at_all(&home, &key).await.map_err(failed)? {
-                Found::One(linked, info) => {
+                Found::One(linked, info, _) => {
                     let class = class_of(task.name());
                     super::find::check(&info, class).map_err(failed)?;
                     return Ok(held(&linked, &info, &task, hook));
@@ -284,7 +284,7 @@ impl<R> Spawning<R> {
         let extras = Extras { limits, ..Extras::default() };
         let (linked, spawned) =
             spawn_at(&home, &task, args, placement, (spawn, extras), timeout).await?;
-        give_way(&linked, &spawned.resident, gives_way).await;
+        give_way(&linked, &spawned.resident, &gives_way).await;
         Ok(held(&linked, &spawned.resident, &task, hook))
     }
 }

@@ -51,7 +51,7 @@ pub(crate) struct Cache {
     /// Nothing where no names are kept.
     names: Option<Names>,
     /// Deleted with the slave, where no directory could be kept.
-    _temporary: Option<tempfile::TempDir>,
+    temporary: Option<tempfile::TempDir>,
 }
 
 /// A compiled module in the cache.
@@ -131,15 +131,7 @@ impl Cache {
                 let root = dir.map(Path::to_path_buf).unwrap_or_default();
                 let dir = root.join(directory(configuration));
                 make_private(&dir)?;
-                Ok(Self {
-                    root,
-                    dir,
-                    most: MOST,
-                    configuration,
-                    key,
-                    names: None,
-                    _temporary: None,
-                })
+                Ok(Self { root, dir, most: MOST, configuration, key, names: None, temporary: None })
             }
             Err(error) => {
                 tracing::warn!(%error, "compiled modules are not kept between runs");
@@ -164,7 +156,7 @@ impl Cache {
         getrandom::fill(&mut key).map_err(io::Error::other)?;
         let (names, temporary) = (None, Some(temporary));
         let (most, configuration) = (MOST, 0);
-        Ok(Self { root, dir, most, configuration, key, names, _temporary: temporary })
+        Ok(Self { root, dir, most, configuration, key, names, temporary })
     }
 
     /// Has so many bytes at most.

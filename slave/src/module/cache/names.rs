@@ -66,7 +66,7 @@ impl Cache {
     /// Keeps the names that this slave gives its images; nobody's unless told. Where nothing is
     /// kept, names are not.
     pub(crate) fn keep_names_of(mut self, slave: String) -> Self {
-        if self._temporary.is_none() {
+        if self.temporary.is_none() {
             self.names = Some(Names { slave, writing: Mutex::default() });
         }
         self
